@@ -1,0 +1,1 @@
+from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization

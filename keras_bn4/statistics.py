@@ -1,0 +1,260 @@
+"""Moments of activations: of examples, of ghosts, of channel groups.
+
+The letters of the paper: `n` examples, `C` channels, and the *positions* of an
+example, which are all axes but the first and the channels'. Everything starts
+from the moments of single examples, shape `(n, C)`, and is pooled from there:
+the large tensor is read only here, and any cut of the batch into ghosts, even or
+not, moves small tensors only.
+
+Variances are biased and always centred, because `E[x²] - E[x]²` loses every digit
+in float32 once the mean is a few hundred standard deviations away from zero.
+"""
+
+import collections
+import math
+
+from keras import ops
+
+Moments = collections.namedtuple(
+    "Moments", ["mean", "variance", "count"], defaults=[None]
+)
+Moments.__doc__ = """Mean, biased variance, and how many elements they are of.
+
+`count` has the shape of `mean`, or is `None` where all entries weigh the same.
+"""
+
+
+def of_examples(x, axis, mask=None):
+    """Moments of every example and channel over the example's own positions.
+
+    Args:
+        x: Float tensor of shape `(n, ...)` with `C` channels along `axis`.
+        axis: Integer from 1, the channels.
+        mask: `None`, or a boolean tensor of the shape of `x`, `False` where an
+            element must not count (see `element_mask`).
+
+    Returns:
+        `Moments` of shape `(n, C)`; mean and variance are 0 where nothing counts.
+    """
+    positions = [i for i in range(1, len(x.shape)) if i != axis]
+    channels = (-1, x.shape[axis])
+    if mask is None:
+        if not positions:
+            return Moments(x, ops.zeros_like(x))
+        mean = _average(x, positions)
+        variance = _average(ops.square(x - mean), positions)
+        return Moments(ops.reshape(mean, channels), ops.reshape(variance, channels))
+    present = ops.cast(mask, x.dtype)
+    count = ops.sum(present, positions, keepdims=True)
+    share = present / ops.maximum(count, 1)
+    # `where` and not a product: a masked NaN must not survive as 0 * NaN.
+    mean = ops.sum(ops.where(mask, x, 0) * share, positions, keepdims=True)
+    squares = ops.square(ops.where(mask, x - mean, 0)) * share
+    variance = ops.sum(squares, positions, keepdims=True)
+    return Moments(*(ops.reshape(t, channels) for t in (mean, variance, count)))
+
+
+def element_mask(mask, x, axis):
+    """A Keras mask as a boolean tensor of the shape of `x`.
+
+    A mask has one axis less than `x`: it covers the examples and positions. Where
+    the channels are not last, a mask that only fits the leading axes, as
+    `keras.layers.Masking` makes it, is read as covering those.
+    """
+    if len(mask.shape) != len(x.shape) - 1:
+        raise ValueError(
+            "The mask must have one dimension less than the inputs, all of them "
+            "but the channels'. "
+            f"Received: mask.shape={tuple(mask.shape)}, "
+            f"inputs.shape={tuple(x.shape)}, axis={axis}."
+        )
+    others = [size for i, size in enumerate(x.shape) if i != axis]
+    fits = all(
+        have in (1, None) or want is None or have == want
+        for have, want in zip(mask.shape, others)
+    )
+    mask = ops.expand_dims(ops.cast(mask, "bool"), axis if fits else -1)
+    return ops.logical_and(mask, ops.ones_like(x, dtype="bool"))
+
+
+def pool(moments, axis):
+    """Moments of the union of all entries along `axis`, which is kept with size 1.
+
+    Returns:
+        `Moments` by the laws of total mean and variance,
+        `v = E[vᵢ] + E[(mᵢ - m)²]`; 0 where no entry counts.
+    """
+    mean, variance, count = moments
+    if count is None:
+
+        def average(tensor):
+            return _average(tensor, [axis])
+
+    else:
+        total = ops.sum(count, axis, keepdims=True)
+        share = count / ops.maximum(total, 1)
+        count = total
+
+        def average(tensor):
+            return ops.sum(share * tensor, axis, keepdims=True)
+
+    pooled = average(mean)
+    spread = ops.square(mean - pooled)
+    return Moments(pooled, average(variance + spread), count)
+
+
+def of_batch(examples):
+    """Pools all examples.
+
+    Args:
+        examples: `Moments` of shape `(n, C)`.
+
+    Returns:
+        `Moments` of shape `(C,)`. `count` is `None` only where the batch is known
+        not to be empty.
+    """
+    mean, variance, count = pool(examples, 0)
+    if count is None and not isinstance(examples.mean.shape[0], int):
+        n = ops.cast(ops.shape(examples.mean)[0], mean.dtype)
+        count = ops.broadcast_to(n, ops.shape(mean))
+    if examples.mean.shape[0] == 0:
+        count = ops.zeros_like(mean)
+    return Moments(*(None if t is None else t[0] for t in (mean, variance, count)))
+
+
+def of_ghosts(examples, ghost_batch_size):
+    """Pools examples over ghosts, contiguous runs of examples (Eq. 4).
+
+    A batch of `n` makes `k = max(1, n // ghost_batch_size)` ghosts, cut as
+    `numpy.array_split` does: the first `n mod k` have one example more.
+
+    Args:
+        examples: `Moments` of shape `(n, C)`.
+        ghost_batch_size: Integer, or `None` for the whole batch.
+
+    Returns:
+        `Moments` of shape `(n, C)`, every example carrying those of its ghost, or
+        of shape `(1, C)` where there is only one ghost.
+    """
+    n = ops.shape(examples.mean)[0]
+    if ghost_batch_size is None:
+        return pool(examples, 0)
+    if isinstance(n, int):
+        k = max(1, n // ghost_batch_size)
+        if k == 1:
+            return pool(examples, 0)
+        if n % k == 0:
+            return _of_equal_ghosts(examples, k, n // k)
+    else:
+        k = ops.maximum(1, n // ghost_batch_size)
+    size, longer = n // k, n % k
+    cut = longer * (size + 1)
+    first = Moments(*(None if t is None else t[:cut] for t in examples))
+    rest = Moments(*(None if t is None else t[cut:] for t in examples))
+    return Moments(
+        *(
+            None if head is None else ops.concatenate([head, tail])
+            for head, tail in zip(
+                _of_equal_ghosts(first, longer, size + 1),
+                _of_equal_ghosts(rest, k - longer, size),
+            )
+        )
+    )
+
+
+def of_groups(moments, groups):
+    """Pools `C` channels within `groups` runs of `C / groups` (Sec. 3.4).
+
+    Args:
+        moments: `Moments` of shape `(..., C)`.
+        groups: Integer that divides `C`.
+
+    Returns:
+        `Moments` of the same shape, every channel carrying those of its group.
+    """
+    shape = ops.shape(moments.mean)
+    channels = shape[-1]
+    if groups == channels:
+        return moments
+    return _pool_and_spread(
+        moments, (*shape[:-1], groups, channels // groups), -1, shape
+    )
+
+
+def mix(example, moving, example_weight):
+    """Moments of the mixture of an example and the moving statistics (Eq. 3).
+
+    Mixing `E[x]` and `E[x²]` with weight `α` is, without their cancellation,
+    `v = α vₓ + (1 - α) v_m + α (1 - α) (μₓ - m)²`. An example of which nothing
+    counts leaves the moving statistics alone.
+
+    Args:
+        example: `Moments` of shape `(n, C)`.
+        moving: `Moments` of shape `(1, C)`.
+        example_weight: Scalar tensor `α`.
+
+    Returns:
+        `Moments` of shape `(n, C)`.
+    """
+    alpha = example_weight
+    if example.count is not None:
+        alpha = ops.where(example.count > 0, alpha, 0)
+    rest = 1 - alpha
+    mean = alpha * example.mean + rest * moving.mean
+    spread = alpha * rest * ops.square(example.mean - moving.mean)
+    variance = alpha * example.variance + rest * moving.variance + spread
+    return Moments(mean, variance)
+
+
+def move(moving, batch, momentum, second_moment):
+    """The moving statistics after one more batch.
+
+    Args:
+        moving: `Moments` of shape `(C,)`.
+        batch: `Moments` of shape `(C,)`; entries of which nothing counts leave the
+            moving statistics as they are.
+        momentum: Float `ρ`.
+        second_moment: Boolean. `True` moves `E[x²]` and stores its excess over the
+            squared moving mean, as the authors do, which adds the spread of batch
+            means `ρ (1 - ρ) (μ - m)²`; `False` moves the variance, as Keras does.
+
+    Returns:
+        `Moments` of shape `(C,)`.
+    """
+    rest = 1 - momentum
+    mean = momentum * moving.mean + rest * batch.mean
+    variance = momentum * moving.variance + rest * batch.variance
+    if second_moment:
+        spread = ops.square(batch.mean - moving.mean)
+        variance = variance + momentum * rest * spread
+    if batch.count is not None:
+        mean = ops.where(batch.count > 0, mean, moving.mean)
+        variance = ops.where(batch.count > 0, variance, moving.variance)
+    return Moments(mean, variance)
+
+
+def _average(tensor, axes):
+    """The mean along `axes`, which are kept with size 1; 0 where they are empty."""
+    sizes = [tensor.shape[axis] for axis in axes]
+    if all(sizes):
+        return ops.mean(tensor, axes, keepdims=True)
+    size = math.prod(ops.shape(tensor)[axis] for axis in axes)
+    share = 1 / ops.maximum(ops.cast(size, tensor.dtype), 1)
+    return ops.sum(tensor, axes, keepdims=True) * share
+
+
+def _of_equal_ghosts(examples, ghosts, size):
+    shape = ops.shape(examples.mean)
+    return _pool_and_spread(examples, (ghosts, size, shape[-1]), 1, shape)
+
+
+def _pool_and_spread(moments, view, axis, shape):
+    """Pools along one axis of a view, and gives every entry its pool's moments."""
+
+    def spread(pooled):
+        if pooled is None:
+            return None
+        return ops.reshape(ops.broadcast_to(pooled, view), shape)
+
+    viewed = (None if t is None else ops.reshape(t, view) for t in moments)
+    return Moments(*map(spread, pool(Moments(*viewed), axis)))
