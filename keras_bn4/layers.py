@@ -251,7 +251,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     def _warn_of_constant_output(self):
         if self._warned_of_constant_output or self._example_weight < 1:
             return
-        if self._single_position and self._channels_in_a_group == 1:
+        if self._single_position and self.channels_per_group == 1:
             self._warned_of_constant_output = True
             warnings.warn(
                 f"Layer '{self.name}' normalizes single numbers: at "
@@ -261,7 +261,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             )
 
     @property
-    def _channels_in_a_group(self):
+    def channels_per_group(self):
+        """How many channels are normalized together."""
         return 1
 
     def _group(self, moments):
@@ -452,7 +453,8 @@ class BatchGroupNormalization(GhostBatchNormalization):
         return channels if self.groups == -1 else self.groups
 
     @property
-    def _channels_in_a_group(self):
+    def channels_per_group(self):
+        """How many channels are normalized together, once the layer is built."""
         return self.moving_mean.shape[0] // self._resolved_groups
 
     def _group(self, moments):

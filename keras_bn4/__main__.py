@@ -1,0 +1,184 @@
+"""Commands: `python -m keras_bn4`, `python -m keras_bn4 sweep MODEL.keras`."""
+
+import argparse
+import pathlib
+import sys
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_bn4 import datasets
+from keras_bn4.convert import convert
+from keras_bn4.example_weight import (
+    EXAMPLE_WEIGHTS,
+    set_example_weight,
+    sweep_example_weight,
+    weighing_layers,
+)
+from keras_bn4.experiments import digits
+
+
+def main(arguments=None):
+    """Runs a command. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_bn4",
+        description="Without a command: the paper in miniature. Trains small networks "
+        "on scikit-learn's digits with Keras' batch normalization and with ghosts, "
+        "weighs examples, prints a table and draws a figure. Interrupted, it goes on "
+        "where it stopped.",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
+    parser.add_argument("--steps", type=int, default=300, help="of training (300)")
+    parser.add_argument("--output-dir", default="results/digits")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.set_defaults(command=run_digits)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    _add_sweep(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_digits(options):
+    """The main job."""
+    results = digits.run(
+        seeds=options.seeds,
+        steps=options.steps,
+        output_dir=options.output_dir,
+        fresh=options.fresh,
+    )
+    figure = pathlib.Path(options.output_dir, "digits.png")
+    print(digits.table(results))
+    digits.figure(results, figure)
+    print(f"\nFigure: {figure}")
+
+
+def _add_sweep(commands):
+    sweep = commands.add_parser(
+        "sweep",
+        help="find the example weight of a saved model",
+        description="Evaluates a saved model at many example weights in one pass over "
+        "validation data. Its batch normalization is converted first.",
+    )
+    sweep.add_argument("model", metavar="MODEL.keras", help="a compiled classifier")
+    sweep.add_argument(
+        "--dataset",
+        required=True,
+        help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
+    )
+    sweep.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    sweep.add_argument("--split", default="test", help="such as 'test[:50%%]' (test)")
+    sweep.add_argument("--download", action="store_true", help="fetch the data set")
+    sweep.add_argument("--metric", default="loss", help="that decides (default loss)")
+    sweep.add_argument("--batch-size", type=int, default=128)
+    sweep.add_argument(
+        "--example-weights", type=float, nargs="+", default=EXAMPLE_WEIGHTS
+    )
+    sweep.add_argument("--save", metavar="OUT.keras", help="the model with the best")
+    sweep.add_argument("--csv", metavar="FILE", help="all rows")
+    sweep.add_argument("--plot", metavar="FILE", help="differences to weight 0")
+    sweep.set_defaults(command=run_sweep)
+
+
+def run_sweep(options):
+    """Sweeps the example weight of a saved model."""
+    for path in (options.save, options.csv, options.plot):
+        if path and not pathlib.Path(path).absolute().parent.is_dir():
+            raise ValueError(f"Can't write {path}: there is no such folder.")
+    if options.save and not options.save.endswith(".keras"):
+        raise ValueError(f"--save must end in '.keras'. Received: {options.save}.")
+    model = load_model(options.model)
+    x, y = load_data(options)
+    if not model.compiled:
+        _compile_as_classifier(model, x, y)
+    try:
+        weighing_layers(model)
+    except ValueError:
+        model = convert(model)
+        print(f"Converted {len(model.conversion_report.converted)} layers.")
+    result = sweep_example_weight(
+        model,
+        x,
+        y,
+        example_weights=options.example_weights,
+        batch_size=options.batch_size,
+    )
+    best = result.best(options.metric)["example_weight"]
+    print(result)
+    for metric in result.metrics:
+        row, name = result.best(metric), f"{metric}_difference"
+        print(
+            f"Best {metric}: {row[metric]:.6g} at {row['example_weight']:g}, a change of "
+            f"{row[name]:+.3g} with 95 % interval "
+            f"[{row[f'{name}_lower']:+.3g}, {row[f'{name}_upper']:+.3g}]"
+        )
+    if options.csv:
+        result.to_csv(options.csv)
+    if options.plot:
+        result.plot().savefig(options.plot, dpi=150)
+    if options.save:
+        set_example_weight(model, best)
+        model.save(options.save)
+        print(
+            f"Saved {options.save} with example weight {best:g}. Programs that load it "
+            "need `import keras_bn4`."
+        )
+
+
+def load_model(path):
+    """A saved Keras model, or `ValueError` saying what is wrong with the file."""
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        if not pathlib.Path(path).is_file():
+            reason = "there is no such file"
+        elif path.endswith(".keras") and not zipfile.is_zipfile(path):
+            reason = "it is truncated, or no Keras model at all"
+        raise ValueError(
+            f"Can't load {path}: {reason}. Expected a file that `model.save` wrote, "
+            "with all its custom classes registered."
+        ) from error
+
+
+def load_data(options):
+    """The arrays x and y of `--dataset`."""
+    if not options.dataset.endswith(".npz"):
+        return datasets.load(
+            options.dataset,
+            options.split,
+            data_dir=options.data_dir,
+            download=options.download,
+        )
+    try:
+        with np.load(options.dataset) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"Can't read {options.dataset}: {error}.") from error
+    if not {"x", "y"} <= set(arrays):
+        raise ValueError(
+            f"{options.dataset} must hold arrays 'x' and 'y', as "
+            f"`numpy.savez(path, x=x, y=y)` writes it. It holds {sorted(arrays)}."
+        )
+    return arrays["x"], arrays["y"]
+
+
+def _compile_as_classifier(model, x, y):
+    predictions = model.predict(x[:32], verbose=0)
+    sums = np.sum(predictions, axis=-1)
+    logits = bool((predictions < 0).any() or not np.allclose(sums, 1, atol=1e-2))
+    print(
+        "The model isn't compiled: taken as a classifier of "
+        f"{'logits' if logits else 'probabilities'} with integer labels."
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    model.compile(loss=loss, metrics=["accuracy"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

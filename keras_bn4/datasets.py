@@ -1,0 +1,298 @@
+"""Data: arrays by name, and minibatches that are not drawn at random (Sec. 4.4)."""
+
+import difflib
+import numbers
+import re
+
+import keras
+import numpy as np
+
+DIGITS_SPLITS = ("train", "validation", "test")
+DIGITS_TRAIN_SIZE = 200
+
+
+def load(name, split, *, data_dir=None, download=False, image_size=None):
+    """Loads images and labels as arrays.
+
+    `"digits"` are 1,797 real handwritten digits that come with scikit-learn, so that
+    nothing is fetched: grey images of 8 by 8 with values from 0 to 16. The splits are
+    always the same and hold every class in proportion: `"train"` with 200 images,
+    `"validation"` with 798 and `"test"` with 799. Any other name is that of an image
+    classification data set of tensorflow-datasets, in its own splits. All of a split
+    is held in memory.
+
+    Args:
+        name: `"digits"`, or a name as `tensorflow_datasets.load` takes it, such as
+            `"cifar100"` or `"cifar100:3.*.*"`.
+        split: String, or a list or tuple of strings. For tensorflow-datasets they can
+            be slices and sums, such as `"test[:50%]"` or `"train+test"`.
+        data_dir: The folder of tensorflow-datasets; by default its own, which is
+            `~/tensorflow_datasets` or the environment variable `TFDS_DATA_DIR`.
+        download: Whether to download and prepare what is not there yet. By default
+            that is an error, and the network is never touched.
+        image_size: Pair of integers `(height, width)` to resize the images to, with
+            antialiasing and regardless of their proportions. Necessary where a data
+            set has images of different sizes. `None` leaves them as they are.
+
+    Returns:
+        A pair `(x, y)` of the images, `uint8` of shape `(n, height, width, channels)`
+        with the values as stored, 0 to 255 but for the digits, and the labels,
+        `int64` of shape `(n,)`. For a list or tuple of splits, a tuple of such pairs.
+
+    Raises:
+        ImportError: if scikit-learn or tensorflow-datasets is not installed.
+        ValueError: if there is no such data set or split, if it is none of labelled
+            images, or if `image_size` is necessary or malformed.
+        FileNotFoundError: if the data set is not in `data_dir` and `download` is not
+            set.
+
+    Example:
+
+    >>> (x_train, y_train), (x_test, y_test) = load("digits", ("train", "test"))
+    >>> x_train.shape, y_train.shape, x_test.shape
+    ((200, 8, 8, 1), (200,), (799, 8, 8, 1))
+    """
+    splits = [split] if isinstance(split, str) else split
+    if (
+        not isinstance(splits, (list, tuple))
+        or not splits
+        or not all(isinstance(s, str) for s in splits)
+    ):
+        raise ValueError(
+            'Argument `split` must be a string, such as "test", or a list or tuple of '
+            f"them. Received: split={split!r}."
+        )
+    if name == "digits":
+        pairs = _load_digits(splits, image_size)
+    else:
+        pairs = _load_tfds(name, splits, data_dir, download, image_size)
+    return pairs[0] if isinstance(split, str) else pairs
+
+
+def non_iid_batches(x, y, batch_size, *, classes_per_batch=1, batches=None, seed=0):
+    """Minibatches that each hold examples of a few classes only.
+
+    The setting of Sec. 4.4, where the statistics of a minibatch say little about those
+    of the data: every minibatch draws `classes_per_batch` classes at random, with
+    replacement as the paper does, and as many examples of each. Within its share of a
+    minibatch an example comes again only once the class has no others left. The order
+    within a minibatch is random, so that ghosts hold several classes too.
+
+    Args:
+        x: Array of shape `(n, ...)`.
+        y: Array of class labels of shape `(n,)` or `(n, 1)`.
+        batch_size: Positive integer, a multiple of `classes_per_batch`. All
+            minibatches have this size.
+        classes_per_batch: Positive integer, at most the number of classes.
+        batches: Positive integer, how many minibatches make an epoch. `None` for as
+            many as cover `n` examples.
+        seed: Integer from 0. The same seed gives the same minibatches; every epoch
+            draws others.
+
+    Returns:
+        A `keras.utils.PyDataset` of pairs `(x, y)`, for `model.fit` or a `for` loop.
+
+    Raises:
+        ValueError: if an argument is not as above.
+
+    Example:
+
+    >>> x, y = load("digits", "train")
+    >>> dataset = non_iid_batches(x, y, 64, classes_per_batch=2)
+    >>> images, labels = dataset[0]
+    >>> len(dataset), images.shape, len(np.unique(labels)) <= 2
+    (4, (64, 8, 8, 1), True)
+    """
+    return _NonIIDBatches(x, y, batch_size, classes_per_batch, batches, seed)
+
+
+class _NonIIDBatches(keras.utils.PyDataset):
+    def __init__(self, x, y, batch_size, classes_per_batch, batches, seed):
+        super().__init__()
+        self.x, self.y = np.asarray(x), np.asarray(y)
+        n = len(self.y) if self.y.ndim else 0
+        if not n or self.y.size != n or self.x.ndim == 0 or len(self.x) != n:
+            raise ValueError(
+                "Expected one class label for each example of `x`, at least one: `y` "
+                "of shape (n,) or (n, 1). Received: "
+                f"x.shape={self.x.shape}, y.shape={self.y.shape}."
+            )
+        classes, positions = np.unique(self.y.reshape(n), return_inverse=True)
+        self.members = [np.flatnonzero(positions == i) for i in range(len(classes))]
+        self.batch_size = _check_positive("batch_size", batch_size)
+        self.per_batch = _check_positive("classes_per_batch", classes_per_batch)
+        if self.per_batch > len(classes) or self.batch_size % self.per_batch:
+            raise ValueError(
+                "Argument `classes_per_batch` must divide `batch_size` and be at most "
+                f"the number of classes, {len(classes)}. Received: "
+                f"classes_per_batch={classes_per_batch}, batch_size={batch_size}."
+            )
+        if batches is None:
+            batches = -(-n // self.batch_size)
+        self.batches = _check_positive("batches", batches)
+        self.seed = _check_positive("seed", seed, least=0)
+        self.epoch = 0
+
+    def __len__(self):
+        return self.batches
+
+    def __getitem__(self, index):
+        # Also what ends a `for` loop.
+        if not 0 <= index < self.batches:
+            raise IndexError(f"Minibatch {index} of {self.batches}.")
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        share = self.batch_size // self.per_batch
+        chosen = [
+            np.resize(rng.permutation(self.members[i]), share)
+            for i in rng.integers(len(self.members), size=self.per_batch)
+        ]
+        chosen = rng.permutation(np.concatenate(chosen))
+        return self.x[chosen], self.y[chosen]
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def _check_positive(name, value, least=1):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or value < least
+    ):
+        raise ValueError(
+            f"Argument `{name}` must be an integer from {least}. "
+            f"Received: {name}={value!r}."
+        )
+    return int(value)
+
+
+def _load_digits(splits, image_size):
+    if image_size is not None:
+        raise ValueError(
+            'The images of "digits" are 8 by 8 and are not resized. Leave out '
+            f"`image_size`. Received: image_size={image_size!r}."
+        )
+    for split in splits:
+        if split not in DIGITS_SPLITS:
+            raise ValueError(
+                f'Unknown split {split!r} of "digits". Allowed: {list(DIGITS_SPLITS)}.'
+            )
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise ImportError(
+            'Data set "digits" comes with scikit-learn, which is not installed. '
+            'Install it: pip install "keras_bn4[datasets]".'
+        ) from error
+    data = load_digits()
+    x = data.images.astype("uint8")[..., None]
+    y = data.target.astype("int64")
+
+    def cut(indices, size):
+        return train_test_split(
+            indices, train_size=size, stratify=y[indices], random_state=0
+        )
+
+    train, rest = cut(np.arange(len(y)), DIGITS_TRAIN_SIZE)
+    validation, test = cut(rest, len(rest) // 2)
+    indices = dict(zip(DIGITS_SPLITS, (train, validation, test)))
+    return tuple((x[indices[split]], y[indices[split]]) for split in splits)
+
+
+def _load_tfds(name, splits, data_dir, download, image_size):
+    builder = _builder(name, data_dir)
+    keys = builder.info.supervised_keys
+    kinds = [type(builder.info.features[k]).__name__ for k in keys or ()]
+    if kinds != ["Image", "ClassLabel"]:
+        raise ValueError(
+            f"Data set {name!r} is not one of labelled images: its inputs and labels "
+            f"are {kinds or 'not declared'}. Give the name of an image classification "
+            "data set (https://www.tensorflow.org/datasets/catalog/overview)."
+        )
+    _check_image_size(name, builder.info.features[keys[0]].shape, image_size)
+    if download:
+        builder.download_and_prepare()
+    elif not builder.data_path.exists():
+        folder = "" if data_dir is None else f" --data_dir={data_dir}"
+        raise FileNotFoundError(
+            f"Data set {name!r} is not on disk: there is no {str(builder.data_path)!r}."
+            " Give the `data_dir` that has it, or fetch it, with download=True or with "
+            f"the command: tfds build {name}{folder}"
+        )
+    for split in splits:
+        _check_split(builder, name, split)
+    return tuple(_read(builder, split, image_size) for split in splits)
+
+
+def _builder(name, data_dir):
+    try:
+        import tensorflow  # noqa: F401 - what tensorflow-datasets reads its files with
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"Data set {name!r} is looked up in tensorflow-datasets, which is not "
+            f'installed in full: {error}. Install it: pip install "keras_bn4[datasets]"'
+            ' tensorflow. Data set "digits" needs neither.'
+        ) from error
+    unknown = (
+        f"Unknown data set {name!r}. Allowed: 'digits', or an image classification data"
+        " set of tensorflow-datasets, such as 'cifar100'"
+        " (https://www.tensorflow.org/datasets/catalog/overview)."
+    )
+    # A name with a namespace, `huggingface:name`, is looked up on the network.
+    if not isinstance(name, str) or not re.fullmatch(
+        r"\w+(/[\w.-]+)?(:[\d.*]+)?", name
+    ):
+        raise ValueError(unknown)
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        close = difflib.get_close_matches(name, known)
+        hint = f" Did you mean one of {close}?" if close else ""
+        raise ValueError(unknown + hint) from error
+
+
+def _check_image_size(name, shape, image_size):
+    if image_size is None:
+        if None in shape[:2]:
+            raise ValueError(
+                f"Data set {name!r} has images of different sizes. Give the size to "
+                "resize them to: image_size=(height, width)."
+            )
+        return
+    if not isinstance(image_size, (list, tuple)) or len(image_size) != 2:
+        raise ValueError(
+            "Argument `image_size` must be a pair of integers (height, width) or None. "
+            f"Received: image_size={image_size!r}."
+        )
+    for size in image_size:
+        _check_positive("image_size", size)
+
+
+def _check_split(builder, name, split):
+    try:
+        count = builder.info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"Unknown split {split!r} of data set {name!r}. Allowed: "
+            f"{list(builder.info.splits)}, and slices and sums of them such as "
+            "'test[:50%]' (https://www.tensorflow.org/datasets/splits)."
+        ) from error
+    if not count:
+        raise ValueError(f"Split {split!r} of data set {name!r} holds no examples.")
+
+
+def _read(builder, split, image_size):
+    import tensorflow as tf
+
+    def resize(image, label):
+        resized = tf.image.resize(image, image_size, antialias=True)
+        return tf.saturate_cast(tf.round(resized), image.dtype), label
+
+    dataset = builder.as_dataset(split=split, as_supervised=True)
+    if image_size is not None:
+        dataset = dataset.map(resize, num_parallel_calls=tf.data.AUTOTUNE)
+    x, y = zip(*dataset.batch(1024).as_numpy_iterator())
+    return np.concatenate(x), np.concatenate(y)

@@ -1,0 +1,127 @@
+"""Example weighing of networks that are already trained (Sec. 3.1, Fig. 1).
+
+The paper takes trained ImageNet networks and finds the best example weight for each
+metric on the validation set. Here the test set is cut into two random halves: the
+weight is chosen on the first, for the loss and for the accuracy by itself, and what it
+does is reported on the second, as the paired difference to weight 0 with its 95 %
+interval over examples.
+
+    python -m keras_bn4.experiments.pretrained MODEL.keras ... --dataset cifar100
+
+Time: 44 evaluations of half a test set for each network, some minutes for a ResNet-20
+on CIFAR-100 and two cores. Finished networks are kept in the output folder and not run
+again.
+
+Expected: lower loss everywhere, the more the smaller the batches of the training were;
+accuracy within noise for networks that were trained with large batches.
+"""
+
+import argparse
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_bn4 import datasets
+from keras_bn4.convert import convert
+from keras_bn4.example_weight import sweep_example_weight
+
+
+def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None):
+    """Chooses the example weight on one half of a split and reports on the other.
+
+    Args:
+        models: List of paths of `.keras` files, compiled for integer labels.
+        dataset: A name as `keras_bn4.datasets.load` takes it.
+        split: The split to cut into halves.
+        data_dir: The folder of tensorflow-datasets.
+        seed: Integer, of the cut.
+        output_dir: Folder for one JSON file a network.
+
+    Returns:
+        List of dicts, one a network: `model`, `difference_at_zero` (largest absolute
+        change of a prediction by conversion), and for `loss` and `accuracy` the row of
+        the sweep of the second half at the weight chosen on the first.
+    """
+    output_dir = pathlib.Path(output_dir or "results/pretrained")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    x, y = datasets.load(dataset, split, data_dir=data_dir)
+    order = np.random.default_rng(seed).permutation(len(x))
+    first, second = np.array_split(order, 2)
+    results = []
+    for path in map(pathlib.Path, models):
+        file = output_dir / f"{path.stem}-{dataset}-{split}-{seed}.json"
+        if not file.exists():
+            result = _run_one(path, x, y, first, second)
+            partial = file.with_suffix(".partial")
+            partial.write_text(json.dumps(result, indent=1))
+            partial.replace(file)
+        results.append(json.loads(file.read_text()))
+    return results
+
+
+def _run_one(path, x, y, first, second):
+    original = keras.models.load_model(path)
+    original.compile(
+        loss=original.loss or "sparse_categorical_crossentropy",
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    model = convert(original)
+    before, after = (m.predict(x[first[:500]], verbose=0) for m in (original, model))
+    print(f"{path.stem}: choosing on {len(first)} examples")
+    chosen = sweep_example_weight(model, x[first], y[first], batch_size=250)
+    best = {name: chosen.best(name)["example_weight"] for name in ("loss", "accuracy")}
+    print(f"{path.stem}: reporting on {len(second)} examples")
+    reported = sweep_example_weight(
+        model,
+        x[second],
+        y[second],
+        example_weights=sorted(set(best.values())),
+        batch_size=250,
+    )
+    rows = {row["example_weight"]: row for row in reported.rows}
+    return {
+        "model": path.stem,
+        "examples": len(second),
+        "difference_at_zero": float(np.abs(after - before).max()),
+        "argmax_equal": bool((after.argmax(-1) == before.argmax(-1)).all()),
+        "at_zero": rows[0.0],
+        "loss": rows[best["loss"]],
+        "accuracy": rows[best["accuracy"]],
+        "chosen_on": chosen.rows,
+    }
+
+
+def table(results):
+    """The results as a Markdown table."""
+    lines = [
+        "| network | loss at 0 | best weight | loss | change | accuracy at 0 "
+        "| best weight | accuracy | change |",
+        "|---" * 9 + "|",
+    ]
+    for result in results:
+        zero, loss, accuracy = (result[k] for k in ("at_zero", "loss", "accuracy"))
+        ends = [loss[f"loss_difference{end}"] for end in ("", "_lower", "_upper")]
+        shares = [f"{100 * value / zero['loss']:+.1f}" for value in ends]
+        ends = [accuracy[f"accuracy_difference{e}"] for e in ("", "_lower", "_upper")]
+        points = [f"{100 * value:+.2f}" for value in ends]
+        lines.append(
+            f"| {result['model']} | {zero['loss']:.3f} | {loss['example_weight']:g} "
+            f"| {loss['loss']:.3f} | {shares[0]} % [{shares[1]}, {shares[2]}] "
+            f"| {100 * zero['accuracy']:.2f} % | {accuracy['example_weight']:g} "
+            f"| {100 * accuracy['accuracy']:.2f} % "
+            f"| {points[0]} [{points[1]}, {points[2]}] |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", metavar="MODEL.keras")
+    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--output-dir")
+    arguments = parser.parse_args()
+    print(table(run(**vars(arguments))))

@@ -1,0 +1,54 @@
+import pathlib
+import re
+
+import setuptools
+
+root = pathlib.Path(__file__).parent
+version = re.search(
+    r'__version__ = "(.+)"', (root / "keras_bn4/__init__.py").read_text()
+)[1]
+
+tensorflow = ["tensorflow>=2.20"]
+plot = ["matplotlib>=3.8"]
+# tensorflow-datasets does not declare importlib_resources, and reads with TensorFlow.
+datasets = [
+    "tensorflow-datasets>=4.9.8",
+    "importlib_resources",
+    "scikit-learn>=1.4",
+    *tensorflow,
+]
+# keras-tuner needs tensorboard on TensorFlow, and the others for Bayesian search.
+tune = ["keras-tuner>=1.4.7", "tensorboard", "scikit-learn>=1.4", "scipy"]
+test = [
+    # The first wheel that carries the tests of Keras' own layer.
+    "keras>=3.15",
+    "keras-hub>=0.26",
+    "ipykernel",
+    "nbclient",
+    "nbformat",
+    "pytest>=8",
+    "ruff",
+    *datasets,
+    *plot,
+]
+
+setuptools.setup(
+    name="keras_bn4",
+    version=version,
+    description="Batch normalization, improved: example weighing, ghost batches, "
+    "batch-group statistics. For Keras 3.",
+    long_description=(root / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["keras_bn4", "keras_bn4.*"]),
+    python_requires=">=3.11",
+    install_requires=["keras>=3.14", "numpy"],
+    extras_require={
+        "tensorflow": tensorflow,
+        "tune": tune,
+        "datasets": datasets,
+        "plot": plot,
+        "test": test,
+        "all": sorted({*tensorflow, *tune, *datasets, *plot, *test}),
+    },
+)

@@ -1,0 +1,410 @@
+import copy
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    convert,
+    revert,
+    set_example_weight,
+)
+
+# Graph optimizers regroup additions; in TensorFlow eager nothing may move at all.
+EXACT = keras.backend.backend() == "tensorflow"
+IMAGES = (2, 64, 64, 3)
+
+
+def application(name, size=64):
+    return getattr(keras.applications, name)(
+        weights=None, input_shape=(size, size, 3), classes=7
+    )
+
+
+def inception():
+    # Its least input is 75 pixels.
+    return application("InceptionV3", 80)
+
+
+def hub_resnet():
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 64],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(64, 64, 3),
+    )
+
+
+def hub_efficientnet():
+    return keras_hub.models.EfficientNetBackbone(
+        stackwise_width_coefficients=[0.5, 0.5],
+        stackwise_depth_coefficients=[1.0, 1.0],
+        stackwise_kernel_sizes=[3, 3],
+        stackwise_num_repeats=[1, 1],
+        stackwise_input_filters=[8, 8],
+        stackwise_output_filters=[8, 16],
+        stackwise_expansion_ratios=[1, 4],
+        stackwise_strides=[1, 2],
+        stackwise_squeeze_and_excite_ratios=[0.25, 0.25],
+        stackwise_block_types=["v1", "v1"],
+        min_depth=8,
+        input_shape=(64, 64, 3),
+        stem_conv_padding="same",
+    )
+
+
+def nested():
+    inner = keras.Sequential(
+        [keras.Input((64, 64, 4)), layers.BatchNormalization(), layers.ReLU()]
+    )
+    inputs = keras.Input(IMAGES[1:])
+    hidden = inner(layers.Conv2D(4, 3, padding="same")(inputs))
+    return keras.Model(inputs, layers.BatchNormalization()(hidden))
+
+
+def shared():
+    normalization = layers.BatchNormalization()
+    inputs = keras.Input(IMAGES[1:])
+    outputs = normalization(layers.Conv2D(3, 3)(normalization(inputs)))
+    return keras.Model(inputs, outputs)
+
+
+def time_distributed():
+    # The images stand for sequences of rows.
+    return keras.Sequential(
+        [
+            keras.Input(IMAGES[1:]),
+            layers.TimeDistributed(layers.Conv1D(4, 3)),
+            layers.TimeDistributed(layers.BatchNormalization()),
+        ]
+    )
+
+
+@keras.saving.register_keras_serializable("test_convert")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.convolution = layers.Conv2D(4, 3)
+        self.normalization = layers.BatchNormalization()
+
+    def call(self, inputs, training=None):
+        return self.normalization(self.convolution(inputs), training=training)
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros(IMAGES, "float32"))
+    return model
+
+
+MODELS = {
+    "ResNet50": (lambda: application("ResNet50"), 53),
+    "InceptionV3": (inception, 94),
+    "MobileNetV2": (lambda: application("MobileNetV2"), 52),
+    "EfficientNetV2B0": (lambda: application("EfficientNetV2B0"), 59),
+    "hub ResNet": (hub_resnet, None),
+    "hub EfficientNet": (hub_efficientnet, None),
+    "nested": (nested, 2),
+    "shared": (shared, 1),
+    "TimeDistributed": (time_distributed, 1),
+    "subclassed": (subclassed, 1),
+}
+
+
+def normalizers(model):
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, layers.BatchNormalization)
+    ]
+
+
+def predict(model, x):
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+def trained(model, rng):
+    """Moving statistics and parameters as after some training."""
+    for layer in normalizers(model):
+        shape = layer.moving_mean.shape
+        layer.moving_mean.assign(rng.normal(0, 0.2, shape))
+        layer.moving_variance.assign(rng.uniform(0.5, 2, shape))
+        for variable in (layer.gamma, layer.beta):
+            if variable is not None:
+                variable.assign(variable + rng.normal(0, 0.2, shape))
+    return model
+
+
+def assert_same_predictions(actual, expected):
+    if EXACT:
+        np.testing.assert_array_equal(actual, expected)
+    else:
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * scale)
+    np.testing.assert_array_equal(actual.argmax(-1), expected.argmax(-1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_converted_model_predicts_the_same_and_goes_back(name, rng):
+    build, count = MODELS[name]
+    model = trained(build(), rng)
+    size = 80 if name == "InceptionV3" else 64
+    x = rng.uniform(0, 1, (2, size, size, 3)).astype("float32")
+    expected = predict(model, x)
+
+    converted = convert(model, ghost_batch_size=2)
+
+    found = normalizers(converted)
+    assert all(type(layer) is GhostBatchNormalization for layer in found)
+    assert len(found) == len(normalizers(model)) == (count or len(found)) > 0
+    assert len(converted.conversion_report.converted) == len(found)
+    assert not converted.conversion_report.skipped
+    assert type(converted) is type(model)
+    assert converted.name == model.name
+    if name != "subclassed":  # Layers that a class names by itself get new names.
+        names = [[x.name for x in normalizers(m)] for m in (model, converted)]
+        assert names[0] == names[1]
+    assert_same_predictions(predict(converted, x), expected)
+    assert all(type(x) is layers.BatchNormalization for x in normalizers(model))
+    set_example_weight(converted, 0.1)
+    assert not np.allclose(predict(converted, x), expected, rtol=1e-5, atol=0)
+
+    set_example_weight(converted, 0)
+    reverted = revert(converted)
+
+    assert all(type(x) is layers.BatchNormalization for x in normalizers(reverted))
+    assert len(reverted.conversion_report.converted) == len(found)
+    assert_same_predictions(predict(reverted, x), expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_converted_model_trains_saves_and_loads(tmp_path, rng, compiled):
+    model = nested()
+    if compiled:
+        model.compile("adam", "mse", metrics=["mae"], weighted_metrics=["mse"])
+    converted = convert(model, groups=2, ghost_batch_size=3, example_weight=0.25)
+    assert converted.compiled == compiled
+    if compiled:
+        assert type(converted.optimizer) is keras.optimizers.Adam
+    else:
+        converted.compile("adam", "mse")
+    x = rng.normal(size=(7, 64, 64, 3)).astype("float32")
+    converted.fit(x, np.zeros((7, 64, 64, 4)), batch_size=5, verbose=0)
+    converted.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert {type(layer) for layer in normalizers(loaded)} == {BatchGroupNormalization}
+    assert {layer.example_weight for layer in normalizers(loaded)} == {0.25}
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), converted.predict(x, verbose=0), rtol=1e-6
+    )
+
+
+def test_in_place_keeps_identity_optimizer_slots_and_compiles_again(rng):
+    model = subclassed()
+    model.compile("adam", "mse")
+    x, y = rng.normal(size=(4, *IMAGES[1:])), np.zeros((4, 62, 62, 4))
+    model.fit(x, y, verbose=0)
+    before = model.predict(x, verbose=0)
+    layer, optimizer = model.normalization, model.optimizer
+    iterations = int(optimizer.iterations)
+    slots = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
+
+    assert convert(model, in_place=True) is model
+    assert model.normalization is layer
+    assert type(layer) is GhostBatchNormalization
+    assert model.optimizer is optimizer
+    for slot, variable in zip(slots, optimizer.variables):
+        np.testing.assert_array_equal(slot, keras.ops.convert_to_numpy(variable))
+    np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-5)
+    set_example_weight(model, 0.5)
+    assert np.abs(model.predict(x, verbose=0) - before).max() > 1e-3
+    model.fit(x, y, verbose=0)
+    assert int(optimizer.iterations) == iterations + 1
+
+
+def test_copy_keeps_optimizer_slots(rng):
+    model = nested()
+    model.compile("adam", "mse")
+    x = rng.normal(size=(4, *IMAGES[1:]))
+    model.fit(x, np.zeros((4, 64, 64, 4)), verbose=0)
+    converted = convert(model)
+    assert int(converted.optimizer.iterations) == 1
+    for ours, theirs in zip(converted.optimizer.variables, model.optimizer.variables):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+        )
+
+
+def test_what_keras_can_not_rebuild_needs_in_place():
+    class Unregistered(Subclassed):
+        pass
+
+    model = Unregistered()
+    model(np.zeros(IMAGES, "float32"))
+    with pytest.raises(ValueError, match="in_place=True"):
+        convert(model)
+    assert type(model.normalization) is layers.BatchNormalization
+    convert(model, in_place=True)
+    assert type(model.normalization) is GhostBatchNormalization
+    revert(model, in_place=True)
+    assert type(model.normalization) is layers.BatchNormalization
+
+
+def test_unknown_subclass_is_skipped_and_reported():
+    @keras.saving.register_keras_serializable("test_convert")
+    class Special(layers.BatchNormalization):
+        pass
+
+    inputs = keras.Input((4,))
+    hidden = layers.BatchNormalization(name="plain")(Special(name="special")(inputs))
+    converted = convert(keras.Model(inputs, hidden))
+    report = converted.conversion_report
+    assert report.converted == ("plain",)
+    ((path, reason),) = report.skipped
+    assert path == "special"
+    assert "Special" in reason
+    assert "special" in str(report)
+    assert type(converted.get_layer("special")) is Special
+
+
+def test_select_overrides_and_groups_by_layer():
+    inputs = keras.Input((8, 8, 6))
+    hidden = layers.BatchNormalization(name="first", trainable=False)(inputs)
+    hidden = layers.Conv2D(4, 3)(hidden)
+    model = keras.Model(inputs, layers.BatchNormalization(name="second")(hidden))
+    converted = convert(
+        model,
+        groups=lambda layer: layer.gamma.shape[0] // 2,
+        select=lambda layer: layer.trainable,
+        momentum=0.9,
+        gamma_regularizer=keras.regularizers.L2(0.1),
+        variance_tracking="variance",
+    )
+    assert type(converted.get_layer("first")) is layers.BatchNormalization
+    second = converted.get_layer("second")
+    assert (second.groups, second.momentum) == (2, 0.9)
+    assert second.variance_tracking == "variance"
+    np.testing.assert_allclose(
+        [keras.ops.convert_to_numpy(loss) for loss in converted.losses], [0.4], 1e-6
+    )
+    assert converted.conversion_report.skipped == (
+        ("first", "`select` didn't pick it"),
+    )
+    assert not model.losses
+
+
+def test_converting_again_changes_the_arguments():
+    model = convert(nested(), groups=2, example_weight=0.1)
+    again = convert(model, ghost_batch_size=8)
+    assert {type(x) for x in normalizers(again)} == {GhostBatchNormalization}
+    assert {x.ghost_batch_size for x in normalizers(again)} == {8}
+    assert {x.example_weight for x in normalizers(again)} == {0.0}
+    assert {x.groups for x in normalizers(model)} == {2}
+
+
+def test_trainable_dtype_and_regularizers_stay():
+    inputs = keras.Input((4,))
+    layer = layers.BatchNormalization(
+        trainable=False,
+        dtype="mixed_bfloat16",
+        # Not serializable, as regularizers may be where nothing needs saving.
+        beta_regularizer=lambda beta: keras.ops.sum(beta) + 3.0,
+    )
+    model = keras.Model(inputs, layer(inputs))
+    convert(model, in_place=True)
+    assert type(layer) is GhostBatchNormalization
+    assert not layer.trainable
+    assert layer.dtype_policy.name == "mixed_bfloat16"
+    assert float(layer.beta_regularizer(layer.beta)) == 3.0
+
+
+def test_groups_that_divide_nothing_change_nothing():
+    model = application("MobileNetV2")
+    state = [type(layer) for layer in normalizers(model)]
+    with pytest.raises(
+        ValueError, match=r"(?s)channels \(16\).*\[1, 2, 4, 8\]"
+    ) as error:
+        convert(model, groups=32, in_place=True)
+    assert "(24)" in str(error.value)
+    assert [type(layer) for layer in normalizers(model)] == state
+
+
+def plain(**arguments):
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.BatchNormalization(**arguments)(inputs))
+
+
+BAD = [
+    ({"ghost_batch_size": 0}, "ghost_batch_size=0"),
+    ({"ghost_batch_size": True}, "ghost_batch_size=True"),
+    ({"groups": 3}, "4.*3"),
+    ({"groups": "4"}, "groups='4'"),
+    ({"groups": lambda layer: 2.5}, "groups=2.5"),
+    ({"example_weight": float("nan")}, "nan"),
+    ({"example_weight": "0.1"}, "'0.1'"),
+    ({"momentun": 0.9}, "momentun"),
+    ({"axis": 1}, "axis"),
+    ({"variance_tracking": "both"}, "both"),
+    ({"select": lambda layer: False}, "select"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_arguments_change_nothing(arguments, message):
+    model = plain()
+    with pytest.raises(ValueError, match=message):
+        convert(model, in_place=True, **arguments)
+    assert type(model.layers[-1]) is layers.BatchNormalization
+
+
+def test_renorm_with_ghosts_is_an_error():
+    model = plain(renorm=True)
+    with pytest.raises(ValueError, match="renorm"):
+        convert(model, ghost_batch_size=2)
+    assert convert(model).layers[-1].renorm
+
+
+def test_models_that_have_nothing_to_convert():
+    inputs = keras.Input((4,))
+    with pytest.raises(ValueError, match="no batch normalization"):
+        convert(keras.Model(inputs, layers.LayerNormalization()(inputs)))
+    with pytest.raises(ValueError, match="isn't built"):
+        convert(keras.Sequential([layers.BatchNormalization()]))
+    with pytest.raises(ValueError, match=r"keras\.Model"):
+        convert(layers.BatchNormalization())
+    with pytest.raises(ValueError, match="no layer of keras_bn4"):
+        revert(plain())
+
+
+def test_revert_refuses_to_change_predictions():
+    weighed = convert(plain(), example_weight=0.1)
+    with pytest.raises(ValueError, match=r"example_weight=0\.1"):
+        revert(weighed)
+    grouped = convert(plain(), groups=2)
+    with pytest.raises(ValueError, match="groups=2"):
+        revert(grouped)
+    for model in (weighed, grouped):
+        reverted = revert(model, force=True)
+        assert type(reverted.layers[-1]) is layers.BatchNormalization
+        assert reverted.layers[-1].autocast
+    assert type(revert(convert(plain(), groups=4)).layers[-1]) is (
+        layers.BatchNormalization
+    )
+
+
+def test_weights_files_of_the_plain_model_load_before_conversion(tmp_path, rng):
+    model = trained(nested(), rng)
+    model.save_weights(tmp_path / "plain.weights.h5")
+    fresh = nested()
+    fresh.load_weights(tmp_path / "plain.weights.h5")
+    for ours, theirs in zip(convert(fresh).get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+    copied = copy.deepcopy(convert(fresh, example_weight=0.5))
+    assert {x.example_weight for x in normalizers(copied)} == {0.5}
