@@ -27,6 +27,7 @@ test = [
     "nbclient",
     "nbformat",
     "pytest>=8",
+    "pytest-xdist",
     "ruff",
     *datasets,
     *plot,

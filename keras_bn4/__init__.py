@@ -15,6 +15,7 @@ above it:
 - `experiments`: what the paper shows, run anew
 """
 
+from keras_bn4 import datasets
 from keras_bn4.callbacks import ExampleWeightTuning
 from keras_bn4.convert import convert, revert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
@@ -25,6 +26,7 @@ __all__ = [
     "ExampleWeightTuning",
     "GhostBatchNormalization",
     "convert",
+    "datasets",
     "revert",
     "set_example_weight",
     "sweep_example_weight",

@@ -1,0 +1,77 @@
+"""The package as a house: imports, documentation, and what may be missing."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_bn4
+
+ROOT = pathlib.Path(keras_bn4.__file__).parent
+# In reading order: the list in the package's own documentation.
+ROOMS = re.findall(r"^- `(\w+)`:", keras_bn4.__doc__, re.MULTILINE)
+
+
+def imported_rooms(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "keras_bn4"
+        ):
+            parts = node.module.split(".")
+            names = parts[1:2] or [alias.name for alias in node.names]
+            found.update(names)
+    return found
+
+
+def test_every_room_is_in_the_reading_order():
+    files = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__"}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert set(ROOMS) == files | folders
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_from_rooms_above(room):
+    files = [ROOT / f"{room}.py"]
+    if not files[0].exists():
+        files = (ROOT / room).glob("*.py")
+    for file in files:
+        above = {*ROOMS[: ROOMS.index(room)], room if file.parent != ROOT else ""}
+        assert imported_rooms(file) <= above, file
+
+
+PUBLIC = {name: getattr(keras_bn4, name) for name in keras_bn4.__all__}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_documented_and_their_examples_run(name):
+    value = PUBLIC[name]
+    assert inspect.getdoc(value)
+    modules = [value] if inspect.ismodule(value) else []
+    module = value if modules else importlib.import_module(value.__module__)
+    examples = doctest.DocTestFinder().find(value, name, module)
+    runner = doctest.DocTestRunner()
+    for example in examples:
+        runner.run(example)
+    assert runner.failures == 0
+    if inspect.isclass(value) or (inspect.isfunction(value) and name != "revert"):
+        assert runner.tries > 0
+
+
+def test_import_needs_neither_tensorflow_nor_optional_packages():
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("the backend is TensorFlow")
+    unwanted = ("tensorflow", "keras_tuner", "tensorflow_datasets", "matplotlib")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({unwanted}))
+import keras_bn4
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
