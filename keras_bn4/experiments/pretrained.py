@@ -40,8 +40,8 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
         output_dir: Folder for one JSON file a network.
 
     Returns:
-        List of dicts, one a network: `model`, `difference_at_zero` (largest absolute
-        change of a prediction by conversion), and for `loss` and `accuracy` the row of
+        List of dicts, one a network: `model`, `difference_at_zero` (largest change
+        of a prediction by conversion, relative to the largest prediction), and for `loss` and `accuracy` the row of
         the sweep of the second half at the weight chosen on the first.
     """
     output_dir = pathlib.Path(output_dir or "results/pretrained")
@@ -84,7 +84,9 @@ def _run_one(path, x, y, first, second):
     return {
         "model": path.stem,
         "examples": len(second),
-        "difference_at_zero": float(np.abs(after - before).max()),
+        "difference_at_zero": float(
+            np.abs(after - before).max() / np.abs(before).max()
+        ),
         "argmax_equal": bool((after.argmax(-1) == before.argmax(-1)).all()),
         "at_zero": rows[0.0],
         "loss": rows[best["loss"]],
