@@ -6,9 +6,12 @@ above it:
 
 - `statistics`: moments of examples, ghosts and channel groups
 - `normalization`: from inputs and moments to outputs
+- `arguments`: what the arguments of the layers may be
 - `layers`: the two Keras layers
 - `convert`: any model to these layers, and back
+- `batches`: of arrays, data sets and iterables
 - `evaluation`: losses and metrics, example by example
+- `sweeps`: what a sweep of the example weight found
 - `example_weight`: set and sweep the weight of an example's own statistics
 - `callbacks`: the same during `fit`
 - `datasets`: data to try it on

@@ -16,7 +16,7 @@ from keras_bn4.example_weight import (
     sweep_example_weight,
     weighing_layers,
 )
-from keras_bn4.experiments import digits
+from keras_bn4.experiments import digits, digits_report
 
 
 def main(arguments=None):
@@ -53,8 +53,8 @@ def run_digits(options):
         fresh=options.fresh,
     )
     figure = pathlib.Path(options.output_dir, "digits.png")
-    print(digits.table(results))
-    digits.figure(results, figure)
+    print(digits_report.table(results))
+    digits_report.figure(results, figure)
     print(f"\nFigure: {figure}")
 
 
@@ -113,8 +113,8 @@ def run_sweep(options):
     for metric in result.metrics:
         row, name = result.best(metric), f"{metric}_difference"
         print(
-            f"Best {metric}: {row[metric]:.6g} at {row['example_weight']:g}, a change of "
-            f"{row[name]:+.3g} with 95 % interval "
+            f"Best {metric}: {row[metric]:.6g} at {row['example_weight']:g}, a change "
+            f"of {row[name]:+.3g} with 95 % interval "
             f"[{row[f'{name}_lower']:+.3g}, {row[f'{name}_upper']:+.3g}]"
         )
     if options.csv:

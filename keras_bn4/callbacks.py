@@ -29,8 +29,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.1.
 
     Args:
-        validation_data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or a data
-            set as `keras_bn4.sweep_example_weight` takes it.
+        validation_data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or a
+            data set as `keras_bn4.sweep_example_weight` takes it.
         metric: Name of the metric that decides, as `model.evaluate` names it.
         example_weights: Floats from 0 to 1.
         every_epoch: Whether to sweep at the end of each epoch, or only at the end of

@@ -6,14 +6,13 @@ import warnings
 
 import keras
 
-from keras_bn4.layers import (
-    BatchGroupNormalization,
-    GhostBatchNormalization,
+from keras_bn4.arguments import (
     check_example_weight,
     check_ghost_batch_size,
     check_groups,
     check_groups_divide,
 )
+from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
 OVERRIDES = (
     "momentum",
@@ -199,7 +198,7 @@ def _check_model(model):
         raise ValueError(f"Expected a keras.Model. Received: {model!r}.")
     if not model.built:
         raise ValueError(
-            f"Model '{model.name}' isn't built, so that its layers have no weights yet. "
+            f"Model '{model.name}' isn't built, so its layers have no weights yet. "
             "Call it on a batch of data, or `model.build(input_shape)`, first."
         )
 
@@ -326,8 +325,7 @@ def _copy(model):
 
 
 def _arguments(layer):
-    """The arguments that make such a layer: objects, as they need not be serializable.
-    """
+    """The arguments that make such a layer, as objects: some can't be serialized."""
     arguments = {name: getattr(layer, name) for name in layer.get_config()}
     return {**arguments, "dtype": layer.dtype_policy}
 

@@ -191,7 +191,7 @@ def _load_digits(splits, image_size):
 
     def cut(indices, size):
         return train_test_split(
-            indices, train_size=size, stratify=y[indices], random_state=0
+            indices, train_size=size, stratify=y[indices], random_state=1
         )
 
     train, rest = cut(np.arange(len(y)), DIGITS_TRAIN_SIZE)

@@ -7,114 +7,9 @@ metrics.
 """
 
 import copy
-import math
 
 import keras
-import numpy as np
 from keras import ops, tree
-
-
-def batches(x, y=None, sample_weight=None, batch_size=None, steps=None):
-    """Cuts data into batches, as `keras.Model.evaluate` does.
-
-    Args:
-        x: Arrays (one, or a nest of them) with the examples along the first axis, or a
-            `keras.utils.PyDataset`, or an iterable of batches `(x, y)` or
-            `(x, y, sample_weight)` such as a `tf.data.Dataset`.
-        y: Labels; only with arrays.
-        sample_weight: Weights of the examples; only with arrays.
-        batch_size: Positive integer, 32 by default; only with arrays.
-        steps: Positive integer, how many batches, or `None` for all.
-
-    Returns:
-        A pair of an iterator of tuples `(x, y, sample_weight)` and the number of
-        batches, `None` where it isn't known beforehand.
-
-    Raises:
-        ValueError: if an argument is not as above, or `steps` is missing for endless
-            data. An empty data set is no error here.
-    """
-    for name, value in (("batch_size", batch_size), ("steps", steps)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(
-                f"Argument `{name}` must be a positive integer or None. Received: "
-                f"{name}={value!r}."
-            )
-    if all(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
-        iterator, count = _array_batches(x, y, sample_weight, batch_size or 32)
-    else:
-        given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
-        given = [name for name, value in given.items() if value is not None]
-        if given:
-            raise ValueError(
-                f"Arguments {given} go with arrays; a data set of type "
-                f"{type(x).__name__} brings its own, as batches `(x, y)` or "
-                "`(x, y, sample_weight)`."
-            )
-        if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
-            raise ValueError(
-                "Expected arrays, a tf.data.Dataset, a keras.utils.PyDataset or an "
-                f"iterable of batches. Received: x={x!r}."
-            )
-        iterator, count = _data_set_batches(x)
-    if steps is not None:
-        count = steps if count is None else min(steps, count)
-    elif count == math.inf:
-        raise ValueError(
-            "The data set has no end. Say how many batches to use with `steps`."
-        )
-
-    def limited():
-        for _, batch in zip(range(steps) if steps else iter(int, 1), iterator):
-            yield batch
-
-    return limited(), count
-
-
-def _array_batches(x, y, sample_weight, batch_size):
-    data = _as_arrays((x, y, sample_weight))
-    sizes = {leaf.shape[0] for leaf in tree.flatten(data) if leaf is not None}
-    if not sizes:
-        return iter(()), 0
-    if len(sizes) > 1:
-        raise ValueError(
-            "All arrays must have the same number of examples along their first axis. "
-            f"Received: {sorted(sizes)}."
-        )
-    (n,) = sizes
-
-    def iterator():
-        for start in range(0, n, batch_size):
-            rows = slice(start, start + batch_size)
-            yield tree.map_structure(
-                lambda leaf, rows=rows: None if leaf is None else leaf[rows], data
-            )
-
-    return iterator(), math.ceil(n / batch_size)
-
-
-def _as_arrays(data):
-    """The backend's own tensors as they are, and anything else as NumPy arrays."""
-    return tree.map_structure(
-        lambda leaf: leaf if leaf is None or ops.is_tensor(leaf) else np.asarray(leaf),
-        data,
-    )
-
-
-def _data_set_batches(data_set):
-    def unpack(batch):
-        return _as_arrays(keras.utils.unpack_x_y_sample_weight(batch))
-
-    if isinstance(data_set, keras.utils.PyDataset):
-        count = data_set.num_batches
-        indices = iter(int, 1) if count is None else range(count)
-        iterator = (unpack(data_set[i]) for i in indices)
-        return iterator, math.inf if count is None else count
-    iterator = (unpack(batch) for batch in data_set)
-    if hasattr(data_set, "cardinality"):
-        cardinality = int(data_set.cardinality())
-        return iterator, {-1: math.inf, -2: None}.get(cardinality, cardinality)
-    return iterator, len(data_set) if hasattr(data_set, "__len__") else None
 
 
 class Evaluation:
@@ -269,7 +164,9 @@ class Evaluator(keras.Model):
     def _metric_examples(self, y, y_pred, sample_weight):
         examples = {}
         rows = self._metrics_with_output(y, y_pred, sample_weight)
-        for name, (metric, y_true, prediction, weight) in zip(self._compiled_names, rows):
+        for name, (metric, y_true, prediction, weight) in zip(
+            self._compiled_names, rows
+        ):
             # Others, like AUC, are no mean over examples.
             if isinstance(metric, keras.metrics.MeanMetricWrapper):
                 values = metric._fn(y_true, prediction, **metric._fn_kwargs)
@@ -296,12 +193,16 @@ class Evaluator(keras.Model):
         if self.run_eagerly:
             return
 
-        def spec(leaf, fixed):
-            shape = leaf.shape if fixed else [None, *leaf.shape[1:]]
+        def spec(leaf, shape):
             return tf.TensorSpec(shape, keras.backend.standardize_dtype(leaf.dtype))
 
+        def any_size(leaf):
+            return spec(leaf, [None, *leaf.shape[1:]])
+
         specs = {
-            key: tree.map_structure(lambda x: spec(x, key == "metric_state"), value)
+            key: [spec(leaf, leaf.shape) for leaf in value]
+            if key == "metric_state"
+            else tree.map_structure(any_size, value)
             for key, value in packed.items()
         }
         self.predict_function = self.predict_function.get_concrete_function([(specs,)])

@@ -254,7 +254,12 @@ def _pool_and_spread(moments, view, axis, shape):
     def spread(pooled):
         if pooled is None:
             return None
-        return ops.reshape(ops.broadcast_to(pooled, view), shape)
+        if isinstance(view[axis], int):
+            # XLA can't shape the gradient of `broadcast_to` in a branch not taken.
+            full = ops.take(pooled, [0] * view[axis], axis)
+        else:
+            full = ops.broadcast_to(pooled, view)
+        return ops.reshape(full, shape)
 
     viewed = (None if t is None else ops.reshape(t, view) for t in moments)
     return Moments(*map(spread, pool(Moments(*viewed), axis)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_bn4.datasets import load
-from keras_bn4.experiments import digits
+from keras_bn4.experiments import digits, digits_report
 from keras_bn4.layers import GhostBatchNormalization
 
 SMALL = {
@@ -107,7 +107,7 @@ def test_unreadable_results_are_put_aside(text, tmp_path):
 
 
 def test_table(finished):
-    text = digits.table(finished[1])
+    text = digits_report.table(finished[1])
     lines = text.split("\n")
     keras_row = next(line for line in lines if line.startswith("  Keras"))
     ghosts = next(line for line in lines if line.startswith("  ghosts of 8"))
@@ -128,7 +128,7 @@ def test_table_means_and_spreads_are_over_seeds(finished):
             result["settings"]["seed"] = seed
             result["test"]["loss"] = [10.0 + shift - is_ghost * (1 + shift)] * 2
             results.append(result)
-    text = digits.table(results)
+    text = digits_report.table(results)
     ghosts = next(x for x in text.split("\n") if x.startswith("  ghosts of 8"))
     # 12 ± 2.646 for Keras' layer, 9 for ghosts: the differences are -1, -2 and -6.
     assert "9.000 ± 0.000  -3.000 ± 2.646" in ghosts
@@ -141,7 +141,7 @@ def test_figure(finished, tmp_path):
     path = tmp_path / "digits.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        digits.figure(finished[1], path)
+        digits_report.figure(finished[1], path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 50_000
 
@@ -149,7 +149,7 @@ def test_figure(finished, tmp_path):
 def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "keras_bn4\[plot\]"'):
-        digits.figure(finished[1], tmp_path / "digits.png")
+        digits_report.figure(finished[1], tmp_path / "digits.png")
 
 
 @pytest.mark.parametrize("name", ["seeds", "steps"])

@@ -84,7 +84,10 @@ def assert_rows_are_evaluations(model, sweep, *arguments, skip=(), **keywords):
 
 def test_rows_are_what_evaluate_says(data):
     model = classifier(
-        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")]
+        metrics=[
+            "accuracy",
+            keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2"),
+        ]
     )
     sweep = sweep_example_weight(model, *data, example_weights=WEIGHTS, verbose=0)
     assert [row["example_weight"] for row in sweep.rows] == WEIGHTS
@@ -413,7 +416,9 @@ def test_callback_at_train_end_only_and_by_accuracy(data):
     assert model.layers[3].example_weight == best["example_weight"]
 
 
-@pytest.mark.skipif(not PRETRAINED.exists(), reason=f"no trained networks in {PRETRAINED}")
+@pytest.mark.skipif(
+    not PRETRAINED.exists(), reason=f"no trained networks in {PRETRAINED}"
+)
 def test_a_trained_network_gains(request):
     data_dir = PRETRAINED.parent / "tfds"
     x, y = keras_bn4.datasets.load("cifar100", "test[:1000]", data_dir=data_dir)

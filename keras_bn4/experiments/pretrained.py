@@ -41,8 +41,9 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
 
     Returns:
         List of dicts, one a network: `model`, `difference_at_zero` (largest change
-        of a prediction by conversion, relative to the largest prediction), and for `loss` and `accuracy` the row of
-        the sweep of the second half at the weight chosen on the first.
+        of a prediction by conversion, relative to the largest prediction), and for
+        `loss` and `accuracy` the row of the sweep of the second half at the weight
+        chosen on the first.
     """
     output_dir = pathlib.Path(output_dir or "results/pretrained")
     output_dir.mkdir(parents=True, exist_ok=True)
