@@ -53,8 +53,8 @@ def check_groups_divide(groups, channels):
         divisors = [i for i in range(1, channels + 1) if channels % i == 0]
         raise ValueError(
             f"Number of groups ({groups}) doesn't divide the channels ({channels}); in "
-            'the words of keras.layers.GroupNormalization it "must be a multiple of the '
-            f'number of channels". Allowed: {divisors}, or -1.'
+            'the words of keras.layers.GroupNormalization it "must be a multiple of '
+            f'the number of channels". Allowed: {divisors}, or -1.'
         )
 
 

@@ -26,7 +26,7 @@ inference by moving statistics fails, and example weighing brings part of it bac
 Seen: ghosts lower the test loss of shuffled minibatches by 5 to 10 %, the smaller the
 more, down to 2; the best weight for it grows as they shrink, but adds next to nothing.
 Accuracies differ by less than their spread over seeds. With one class per minibatch
-weighing brings 20 % of accuracy and more. Ghosts, which help with four classes per
+weighing brings 20 points of accuracy and more. Ghosts, which help with four classes per
 minibatch in the paper's Table 1, do not help with one: a ghost is then as one-sided as
 its minibatch.
 
