@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import sys
+import warnings
 import zipfile
 
 import keras
@@ -133,7 +134,10 @@ def run_sweep(options):
 def load_model(path):
     """A saved Keras model, or `ValueError` saying what is wrong with the file."""
     try:
-        return keras.models.load_model(path)
+        with warnings.catch_warnings():
+            # Its optimizer may never have trained; it isn't used here either.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            return keras.models.load_model(path)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200]
         if not pathlib.Path(path).is_file():
