@@ -160,7 +160,8 @@ def load_data(options):
             download=options.download,
         )
     try:
-        with np.load(options.dataset) as file:
+        # `np.load` of a path leaves a broken file open.
+        with open(options.dataset, "rb") as raw, np.load(raw) as file:
             arrays = dict(file)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"Can't read {options.dataset}: {error}.") from error

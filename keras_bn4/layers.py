@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from keras_bn4 import normalization, statistics
+from keras_bn4 import fused, normalization, statistics
 from keras_bn4.arguments import (
     check_example_weight,
     check_ghost_batch_size,
@@ -225,16 +225,40 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         return moments
 
     def call(self, inputs, training=None, mask=None):
+        inputs = ops.convert_to_tensor(inputs)
+        training = training and self.trainable
+        if training and mask is None and self._can_train_fused(inputs):
+            outputs = self._train_fused(inputs)
+            return ops.cast(outputs, self.compute_dtype)
         inputs = ops.cast(
             inputs, keras.backend.result_type(self.compute_dtype, "float32")
         )
-        if not (training and self.trainable):
+        if not training:
             outputs = self._infer(inputs, mask)
         elif self.renorm:
             outputs = super().call(inputs, training=True, mask=mask)
         else:
             outputs = self._train(inputs, mask)
         return ops.cast(outputs, self.compute_dtype)
+
+    def _can_train_fused(self, inputs):
+        return (
+            not self.renorm
+            and self.channels_per_group == 1
+            and self.moving_mean.dtype == "float32"
+            and fused.serves(inputs, self._channel_axis, self.ghost_batch_size)
+        )
+
+    def _train_fused(self, inputs):
+        outputs, batch = fused.normalize_ghosts(
+            inputs,
+            self._parameter(self.gamma, "float32"),
+            self._parameter(self.beta, "float32"),
+            self.ghost_batch_size,
+            self.epsilon,
+        )
+        self._update_moving(batch)
+        return outputs
 
     def _train(self, inputs, mask):
         if mask is not None:

@@ -13,6 +13,7 @@ from reference import rows
 from keras_bn4 import (
     BatchGroupNormalization,
     GhostBatchNormalization,
+    fused,
     set_example_weight,
 )
 
@@ -37,6 +38,18 @@ SHAPES = [  # of an example, and the channels' axis
     ((6, 2, 1, 2), 1),
     ((2, 6, 2, 1), -3),
 ]
+
+
+@pytest.fixture(
+    autouse=True,
+    params=["general", "fused"] if BACKEND == "tensorflow" else ["general"],
+)
+def kernel(request, monkeypatch):
+    """Every way to train; by default small inputs go the general way."""
+    if request.param == "general":
+        monkeypatch.setattr(fused, "serves", lambda *_: False)
+    else:
+        monkeypatch.setattr(fused, "LEAST_ELEMENTS", 0)
 
 
 def array(x):
