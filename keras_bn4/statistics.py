@@ -256,7 +256,7 @@ def _pool_and_spread(moments, view, axis, shape):
             return None
         if isinstance(view[axis], int):
             # XLA can't shape the gradient of `broadcast_to` in a branch not taken.
-            full = ops.take(pooled, [0] * view[axis], axis)
+            full = ops.take(pooled, ops.zeros(view[axis], "int32"), axis)
         else:
             full = ops.broadcast_to(pooled, view)
         return ops.reshape(full, shape)
