@@ -4,6 +4,7 @@ After Summers and Dinneen, "Four Things Everyone Should Know to Improve Batch
 Normalization" (ICLR 2020). The rooms, in reading order, each importing only from rooms
 above it:
 
+- `backend`: who compiles, and who differentiates
 - `statistics`: moments of examples, ghosts and channel groups
 - `normalization`: from inputs and moments to outputs
 - `fused`: the same by TensorFlow's fused kernel, where it serves

@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+from keras_bn4.backend import with_gradient
+from keras_bn4.statistics import sum_positions
+
 
 def normalize(x, moments, gamma, beta, axis, epsilon):
     """Standardizes, scales and shifts: `γ (x - μ) / √(σ² + ε) + β` (Eq. 1).
@@ -33,10 +36,32 @@ def normalize(x, moments, gamma, beta, axis, epsilon):
         scale = scale * gamma
     if moments.count is not None:
         scale = ops.where(moments.count > 0, scale, 0)
-    outputs = (x - along_channels(moments.mean, -1)) * along_channels(scale, -1)
-    if beta is not None:
-        outputs = outputs + along_channels(beta, 1)
-    return outputs
+
+    @with_gradient
+    def standardize(x, mean, scale, *beta):
+        mean_along, scale_along = along_channels(mean, -1), along_channels(scale, -1)
+        outputs = (x - mean_along) * scale_along
+        if beta:
+            outputs = outputs + along_channels(beta[0], 1)
+
+        def gradient(upstream):
+            total = sum_positions(lambda g: g, (upstream,), axis)
+            product = sum_positions(
+                lambda g, x: g * (x - mean_along), (upstream, x), axis
+            )
+            total, product = (
+                ops.reshape(t, (-1, x.shape[axis])) for t in (total, product)
+            )
+            to_beta = [ops.sum(total, 0)] * len(beta)
+            if mean.shape[0] == 1:
+                total, product = (
+                    ops.sum(t, 0, keepdims=True) for t in (total, product)
+                )
+            return upstream * scale_along, -total * scale, product, *to_beta
+
+        return outputs, gradient
+
+    return standardize(x, moments.mean, scale, *([] if beta is None else [beta]))
 
 
 def when_positive(example_weight, mixed, plain):

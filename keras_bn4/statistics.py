@@ -15,6 +15,11 @@ import math
 
 from keras import ops
 
+from keras_bn4.backend import in_xla, with_gradient
+
+# Runs that are summed in one pass; more is slower again.
+MOST_RUNS = 8
+
 Moments = collections.namedtuple(
     "Moments", ["mean", "variance", "count"], defaults=[None]
 )
@@ -36,22 +41,71 @@ def of_examples(x, axis, mask=None):
     Returns:
         `Moments` of shape `(n, C)`; mean and variance are 0 where nothing counts.
     """
-    positions = [i for i in range(1, len(x.shape)) if i != axis]
     channels = (-1, x.shape[axis])
     if mask is None:
-        if not positions:
+        if len(x.shape) == 2:
             return Moments(x, ops.zeros_like(x))
-        mean = _average(x, positions)
-        variance = _average(ops.square(x - mean), positions)
-        return Moments(ops.reshape(mean, channels), ops.reshape(variance, channels))
-    present = ops.cast(mask, x.dtype)
-    count = ops.sum(present, positions, keepdims=True)
-    share = present / ops.maximum(count, 1)
-    # `where` and not a product: a masked NaN must not survive as 0 * NaN.
-    mean = ops.sum(ops.where(mask, x, 0) * share, positions, keepdims=True)
-    squares = ops.square(ops.where(mask, x - mean, 0)) * share
-    variance = ops.sum(squares, positions, keepdims=True)
-    return Moments(*(ops.reshape(t, channels) for t in (mean, variance, count)))
+        masks, count = (), None
+        size = math.prod(ops.shape(x)[i] for i in positions_of(x, axis))
+        size = ops.maximum(ops.cast(size, x.dtype), 1)
+    else:
+        masks = (mask,)
+        count = sum_positions(lambda mask: ops.cast(mask, x.dtype), (mask,), axis)
+        size = ops.maximum(count, 1)
+
+    def counting(tensor, mask=None):
+        # `where` and not a product: a masked NaN must not survive as 0 * NaN.
+        return tensor if mask is None else ops.where(mask, tensor, 0)
+
+    @with_gradient
+    def moments(x):
+        mean = sum_positions(counting, (x, *masks), axis) / size
+
+        def square(x, *mask):
+            return ops.square(counting(x - mean, *mask))
+
+        def gradient(to_mean, to_variance):
+            by_deviation = 2 * to_variance / size
+            return counting((x - mean) * by_deviation + to_mean / size, *masks)
+
+        return (mean, sum_positions(square, (x, *masks), axis) / size), gradient
+
+    mean, variance = (ops.reshape(t, channels) for t in moments(x))
+    return Moments(
+        mean, variance, count if mask is None else ops.reshape(count, channels)
+    )
+
+
+def positions_of(x, axis):
+    """The axes of the positions: all but the first and the channels'."""
+    return [i for i in range(1, len(x.shape)) if i != axis]
+
+
+def sum_positions(term, tensors, axis):
+    """Sums a term over the positions of every example, which keep size 1.
+
+    XLA on a CPU writes a term down before it sums it along any axis but the last. So
+    there the term is summed over runs of the first axis of positions, which it does
+    in one pass, and only what is left of it is written down.
+
+    Args:
+        term: Function of tensors, element by element.
+        tensors: Tensors of shape `(n, ...)`, its arguments.
+        axis: Integer from 1, the channels.
+    """
+    positions = positions_of(tensors[0], axis)
+    runs = 1
+    if positions and positions[0] < axis and in_xla(tensors[0]):
+        size = tensors[0].shape[1] or 1
+        runs = max(i for i in range(1, MOST_RUNS + 1) if size % i == 0)
+    if runs == 1:
+        return ops.sum(term(*tensors), positions, keepdims=True)
+    length = size // runs
+    parts = (
+        term(*(tensor[:, i * length : (i + 1) * length] for tensor in tensors))
+        for i in range(runs)
+    )
+    return ops.sum(sum(parts), positions, keepdims=True)
 
 
 def element_mask(mask, x, axis):

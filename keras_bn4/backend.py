@@ -1,0 +1,40 @@
+"""What depends on the backend: who compiles, and who differentiates."""
+
+import keras
+
+
+def in_xla(x):
+    """Whether XLA will compile what is traced now, on the way to a result from `x`."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def with_gradient(function):
+    """A function whose gradient is written out, where that is worth it.
+
+    TensorFlow's own gradient keeps and rereads every intermediate tensor. XLA as JAX
+    uses it fuses them, and `jax.jvp` refuses a gradient by hand; PyTorch is left to
+    itself as well.
+
+    Args:
+        function: Function of tensors that returns its outputs and `gradient`, a
+            function of the gradients to these outputs that returns those to the
+            arguments.
+
+    Returns:
+        The function, with its outputs alone.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.custom_gradient(function)
+    return lambda *tensors: function(*tensors)[0]
