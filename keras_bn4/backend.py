@@ -1,6 +1,7 @@
 """What depends on the backend: who compiles, and who differentiates."""
 
 import keras
+from keras import ops
 
 
 def in_xla(x):
@@ -38,3 +39,35 @@ def with_gradient(function):
 
         return tf.custom_gradient(function)
     return lambda *tensors: function(*tensors)[0]
+
+
+def squared_difference(x, y):
+    """`(x - y)²`, which operations one by one would need two passes for."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.math.squared_difference(x, y)
+    return ops.square(x - y)
+
+
+def dear(*tensors):
+    """The same tensors; a branch that makes them is dear to XLA.
+
+    XLA takes both ways of a branch whose operations it thinks cheap, sums among them,
+    and then selects. What has passed here it doesn't compute in vain.
+    """
+    if not in_xla(tensors[0]):
+        return tensors
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.optimization_barrier(tensors)
+    from tensorflow.compiler.tf2xla.python import xla
+
+    barrier = with_gradient(
+        lambda *tensors: (
+            xla.optimization_barrier(*tensors),
+            lambda *upstream: upstream,
+        )
+    )
+    return barrier(*tensors)

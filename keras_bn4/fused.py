@@ -1,44 +1,40 @@
-"""Training by TensorFlow's fused batch normalization, ghost by ghost.
+"""Training by TensorFlow's fused batch normalization, for all ghosts of a batch.
 
 The kernel reads its input twice forward and twice backward, where operations one by one
-read and write it a dozen times, and takes half precision as it is. It serves whole
-ghosts with the channels last; what it doesn't serve goes the general way, through
-`statistics` and `normalization`.
+read and write it a dozen times, and takes half precision as it is. It knows no ghosts.
+Large ones are given to it one after the other, which costs one copy of what comes out.
+Small ones, for which starting it would take longer than its work, are laid side by side
+as if they were channels, which costs two copies.
 """
 
+import functools
 import math
 
 import keras
+import numpy as np
 
+from keras_bn4.backend import in_xla
 from keras_bn4.statistics import Moments, of_batch
 
-# Elements of a ghost below which starting a kernel for each costs more than it saves.
-LEAST_ELEMENTS = 2**15
+# Elements of a ghost from which it is worth a kernel of its own, in a loop twice that.
+LEAST_ELEMENTS = 2**16
 
 
-def serves(x, axis, ghost_batch_size):
-    """Whether `normalize_ghosts` can take such an input, and is worth it.
+def serves(x, axis):
+    """Whether `normalize_ghosts` can take such an input.
 
     Args:
         x: Tensor of shape `(n, ...)`.
         axis: Integer from 1, the channels.
-        ghost_batch_size: Positive integer, or `None` for the whole batch.
     """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
 
     if axis != len(x.shape) - 1 or None in x.shape[1:] or 0 in x.shape:
         return False
-    if x.dtype not in (tf.float32, tf.float16, tf.bfloat16):
-        return False
     # XLA fuses by itself, and drops rows of slices whose length it doesn't know.
-    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
-        return False
-    if ghost_batch_size is None or _ghosts(x.shape[0], ghost_batch_size) == 1:
-        return True
-    return ghost_batch_size * math.prod(x.shape[1:]) >= LEAST_ELEMENTS
+    return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla(x)
 
 
 def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):
@@ -62,30 +58,27 @@ def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):
     gamma = tf.ones([channels]) if gamma is None else gamma
     beta = tf.zeros([channels]) if beta is None else beta
     flat = tf.reshape(x, [-1 if n is None else n, 1, positions, channels])
-    if ghost_batch_size is None or _ghosts(n, ghost_batch_size) == 1:
-        result = _forward(flat, gamma, beta, epsilon)
-        outputs = result.y
-        sizes = tf.shape(flat)[:1]
-        means, variances = result.batch_mean[None], result.batch_variance[None]
-    elif n is None:
-        outputs, means, variances, sizes = _dynamic(
-            flat, gamma, beta, ghost_batch_size, epsilon
-        )
+    n = tf.shape(flat)[0] if n is None else n
+
+    k = 1 if ghost_batch_size is None else n // ghost_batch_size
+    k = max(1, k) if isinstance(k, int) else tf.maximum(1, k)
+    if isinstance(k, int) and k == 1:
+        outputs, means, variances = _forward(flat, gamma, beta, epsilon)[:3]
+        means, variances = means[None], variances[None]
     else:
-        k = _ghosts(n, ghost_batch_size)
-        sizes = [n // k + (i < n % k) for i in range(k)]
-        outputs, means, variances = _static(flat, gamma, beta, sizes, epsilon)
-    count = tf.cast(tf.convert_to_tensor(sizes) * positions, tf.float32)[:, None]
+        least = LEAST_ELEMENTS if isinstance(k, int) else 2 * LEAST_ELEMENTS
+        large = ghost_batch_size * positions * channels >= least
+        normalize = _one_by_one if large else _side_by_side
+        outputs, means, variances = normalize(flat, gamma, beta, n, k, epsilon)
+    sizes = n // k + tf.cast(tf.range(k) < n % k, tf.int32)
+    count = tf.cast(sizes * positions, tf.float32)[:, None]
     # The kernel divides by the count less one.
     variances = variances * (count - 1) / tf.maximum(count, 1)
     count = tf.broadcast_to(count, tf.shape(means))
     batch = of_batch(Moments(means, variances, count))
-    outputs = tf.reshape(outputs, tf.shape(x) if n is None else x.shape)
+    outputs = tf.reshape(outputs, tf.shape(x) if x.shape[0] is None else x.shape)
+    outputs = tf.ensure_shape(outputs, x.shape)
     return outputs, Moments(*map(tf.stop_gradient, batch))
-
-
-def _ghosts(n, ghost_batch_size):
-    return None if n is None else max(1, n // ghost_batch_size)
 
 
 def _forward(x, gamma, beta, epsilon):
@@ -118,7 +111,91 @@ def _backward(upstream, x, gamma, reserved, epsilon):
     )
 
 
-def _static(x, gamma, beta, sizes, epsilon):
+def _side_by_side(x, gamma, beta, n, k, epsilon):
+    """Ghosts as if they were channels: the longer ones, and then the others."""
+    import tensorflow as tf
+
+    size, longer = n // k, n % k
+    cut = longer * (size + 1)
+    positions, channels = x.shape[2:]
+    parts = [
+        (np.s_[:cut], longer, (size + 1) * positions),
+        (np.s_[cut:], k - longer, size * positions),
+    ]
+    parts = [part for part in parts if not (isinstance(part[1], int) and part[1] == 0)]
+
+    def beside(tensor):
+        shapes = [(tensor[rows], ghosts, length) for rows, ghosts, length in parts]
+        return [
+            tf.reshape(
+                _exchange(tf.reshape(part, [ghosts, length, channels])),
+                [1, 1, length, ghosts * channels],
+            )
+            for part, ghosts, length in shapes
+        ]
+
+    def back(tensors):
+        restored = [
+            tf.reshape(
+                _exchange(tf.reshape(tensor, [length, ghosts, channels])),
+                [-1, 1, positions, channels],
+            )
+            for tensor, (_, ghosts, length) in zip(tensors, parts)
+        ]
+        if len(restored) == 1:
+            return restored[0]
+        join = functools.partial(tf.concat, restored, 0)
+        if isinstance(longer, int):
+            return join()
+        return tf.cond(longer > 0, join, lambda: restored[1])
+
+    def by_ghost(tensors):
+        return tf.concat([tf.reshape(t, [-1, channels]) for t in tensors], 0)
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        inputs = beside(x)
+        scales = [tf.tile(gamma, [ghosts]) for _, ghosts, _ in parts]
+        offsets = [tf.tile(beta, [ghosts]) for _, ghosts, _ in parts]
+        results = [_forward(*part, epsilon) for part in zip(inputs, scales, offsets)]
+
+        def gradient(upstream, *_):
+            to_inputs, to_scales, to_offsets = zip(
+                *(
+                    _backward(dy, part, scale, result[3:], epsilon)[:3]
+                    for dy, part, scale, result in zip(
+                        beside(upstream), inputs, scales, results
+                    )
+                )
+            )
+            return (
+                back(to_inputs),
+                tf.reduce_sum(by_ghost(to_scales), 0),
+                tf.reduce_sum(by_ghost(to_offsets), 0),
+            )
+
+        outputs, means, variances = zip(*(result[:3] for result in results))
+        return (back(outputs), by_ghost(means), by_ghost(variances)), gradient
+
+    return normalize(x, gamma, beta)
+
+
+def _exchange(tensor):
+    """Exchanges the first two axes, without a copy where one of them has size 1."""
+    import tensorflow as tf
+
+    return tf.transpose(tensor, [1, 0, 2])
+
+
+def _one_by_one(x, gamma, beta, n, k, epsilon):
+    """Ghost by ghost, in a row of kernels or, of unknown length, in a loop."""
+    if isinstance(k, int):
+        sizes = [n // k + (i < n % k) for i in range(k)]
+        return _in_a_row(x, gamma, beta, sizes, epsilon)
+    return _in_a_loop(x, gamma, beta, n, k, epsilon)
+
+
+def _in_a_row(x, gamma, beta, sizes, epsilon):
     import tensorflow as tf
 
     @tf.custom_gradient
@@ -147,21 +224,22 @@ def _static(x, gamma, beta, sizes, epsilon):
     return normalize(x, gamma, beta)
 
 
-def _dynamic(x, gamma, beta, ghost_batch_size, epsilon):
-    """The same in a loop, as many times as the batch has ghosts when it runs."""
+def _in_a_loop(x, gamma, beta, n, k, epsilon):
     import tensorflow as tf
 
-    n = tf.shape(x)[0]
-    k = tf.maximum(1, n // ghost_batch_size)
-    sizes = n // k + tf.cast(tf.range(k) < n % k, tf.int32)
-    ends = tf.cumsum(sizes)
+    size, longer = n // k, n % k
     channels = x.shape[-1:]
 
     def rows(tensor, i):
-        return tensor[ends[i] - sizes[i] : ends[i]]
+        start = i * size + tf.minimum(i, longer)
+        return tensor[start : start + size + tf.cast(i < longer, tf.int32)]
 
     def array(dtype, shape=None):
         return tf.TensorArray(dtype, k, element_shape=shape, infer_shape=False)
+
+    def join(array):
+        # Of a single ghost this is no copy.
+        return tf.cond(k > 1, array.concat, lambda: array.read(0))
 
     def loop(body, *variables):
         return tf.while_loop(lambda i, *_: i < k, body, (0, *variables))[1:]
@@ -201,9 +279,8 @@ def _dynamic(x, gamma, beta, ghost_batch_size, epsilon):
                 tf.zeros(channels),
                 tf.zeros(channels),
             )
-            return tf.ensure_shape(inputs.concat(), x.shape), scale, offset
+            return join(inputs), scale, offset
 
-        outputs = tf.ensure_shape(outputs.concat(), x.shape)
-        return (outputs, means, variances, sizes), gradient
+        return (join(outputs), means, variances), gradient
 
     return normalize(x, gamma, beta)

@@ -12,6 +12,7 @@ from keras_bn4.arguments import (
     check_groups,
     check_groups_divide,
 )
+from keras_bn4.backend import dear
 from keras_bn4.statistics import Moments
 
 
@@ -246,7 +247,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             not self.renorm
             and self.channels_per_group == 1
             and self.moving_mean.dtype == "float32"
-            and fused.serves(inputs, self._channel_axis, self.ghost_batch_size)
+            and fused.serves(inputs, self._channel_axis)
         )
 
     def _train_fused(self, inputs):
@@ -270,7 +271,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         examples = statistics.of_examples(inputs, self._channel_axis, mask)
         self._update_moving(statistics.of_batch(examples))
         ghosts = statistics.of_ghosts(examples, self.ghost_batch_size)
-        return self._normalize(inputs, self._group(ghosts))
+        return self._normalize(normalization.normalize, inputs, self._group(ghosts))
 
     def _infer(self, inputs, mask):
         mean, variance, _ = self._moving(inputs.dtype)
@@ -282,10 +283,10 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             if mask is not None:
                 elements = statistics.element_mask(mask, inputs, self._channel_axis)
             examples = statistics.of_examples(inputs, self._channel_axis, elements)
-            mixture = statistics.mix(
-                self._group(examples), moving, ops.cast(weight, inputs.dtype)
-            )
-            return self._normalize(inputs, mixture)
+            mean, variance = dear(examples.mean, examples.variance)
+            examples = self._group(Moments(mean, variance, examples.count))
+            mixture = statistics.mix(examples, moving, ops.cast(weight, inputs.dtype))
+            return self._normalize(normalization.scale_and_shift, inputs, mixture)
 
         def plain():
             # Keras' own operation, so that nothing changes by a single bit.
@@ -301,8 +302,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
         return normalization.when_positive(weight, mixed, plain)
 
-    def _normalize(self, inputs, moments):
-        return normalization.normalize(
+    def _normalize(self, function, inputs, moments):
+        return function(
             inputs,
             moments,
             self._parameter(self.gamma, inputs.dtype),

@@ -26,42 +26,73 @@ def normalize(x, moments, gamma, beta, axis, epsilon):
         Tensor of the shape and dtype of `x`.
     """
 
-    def along_channels(tensor, leading):
-        sizes = [1] * len(x.shape)
-        sizes[0], sizes[axis] = leading, x.shape[axis]
-        return ops.reshape(tensor, sizes)
+    @with_gradient
+    def standardize(x, mean, scale, *beta):
+        mean_along, scale_along = _along(mean, x, axis), _along(scale, x, axis)
+        outputs = (x - mean_along) * scale_along
+        if beta:
+            outputs = outputs + _along(beta[0][None], x, axis)
 
+        def gradient(upstream):
+            total = _sums(lambda g: g, (upstream,), axis, mean)
+            product = _sums(
+                lambda g, x: g * (x - mean_along), (upstream, x), axis, mean
+            )
+            to_beta = [ops.sum(total, 0)] * len(beta)
+            return upstream * scale_along, -total * scale, product, *to_beta
+
+        return outputs, gradient
+
+    scale = _scale(moments, gamma, epsilon)
+    return standardize(x, moments.mean, scale, *([] if beta is None else [beta]))
+
+
+def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
+    """The same as `normalize`, with a multiplication and an addition: for inference.
+
+    The form of Keras' own inference, and as exact as that: of a mean of `m` standard
+    deviations it loses `m` times the rounding of `x`.
+    """
+    scale = _scale(moments, gamma, epsilon)
+    shift = -moments.mean * scale
+    if beta is not None:
+        shift = shift + beta[None]
+
+    @with_gradient
+    def apply(x, scale, shift):
+        scale_along = _along(scale, x, axis)
+
+        def gradient(upstream):
+            total = _sums(lambda g: g, (upstream,), axis, shift)
+            product = _sums(lambda g, x: g * x, (upstream, x), axis, scale)
+            return upstream * scale_along, product, total
+
+        return x * scale_along + _along(shift, x, axis), gradient
+
+    return apply(x, scale, shift)
+
+
+def _scale(moments, gamma, epsilon):
     scale = ops.rsqrt(moments.variance + epsilon)
     if gamma is not None:
         scale = scale * gamma
     if moments.count is not None:
         scale = ops.where(moments.count > 0, scale, 0)
+    return scale
 
-    @with_gradient
-    def standardize(x, mean, scale, *beta):
-        mean_along, scale_along = along_channels(mean, -1), along_channels(scale, -1)
-        outputs = (x - mean_along) * scale_along
-        if beta:
-            outputs = outputs + along_channels(beta[0], 1)
 
-        def gradient(upstream):
-            total = sum_positions(lambda g: g, (upstream,), axis)
-            product = sum_positions(
-                lambda g, x: g * (x - mean_along), (upstream, x), axis
-            )
-            total, product = (
-                ops.reshape(t, (-1, x.shape[axis])) for t in (total, product)
-            )
-            to_beta = [ops.sum(total, 0)] * len(beta)
-            if mean.shape[0] == 1:
-                total, product = (
-                    ops.sum(t, 0, keepdims=True) for t in (total, product)
-                )
-            return upstream * scale_along, -total * scale, product, *to_beta
+def _sums(term, tensors, axis, like):
+    """Sums over positions, and over examples where `like` is `(1, C)`, not `(n, C)`."""
+    sums = sum_positions(term, tensors, axis)
+    sums = ops.reshape(sums, (-1, tensors[0].shape[axis]))
+    return ops.sum(sums, 0, keepdims=True) if like.shape[0] == 1 else sums
 
-        return outputs, gradient
 
-    return standardize(x, moments.mean, scale, *([] if beta is None else [beta]))
+def _along(tensor, x, axis):
+    """A tensor of shape `(n, C)` in the axes of `x`."""
+    sizes = [1] * len(x.shape)
+    sizes[0], sizes[axis] = -1, x.shape[axis]
+    return ops.reshape(tensor, sizes)
 
 
 def when_positive(example_weight, mixed, plain):

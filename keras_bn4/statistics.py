@@ -15,7 +15,7 @@ import math
 
 from keras import ops
 
-from keras_bn4.backend import in_xla, with_gradient
+from keras_bn4.backend import in_xla, squared_difference, with_gradient
 
 # Runs that are summed in one pass; more is slower again.
 MOST_RUNS = 8
@@ -62,7 +62,7 @@ def of_examples(x, axis, mask=None):
         mean = sum_positions(counting, (x, *masks), axis) / size
 
         def square(x, *mask):
-            return ops.square(counting(x - mean, *mask))
+            return counting(squared_difference(x, mean), *mask)
 
         def gradient(to_mean, to_variance):
             by_deviation = 2 * to_variance / size

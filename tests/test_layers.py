@@ -42,14 +42,17 @@ SHAPES = [  # of an example, and the channels' axis
 
 @pytest.fixture(
     autouse=True,
-    params=["general", "fused"] if BACKEND == "tensorflow" else ["general"],
+    params=["general", "one by one", "side by side"]
+    if BACKEND == "tensorflow"
+    else ["general"],
 )
 def kernel(request, monkeypatch):
-    """Every way to train; by default small inputs go the general way."""
+    """Every way to train."""
     if request.param == "general":
         monkeypatch.setattr(fused, "serves", lambda *_: False)
     else:
-        monkeypatch.setattr(fused, "LEAST_ELEMENTS", 0)
+        least = 0 if request.param == "one by one" else float("inf")
+        monkeypatch.setattr(fused, "LEAST_ELEMENTS", least)
 
 
 def array(x):
