@@ -4,12 +4,8 @@ import keras
 from keras import ops
 
 
-def in_xla(x):
-    """Whether XLA will compile what is traced now, on the way to a result from `x`."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return isinstance(x, jax.core.Tracer)
+def in_xla():
+    """Whether TensorFlow traces what XLA will compile."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -22,9 +18,8 @@ def in_xla(x):
 def with_gradient(function):
     """A function whose gradient is written out, where that is worth it.
 
-    TensorFlow's own gradient keeps and rereads every intermediate tensor. XLA as JAX
-    uses it fuses them, and `jax.jvp` refuses a gradient by hand; PyTorch is left to
-    itself as well.
+    TensorFlow's own gradient keeps and rereads every intermediate tensor. JAX and
+    PyTorch gain little, and `jax.jvp` refuses a gradient by hand.
 
     Args:
         function: Function of tensors that returns its outputs and `gradient`, a
@@ -56,18 +51,16 @@ def dear(*tensors):
     XLA takes both ways of a branch whose operations it thinks cheap, sums among them,
     and then selects. What has passed here it doesn't compute in vain.
     """
-    if not in_xla(tensors[0]):
-        return tensors
     if keras.backend.backend() == "jax":
         import jax
 
         return jax.lax.optimization_barrier(tensors)
+    if not in_xla():
+        return tensors
     from tensorflow.compiler.tf2xla.python import xla
 
-    barrier = with_gradient(
-        lambda *tensors: (
-            xla.optimization_barrier(*tensors),
-            lambda *upstream: upstream,
-        )
-    )
+    @with_gradient
+    def barrier(*tensors):
+        return xla.optimization_barrier(*tensors), lambda *upstream: upstream
+
     return barrier(*tensors)

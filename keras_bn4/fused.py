@@ -34,7 +34,7 @@ def serves(x, axis):
     if axis != len(x.shape) - 1 or None in x.shape[1:] or 0 in x.shape:
         return False
     # XLA fuses by itself, and drops rows of slices whose length it doesn't know.
-    return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla(x)
+    return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla()
 
 
 def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):

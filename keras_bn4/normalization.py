@@ -29,9 +29,12 @@ def normalize(x, moments, gamma, beta, axis, epsilon):
     @with_gradient
     def standardize(x, mean, scale, *beta):
         mean_along, scale_along = _along(mean, x, axis), _along(scale, x, axis)
-        outputs = (x - mean_along) * scale_along
+        # The difference is 0; its gradient is that of the mean, from small tensors.
+        shift = (ops.stop_gradient(mean) - mean) * scale
         if beta:
-            outputs = outputs + _along(beta[0][None], x, axis)
+            shift = shift + beta[0][None]
+        outputs = (x - ops.stop_gradient(mean_along)) * scale_along
+        outputs = outputs + _along(shift, x, axis)
 
         def gradient(upstream):
             total = _sums(lambda g: g, (upstream,), axis, mean)

@@ -46,8 +46,12 @@ def of_examples(x, axis, mask=None):
         if len(x.shape) == 2:
             return Moments(x, ops.zeros_like(x))
         masks, count = (), None
-        size = math.prod(ops.shape(x)[i] for i in positions_of(x, axis))
-        size = ops.maximum(ops.cast(size, x.dtype), 1)
+        # A list: `torch.compile` can't go into a generator.
+        size = math.prod([ops.shape(x)[i] for i in positions_of(x, axis)])
+        if isinstance(size, int):
+            size = max(size, 1)
+        else:
+            size = ops.maximum(ops.cast(size, x.dtype), 1)
     else:
         masks = (mask,)
         count = sum_positions(lambda mask: ops.cast(mask, x.dtype), (mask,), axis)
@@ -60,15 +64,20 @@ def of_examples(x, axis, mask=None):
     @with_gradient
     def moments(x):
         mean = sum_positions(counting, (x, *masks), axis) / size
+        # Deviations from the mean sum to 0, which a gradient through it would compute.
+        # The last term, 0 as well, keeps the derivatives of higher order right.
+        fixed = ops.stop_gradient(mean)
 
         def square(x, *mask):
-            return counting(squared_difference(x, mean), *mask)
+            return counting(squared_difference(x, fixed), *mask)
+
+        squares = sum_positions(square, (x, *masks), axis)
 
         def gradient(to_mean, to_variance):
             by_deviation = 2 * to_variance / size
             return counting((x - mean) * by_deviation + to_mean / size, *masks)
 
-        return (mean, sum_positions(square, (x, *masks), axis) / size), gradient
+        return (mean, squares / size - ops.square(mean - fixed)), gradient
 
     mean, variance = (ops.reshape(t, channels) for t in moments(x))
     return Moments(
@@ -95,7 +104,7 @@ def sum_positions(term, tensors, axis):
     """
     positions = positions_of(tensors[0], axis)
     runs = 1
-    if positions and positions[0] < axis and in_xla(tensors[0]):
+    if positions and positions[0] < axis and in_xla():
         size = tensors[0].shape[1] or 1
         runs = max(i for i in range(1, MOST_RUNS + 1) if size % i == 0)
     if runs == 1:
@@ -174,6 +183,22 @@ def of_batch(examples):
     if examples.mean.shape[0] == 0:
         count = ops.zeros_like(mean)
     return Moments(*(None if t is None else t[0] for t in (mean, variance, count)))
+
+
+def equal_ghosts(n, ghost_batch_size):
+    """How many ghosts make up a batch, if they are all of the same size.
+
+    Args:
+        n: Integer, the examples of the batch, or `None` if that is not known.
+        ghost_batch_size: Positive integer, or `None` for the whole batch.
+
+    Returns:
+        Integer, or `None` if it isn't known or there are two sizes or none.
+    """
+    if not n:
+        return None
+    k = 1 if ghost_batch_size is None else max(1, n // ghost_batch_size)
+    return k if n % k == 0 else None
 
 
 def of_ghosts(examples, ghost_batch_size):
@@ -292,7 +317,7 @@ def _average(tensor, axes):
     sizes = [tensor.shape[axis] for axis in axes]
     if all(sizes):
         return ops.mean(tensor, axes, keepdims=True)
-    size = math.prod(ops.shape(tensor)[axis] for axis in axes)
+    size = math.prod([ops.shape(tensor)[axis] for axis in axes])
     share = 1 / ops.maximum(ops.cast(size, tensor.dtype), 1)
     return ops.sum(tensor, axes, keepdims=True) * share
 

@@ -7,6 +7,7 @@ import pytest
 
 from keras_bn4.datasets import load
 from keras_bn4.experiments import digits, digits_report
+from keras_bn4.experiments.records import Records
 from keras_bn4.layers import GhostBatchNormalization
 
 SMALL = {
@@ -101,7 +102,7 @@ def test_unreadable_results_are_put_aside(text, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(text)
     with pytest.warns(UserWarning, match=r"results\.json can't be read"):
-        assert digits._read(path) == []
+        assert Records(path).all == []
     assert not path.exists()
     assert (tmp_path / "results.unreadable").read_text() == text
 

@@ -319,6 +319,78 @@ def test_fit_and_predict(rng, groups, how):
     check_inference(layer, x[:7], groups or -1, outputs)
 
 
+@pytest.mark.parametrize("n", [6, 7])
+@pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize("how", [USUAL, *COMPILED])
+def test_gradients_of_gradients(rng, how, groups, n):
+    """As a gradient penalty needs them, which a gradient by hand can get wrong."""
+    layer = randomize(layer_of(groups, ghost_batch_size=3), (2, 6), rng)
+    gamma, (x, upstream) = weights(layer)["gamma"], example_batch(rng, n, (2, 6))
+
+    def penalty(x):
+        to_x, _, _ = reference.train_gradients(
+            x, upstream, gamma, EPSILON, 3, groups or -1
+        )
+        return np.sum(to_x**2)
+
+    expected = reference.central_differences(penalty, x.astype("float64"))
+    close(gradient_of_penalty(layer, x, upstream, how), expected, atol=2e-4)
+
+
+def gradient_of_penalty(layer, x, upstream, how):
+    """Of the squared gradient of `sum(upstream * outputs)`, to x."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        def step(x):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    loss = tf.reduce_sum(layer(x, training=True) * upstream)
+                penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+            return outer.gradient(penalty, x)
+
+        if how != "eager":
+            signature = [tf.TensorSpec((None, *x.shape[1:]))]
+            step = tf.function(step, signature, jit_compile=how == "xla")
+        return array(step(tf.constant(x)))
+    if BACKEND == "jax":
+        import jax
+
+        trainable = [v.value for v in layer.trainable_variables]
+        state = [v.value for v in layer.non_trainable_variables]
+
+        def loss(x):
+            outputs, _ = layer.stateless_call(trainable, state, x, training=True)
+            return (outputs * upstream).sum()
+
+        return array(jax.grad(lambda x: (jax.grad(loss)(x) ** 2).sum())(x))
+    import torch
+
+    x = torch.tensor(x, requires_grad=True)
+    loss = (layer(x, training=True) * torch.tensor(upstream)).sum()
+    (to_x,) = torch.autograd.grad(loss, x, create_graph=True)
+    return array(torch.autograd.grad((to_x**2).sum(), x)[0])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX's own")
+def test_forward_mode(rng):
+    import jax
+
+    layer = randomize(layer_of(2, ghost_batch_size=3), (2, 6), rng)
+    x, direction = example_batch(rng, 7, (2, 6))
+    trainable = [v.value for v in layer.trainable_variables]
+    state = [v.value for v in layer.non_trainable_variables]
+
+    def outputs(x):
+        return layer.stateless_call(trainable, state, x, training=True)[0]
+
+    _, tangent = jax.jvp(outputs, (x,), (direction,))
+    _, pullback = jax.vjp(outputs, x)
+    close((tangent * x).sum(), (pullback(x)[0] * direction).sum(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("example_weight", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("groups", [None, 1, 2, -1])
 def test_inference(rng, groups, example_weight):

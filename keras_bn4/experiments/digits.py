@@ -33,13 +33,9 @@ its minibatch.
 Command: `python -m keras_bn4`. Time: one to three minutes on two CPU cores.
 """
 
-import json
 import numbers
-import os
 import pathlib
-import shutil
 import time
-import warnings
 
 import keras
 import numpy as np
@@ -47,6 +43,7 @@ import numpy as np
 from keras_bn4.convert import convert
 from keras_bn4.datasets import load, non_iid_batches
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
+from keras_bn4.experiments.records import Records
 from keras_bn4.layers import GhostBatchNormalization
 
 BATCH_SIZE = 64
@@ -160,9 +157,7 @@ def run(
                 f"Received: {name}={value!r}."
             )
     data = load("digits", ("train", "validation", "test"))
-    path = pathlib.Path(output_dir, "results.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = [] if fresh else _read(path)
+    records = Records(pathlib.Path(output_dir, "results.json"), fresh)
     configurations = [
         *(("shuffled", size) for size in (None, *ghost_batch_sizes)),
         *(("one class", size) for size in (None, *one_class_ghost_batch_sizes)),
@@ -175,12 +170,11 @@ def run(
         models = None
         for seed in range(seeds):
             settings = _settings(minibatches, size, seed, steps)
-            result = next((r for r in known if r["settings"] == settings), None)
+            result = records.find(settings)
             if result is None:
                 models = models or _models(size)
                 result = _result(settings, *models, data)
-                known.append(result)
-                _write(path, known)
+                records.add(result)
             results.append(result)
             progress.add(1)
     return results
@@ -245,29 +239,3 @@ def _result(settings, model, weighing, data):
         "best": best,
         "test": {m: [at[0.0][m], at[best[m]][m]] for m in METRICS},
     }
-
-
-def _read(path):
-    if not path.exists():
-        return []
-    try:
-        results = json.loads(path.read_text())
-        if not all({"settings", "test"} <= set(result) for result in results):
-            raise ValueError("it holds something else")
-    except (ValueError, TypeError) as error:
-        aside = path.with_suffix(".unreadable")
-        shutil.move(path, aside)
-        warnings.warn(
-            f"Earlier results in {path} can't be read ({error}). The file is now "
-            f"{aside}, and all networks are trained again.",
-            stacklevel=3,
-        )
-        return []
-    return results
-
-
-def _write(path, results):
-    # Renamed into place: an interruption leaves the old file or the new one.
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(results, indent=1))
-    os.replace(unfinished, path)
