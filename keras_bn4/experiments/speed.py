@@ -235,7 +235,7 @@ def _images(n):
 
 
 def _fit(rounds, xla):
-    x, y = _images(256)
+    x, y = _images(1024)
     return compare(
         {
             name: lambda m=network: m.fit(x, y, batch_size=128, verbose=0)

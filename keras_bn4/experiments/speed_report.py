@@ -7,7 +7,7 @@ KINDS = {
     "sizes": "Training step by ghost size",
     "forward": "Forward pass of a training step",
     "inference": "Inference of a layer",
-    "fit": "fit of a ResNet-20, 2 batches of 128",
+    "fit": "fit of a ResNet-20, 8 batches of 128",
     "predict": "predict of a ResNet-20, 4 batches of 128",
     "sweep": "Sweep of 21 example weights, 2 batches of 128",
     "memory": "Peak memory of training a ResNet-20, batches of 128",
