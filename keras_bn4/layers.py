@@ -238,6 +238,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             outputs = self._infer(inputs, mask)
         elif self.renorm:
             outputs = super().call(inputs, training=True, mask=mask)
+            self._average_renorm(inputs, mask)
         else:
             outputs = self._train(inputs, mask)
         return ops.cast(outputs, self.compute_dtype)
@@ -355,7 +356,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             self._moving(batch.mean.dtype), batch, self.momentum, follows_second_moment
         )
         if replicas.context() is not None and not self.synchronized:
-            moved = replicas.average(moved, batch.count)
+            moved = Moments(*replicas.average(moved[:2], batch.count[0]))
         self.moving_mean.assign(moved.mean)
         self.moving_variance.assign(moved.variance)
 
@@ -365,7 +366,24 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             mask = statistics.element_mask(mask, inputs, self._channel_axis)
         examples = statistics.of_examples(inputs, self._channel_axis, mask)
+        if self._pools_replicas:
+            mean, variance, _ = replicas.of_ghosts(examples, None)[0]
+            return mean[0], variance[0]
         return statistics.of_batch(examples)[:2]
+
+    def _average_renorm(self, inputs, mask):
+        if self.synchronized or replicas.context() is None:
+            return
+        variables = [
+            self.moving_mean,
+            self.moving_variance,
+            self.renorm_mean,
+            self.renorm_stddev,
+        ]
+        count = ops.shape(inputs)[0] if mask is None else ops.count_nonzero(mask)
+        moved = replicas.average([ops.convert_to_tensor(v) for v in variables], count)
+        for variable, value in zip(variables, moved):
+            variable.assign(value)
 
     def get_config(self):
         return {

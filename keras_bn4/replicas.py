@@ -52,20 +52,18 @@ def average(moved, count):
     One reduction. All replicas get the same bits, whatever they held before.
 
     Args:
-        moved: `Moments` of shape `(C,)`, finite.
-        count: Tensor of shape `(C,)`, of how many elements those of this replica are.
+        moved: Finite tensors of shape `(C,)`.
+        count: Scalar tensor, how many elements those of this replica are of.
 
     Returns:
-        `Moments` of shape `(C,)`, weighted by the counts; as given if all are 0.
+        Tensors of shape `(C,)`, weighted by the counts; as given if all are 0.
     """
     import tensorflow as tf
 
-    weight = count[:1]
-    sums = _sum([weight, weight * moved.mean, weight * moved.variance], 0)
-    total = sums[0]
-    means = [tensor / tf.maximum(total, 1) for tensor in sums[1:]]
-    pairs = zip(means, moved)
-    return Moments(*(tf.where(total > 0, new, old) for new, old in pairs))
+    count = tf.cast(tf.reshape(count, [1]), moved[0].dtype)
+    total, *sums = _sum([count, *(count * tensor for tensor in moved)], 0)
+    means = (tensor / tf.maximum(total, 1) for tensor in sums)
+    return [tf.where(total > 0, mean, own) for mean, own in zip(means, moved)]
 
 
 def of_ghosts(examples, ghost_batch_size):
