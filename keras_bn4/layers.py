@@ -39,6 +39,12 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     Ghosts are contiguous: in data ordered by class a ghost sees one class. Shuffle
     within the minibatch.
 
+    Under `tf.distribute` with several replicas, ghosts are of the examples of one
+    replica, and the moving statistics the mean of the replicas', weighted by their
+    examples. With `synchronized=True` ghosts are cut from the minibatch of all
+    replicas, in their order, and the layer does what it would do on one device. On JAX
+    a distribution of the data is always of this kind.
+
     **Relation to `keras.layers.BatchNormalization`:** with the default arguments
     the layer is that layer, in training and inference, moving statistics included.
     Weights have the same names, shapes and order, so weights and checkpoints fit

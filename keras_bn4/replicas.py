@@ -9,7 +9,7 @@ bit. Per layer and step, in numbers of `C` channels, `R` replicas and `k` ghosts
 | | forward | backward |
 |---|---|---|
 | `of_ghosts`, whole batch | `C + 1` and `2 C` | `2 C` |
-| `of_ghosts`, ghosts | `R + C + 1` and `(k + R - 1) (2 C + 2)` | `2 k C` |
+| `of_ghosts`, ghosts | `C + 1 + R` and `(k + R - 1) (2 C + 2)` | `2 k C` |
 | `average` | `2 C + 1` | |
 """
 
@@ -90,7 +90,7 @@ def of_ghosts(examples, ghost_batch_size):
 
     @tf.custom_gradient
     def pooled(mean, variance):
-        sizes, reference, total = _survey(mean, weights)
+        sizes, reference, total = _survey(mean, weights, ghost_batch_size)
         deviation = mean - reference
         if ghost_batch_size is None:
             ghosts = _of_batch(deviation, variance, weights, total)
@@ -143,21 +143,21 @@ def _sum(tensors, axis):
     return tf.split(summed, [tensor.shape[axis] for tensor in tensors], axis)
 
 
-def _survey(mean, weights):
+def _survey(mean, weights, ghost_batch_size):
     """Examples of each replica `(R,)`; mean `(C,)` and count `(1,)` of them all."""
     import tensorflow as tf
 
     here = context()
-    size = tf.cast(tf.shape(mean)[0], mean.dtype)
-    own = tf.one_hot(
-        here.replica_id_in_sync_group, here.num_replicas_in_sync, size, 0 * size
-    )
-    own_sums = tf.reduce_sum(weights * mean, 0), tf.reduce_sum(weights, 0)
-    sizes, sums, total = _sum([own, *own_sums], 0)
+    own = [tf.reduce_sum(weights * mean, 0), tf.reduce_sum(weights, 0)]
+    if ghost_batch_size is not None:
+        size = tf.cast(tf.shape(mean)[0], mean.dtype)
+        own_place = here.replica_id_in_sync_group
+        own.append(tf.one_hot(own_place, here.num_replicas_in_sync, size, 0 * size))
+    sums, total, *sizes = _sum(own, 0)
     reference = sums / tf.maximum(total, 1)
     # What is not finite in one ghost must not reach the others by this way.
     reference = tf.where(tf.math.is_finite(reference), reference, 0)
-    return tf.cast(sizes, tf.int32), reference, total
+    return tf.cast(sizes[0], tf.int32) if sizes else None, reference, total
 
 
 def _of_batch(deviation, variance, weights, total):

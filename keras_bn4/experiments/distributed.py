@@ -9,10 +9,10 @@ training loop that divides the loss by the size of the whole minibatch, then a l
 of a single image, which leaves all replicas but one without any. Replicas are logical
 CPU devices, and each number of them has a process of its own.
 
-Columns, relative to the largest value: `replicas differ`, the largest difference between
-moving statistics of one replica and another; `from one device`, between those of the
-first replica and those of the same layer trained on one device; `save, load`, between
-predictions of the model, and of what is loaded outside the strategy from its file;
+Columns, relative to the largest value: `replicas differ`, the largest difference of
+moving statistics between one replica and another; `from one device`, of those of the
+first replica to those of the same layer trained on one device; `save, load`, of the
+predictions of the model to those of what is loaded outside the strategy from its file;
 `last batch`, whether all weights are finite after it.
 
 Expected: ours differ nowhere; synchronized, the number of replicas makes no difference
