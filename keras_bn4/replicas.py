@@ -15,7 +15,7 @@ bit. Per layer and step, in numbers of `C` channels, `R` replicas and `k` ghosts
 
 import keras
 
-from keras_bn4.statistics import Moments
+from keras_bn4.statistics import Moments, pool
 
 
 def context():
@@ -98,7 +98,7 @@ def of_ghosts(examples, ghost_batch_size):
         else:
             ghost, k = _cut(sizes, ghost_batch_size)
             ghosts = _of_segments(deviation, variance, weights, ghost, k)
-        batch = _pool(*ghosts, tf.zeros_like(ghosts.count[:, 0], tf.int32), 1)
+        batch = pool(ghosts, 0)
 
         def spread(tensor):
             return tensor if ghost_batch_size is None else tf.gather(tensor, ghost)
@@ -117,7 +117,7 @@ def of_ghosts(examples, ghost_batch_size):
             spread(reference + ghosts.mean),
             spread(ghosts.variance),
             spread(ghosts.count),
-            (reference + batch.mean)[0],
+            reference + batch.mean[0],
             batch.variance[0],
             batch.count[0],
         )
@@ -195,22 +195,28 @@ def _of_segments(deviation, variance, weights, ghost, k):
 
     here = context()
     own, rows = here.replica_id_in_sync_group, k + here.num_replicas_in_sync - 1
-    segments = _pool(deviation, variance, weights, ghost + own, rows)
+    examples = (weights * deviation, weights * variance, weights)
+    segments = _pool(*examples, ghost + own, rows)
     segment_ghost = tf.cast(tf.range(rows) - own, deviation.dtype)[:, None]
-    segment_ghost = tf.where(segments.count > 0, segment_ghost, 0)
+    segment_ghost = tf.where(segments[2] > 0, segment_ghost, 0)
     *segments, segment_ghost = _sum([*segments, segment_ghost], 1)
-    return _pool(*segments, tf.cast(segment_ghost[:, 0], tf.int32), k)
+    ghosts = _pool(*segments, tf.cast(segment_ghost[:, 0], tf.int32), k)
+    return Moments(*(x / tf.maximum(ghosts[2], 1) for x in ghosts[:2]), ghosts[2])
 
 
-def _pool(mean, variance, count, segment, number):
-    """Pools rows `(n, C)`, by the segment of each, to moments `(number, C)`."""
+def _pool(sums, squares, count, segment, number):
+    """Pools rows `(n, C)`, by the segment of each, to `(number, C)`.
+
+    Sums of elements, sums of their squared deviations from the mean of their row, and
+    counts, in and out. Sums are exact where means would be rounded more than once, so
+    that even a mean halfway between two float32 numbers is rounded as on one device.
+    """
     import tensorflow as tf
 
     def total(tensor):
         return tf.math.unsorted_segment_sum(tensor, segment, number)
 
-    pooled_count = total(count)
-    share = count / tf.maximum(tf.gather(pooled_count, segment), 1)
-    pooled = total(share * mean)
-    spread = tf.square(mean - tf.gather(pooled, segment))
-    return Moments(pooled, total(share * (variance + spread)), pooled_count)
+    pooled_sums, pooled_count = total(sums), total(count)
+    pooled_mean = tf.gather(pooled_sums / tf.maximum(pooled_count, 1), segment)
+    spread = count * tf.square(sums / tf.maximum(count, 1) - pooled_mean)
+    return pooled_sums, total(squares + spread), pooled_count
