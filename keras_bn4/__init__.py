@@ -8,6 +8,7 @@ above it:
 - `statistics`: moments of examples, ghosts and channel groups
 - `normalization`: from inputs and moments to outputs
 - `fused`: the same by TensorFlow's fused kernel, where it serves
+- `replicas`: statistics of a batch that `tf.distribute` has cut into parts
 - `arguments`: what the arguments of the layers may be
 - `layers`: the two Keras layers
 - `convert`: any model to these layers, and back

@@ -353,3 +353,7 @@ def _become(layer, template):
             variable.regularizer = getattr(layer, f"{name}_regularizer")
             variable.constraint = getattr(layer, f"{name}_constraint")
     layer.build_example_weight(input_shape)
+    for variable in layer.non_trainable_variables:
+        # Of what replicas hold different values, as Keras' layer leaves it, all take
+        # the one that is saved.
+        variable.assign(variable)

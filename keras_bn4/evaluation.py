@@ -113,12 +113,13 @@ class Evaluator(keras.Model):
         state = [(variable, variable.value) for variable in self.model.variables]
         with keras.StatelessScope(state_mapping=state):
             total = self.model.compute_loss(x, y, y_pred, sample_weight, training=False)
+        total = _of_all_replicas(total)
         losses, examples = {"loss": total}, {}
         parts = self.model._compile_loss._flat_losses
         sum_of_parts = 0.0
         for part in parts:
             arguments = [self._part(t, part.path) for t in (y, y_pred, sample_weight)]
-            loss = part.loss(*arguments)
+            loss = _of_all_replicas(part.loss(*arguments))
             values = _example_losses(part.loss, loss, *arguments)
             if len(parts) > 1:
                 name = f"{part.name}_loss"
@@ -190,6 +191,12 @@ class Evaluator(keras.Model):
         import tensorflow as tf
 
         self.make_predict_function()
+        if tf.distribute.has_strategy():
+            # On one replica: the examples of a batch have to stay together.
+            predict_step = self.predict_step
+            self.predict_function = lambda data: predict_step(*data)
+            if not self.run_eagerly:
+                self.predict_function = tf.function(self.predict_function)
         if self.run_eagerly:
             return
 
@@ -206,6 +213,15 @@ class Evaluator(keras.Model):
             for key, value in packed.items()
         }
         self.predict_function = self.predict_function.get_concrete_function([(specs,)])
+
+
+def _of_all_replicas(loss):
+    """Keras divides a loss by the replicas of the strategy in whose scope it is."""
+    if keras.backend.backend() != "tensorflow":
+        return loss
+    import tensorflow as tf
+
+    return loss * tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _by_example(values):

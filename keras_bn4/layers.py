@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from keras_bn4 import fused, normalization, statistics
+from keras_bn4 import fused, normalization, replicas, statistics
 from keras_bn4.arguments import (
     check_example_weight,
     check_ghost_batch_size,
@@ -38,6 +38,12 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     Ghosts are contiguous: in data ordered by class a ghost sees one class. Shuffle
     within the minibatch.
+
+    Under `tf.distribute` with several replicas, ghosts are of the examples of one
+    replica, and the moving statistics the mean of the replicas', weighted by their
+    examples. With `synchronized=True` ghosts are cut from the minibatch of all
+    replicas, in their order, and the layer does what it would do on one device. On JAX
+    a distribution of the data is always of this kind.
 
     **Relation to `keras.layers.BatchNormalization`:** with the default arguments
     the layer is that layer, in training and inference, moving statistics included.
@@ -238,6 +244,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             outputs = self._infer(inputs, mask)
         elif self.renorm:
             outputs = super().call(inputs, training=True, mask=mask)
+            self._average_renorm(inputs, mask)
         else:
             outputs = self._train(inputs, mask)
         return ops.cast(outputs, self.compute_dtype)
@@ -245,10 +252,16 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     def _can_train_fused(self, inputs):
         return (
             not self.renorm
+            and not self._pools_replicas
             and self.channels_per_group == 1
             and self.moving_mean.dtype == "float32"
             and fused.serves(inputs, self._channel_axis)
         )
+
+    @property
+    def _pools_replicas(self):
+        """Whether ghosts reach over the batch of all replicas of `tf.distribute`."""
+        return self.synchronized and replicas.context() is not None
 
     def _train_fused(self, inputs):
         outputs, batch = fused.normalize_ghosts(
@@ -268,9 +281,11 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             # by way of outputs that nobody uses.
             keep = ops.logical_or(mask, ops.isfinite(inputs))
             inputs = ops.where(keep, inputs, 0)
+        here = replicas.context()
         ghosts = statistics.equal_ghosts(inputs.shape[0], self.ghost_batch_size)
-        # Over a single axis XLA on a CPU sums faster the way it is.
-        if ghosts is None or (ghosts == 1 and len(inputs.shape) == 2):
+        # Over a single axis XLA on a CPU sums faster the way it is. Replicas have to
+        # tell how many examples they have.
+        if here or ghosts is None or (ghosts == 1 and len(inputs.shape) == 2):
             ghosts, axis, shape = None, self._channel_axis, None
         else:
             # Ghosts take the place of examples, their examples are positions.
@@ -278,9 +293,14 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             inputs = ops.reshape(inputs, (ghosts, -1, *shape[1:]))
             mask = None if mask is None else ops.reshape(mask, (ghosts, -1, *shape[1:]))
         examples = statistics.of_examples(inputs, axis, mask)
-        self._update_moving(statistics.of_batch(examples))
-        if ghosts is None:
-            examples = statistics.of_ghosts(examples, self.ghost_batch_size)
+        if here and self.synchronized:
+            examples, batch = replicas.of_ghosts(examples, self.ghost_batch_size)
+        else:
+            examples = replicas.counted(examples) if here else examples
+            batch = statistics.of_batch(examples)
+            if ghosts is None:
+                examples = statistics.of_ghosts(examples, self.ghost_batch_size)
+        self._update_moving(batch)
         moments = self._group(examples)
         outputs = self._normalize(normalization.normalize, inputs, moments, axis)
         return outputs if shape is None else ops.reshape(outputs, shape)
@@ -341,6 +361,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         moved = statistics.move(
             self._moving(batch.mean.dtype), batch, self.momentum, follows_second_moment
         )
+        if replicas.context() is not None and not self.synchronized:
+            moved = Moments(*replicas.average(moved[:2], batch.count[0]))
         self.moving_mean.assign(moved.mean)
         self.moving_variance.assign(moved.variance)
 
@@ -350,7 +372,24 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             mask = statistics.element_mask(mask, inputs, self._channel_axis)
         examples = statistics.of_examples(inputs, self._channel_axis, mask)
+        if self._pools_replicas:
+            mean, variance, _ = replicas.of_ghosts(examples, None)[0]
+            return mean[0], variance[0]
         return statistics.of_batch(examples)[:2]
+
+    def _average_renorm(self, inputs, mask):
+        if self.synchronized or replicas.context() is None:
+            return
+        variables = [
+            self.moving_mean,
+            self.moving_variance,
+            self.renorm_mean,
+            self.renorm_stddev,
+        ]
+        count = ops.shape(inputs)[0] if mask is None else ops.count_nonzero(mask)
+        moved = replicas.average([ops.convert_to_tensor(v) for v in variables], count)
+        for variable, value in zip(variables, moved):
+            variable.assign(value)
 
     def get_config(self):
         return {

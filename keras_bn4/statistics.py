@@ -162,6 +162,9 @@ def pool(moments, axis):
             return ops.sum(share * tensor, axis, keepdims=True)
 
     pooled = average(mean)
+    # Less what the first sum has rounded: at a mean of ten thousand standard
+    # deviations that would depend on the cut of the batch, and show in the outputs.
+    pooled = pooled + average(mean - pooled)
     spread = ops.square(mean - pooled)
     return Moments(pooled, average(variance + spread), count)
 
