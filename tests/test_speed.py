@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bn4.convert import convert
 from keras_bn4.experiments import speed, speed_report, steps
 from keras_bn4.layers import GhostBatchNormalization
 
@@ -69,6 +70,29 @@ def test_xla_keeps_the_branch_of_plain_inference():
         function = jax.jit(lambda *tensors: layer.stateless_call(*tensors))
         program = function.lower(trainable, state, x).compile().as_text()
     assert " conditional(" in program
+
+
+def test_a_network_learns_what_it_does_with_keras_layer():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((24, 8, 8, 3), "float32"), rng.integers(0, 4, 24)
+    inputs = keras.Input((8, 8, 3))
+    features = inputs
+    for filters in (4, 8):
+        features = keras.layers.Conv2D(filters, 3, use_bias=False)(features)
+        features = keras.layers.BatchNormalization(momentum=0.9)(features)
+        features = keras.layers.ReLU()(features)
+    features = keras.layers.GlobalAveragePooling2D()(features)
+    theirs = keras.Model(inputs, keras.layers.Dense(4)(features))
+    ours = convert(theirs)
+    for model in (theirs, ours):
+        model.compile(
+            keras.optimizers.SGD(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        # 24 = 10 + 10 + 4: the last batch is short.
+        model.fit(x, y, batch_size=10, epochs=2, shuffle=False, verbose=0)
+    for weight, expected in zip(ours.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
