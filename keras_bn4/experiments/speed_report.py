@@ -110,23 +110,20 @@ def _draw(panel, row):
     sizes = [int(n.split()[-1]) for n in ratios if n.startswith("ghosts of")]
     values = [ratios[f"ghosts of {size}"] for size in sizes]
     ends = max(sizes), min(sizes)
-    for name, style, color in (
-        ("Keras", "-", "0.3"),
-        ("Keras' groups", "--", "#D55E00"),
-        ("whole batch", "-.", "#009E73"),
-        ("ReLU", ":", "0.3"),
+    # Labels stand where the curve isn't: above it to the left, below it to the right.
+    for name, label, style, color, end, height in (
+        ("Keras", "BatchNormalization", "-", "0.3", 0, 3),
+        ("Keras' groups", "GroupNormalization", "--", "#D55E00", 0, 3),
+        ("whole batch", "ours, whole batch", "-.", "#009E73", 1, 3),
+        ("ReLU", "ReLU", ":", "0.3", 1, -10),
     ):
         panel.axhline(ratios[name], linestyle=style, color=color, linewidth=1.2)
-        label = {
-            "Keras": "BatchNormalization",
-            "Keras' groups": "GroupNormalization",
-            "whole batch": "ours, whole batch",
-        }.get(name, name)
         panel.annotate(
             label,
-            (ends[0], ratios[name]),
-            (2, 3),
+            (ends[end], ratios[name]),
+            (0, height),
             textcoords="offset points",
+            ha=("left", "right")[end],
             fontsize=8,
             color=color,
         )
