@@ -321,8 +321,8 @@ def _average(tensor, axes):
     if all(sizes):
         return ops.mean(tensor, axes, keepdims=True)
     size = math.prod([ops.shape(tensor)[axis] for axis in axes])
-    share = 1 / ops.maximum(ops.cast(size, tensor.dtype), 1)
-    return ops.sum(tensor, axes, keepdims=True) * share
+    size = ops.maximum(ops.cast(size, tensor.dtype), 1)
+    return ops.sum(tensor, axes, keepdims=True) / size
 
 
 def _of_equal_ghosts(examples, ghosts, size):
