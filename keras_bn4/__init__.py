@@ -16,6 +16,8 @@ above it:
 - `batches`: of arrays, data sets and iterables
 - `recording`: what normalizers receive, batch by batch
 - `recalibration`: moving statistics anew, from data
+- `discrepancies`: what a comparison of training with inference found
+- `discrepancy`: training against inference, layer by layer
 - `evaluation`: losses and metrics, example by example
 - `sweeps`: what a sweep of the example weight found
 - `example_weight`: set and sweep the weight of an example's own statistics
@@ -27,6 +29,7 @@ above it:
 from keras_bn4 import datasets
 from keras_bn4.callbacks import ExampleWeightTuning
 from keras_bn4.convert import convert, revert
+from keras_bn4.discrepancy import discrepancy
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 from keras_bn4.paths import normalization_paths
@@ -40,6 +43,7 @@ __all__ = [
     "GhostBatchNormalization",
     "convert",
     "datasets",
+    "discrepancy",
     "exclude_from_weight_decay",
     "normalization_paths",
     "recalibrate",
