@@ -13,6 +13,7 @@ above it:
 - `tables`: as text and CSV
 - `paths`: which γ and β can act on the output
 - `weight_decay`: of γ and β
+- `advice`: what the paper's findings advise for a model
 - `batches`: of arrays, data sets and iterables
 - `recording`: what normalizers receive, batch by batch
 - `recalibration`: moving statistics anew, from data
