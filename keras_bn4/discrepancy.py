@@ -212,7 +212,11 @@ def _row(layer, training, inference):
 
 
 def _crossing(widths, target):
-    """The smallest weight at which the width falls to the target, interpolated."""
+    """The smallest weight at which the width falls to the target, interpolated.
+
+    Ghosts of one example meet the target at 1 and not before, give or take rounding.
+    """
+    target *= 1.001
     for i, width in enumerate(widths):
         if width <= target:
             if i == 0:
