@@ -12,7 +12,15 @@ above it:
 - `arguments`: what the arguments of the layers may be
 - `layers`: the two Keras layers
 - `convert`: any model to these layers, and back
+- `tables`: as text and CSV
+- `paths`: which γ and β can act on the output
+- `weight_decay`: of γ and β
+- `advice`: what the paper's findings advise for a model
 - `batches`: of arrays, data sets and iterables
+- `recording`: what normalizers receive, batch by batch
+- `recalibration`: moving statistics anew, from data
+- `discrepancies`: what a comparison of training with inference found
+- `discrepancy`: training against inference, layer by layer
 - `evaluation`: losses and metrics, example by example
 - `sweeps`: what a sweep of the example weight found
 - `example_weight`: set and sweep the weight of an example's own statistics
@@ -24,15 +32,24 @@ above it:
 from keras_bn4 import datasets
 from keras_bn4.callbacks import ExampleWeightTuning
 from keras_bn4.convert import convert, revert
+from keras_bn4.discrepancy import discrepancy
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.paths import normalization_paths
+from keras_bn4.recalibration import recalibrate
+from keras_bn4.weight_decay import CenteredL2, exclude_from_weight_decay
 
 __all__ = [
     "BatchGroupNormalization",
+    "CenteredL2",
     "ExampleWeightTuning",
     "GhostBatchNormalization",
     "convert",
     "datasets",
+    "discrepancy",
+    "exclude_from_weight_decay",
+    "normalization_paths",
+    "recalibrate",
     "revert",
     "set_example_weight",
     "sweep_example_weight",

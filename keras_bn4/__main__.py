@@ -1,4 +1,4 @@
-"""Commands: `python -m keras_bn4`, `python -m keras_bn4 sweep MODEL.keras`."""
+"""Commands: `python -m keras_bn4`, and `sweep` or `inspect` with a `MODEL.keras`."""
 
 import argparse
 import pathlib
@@ -9,7 +9,8 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_bn4 import datasets
+from keras_bn4 import datasets, tables
+from keras_bn4.advice import advise
 from keras_bn4.convert import convert
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
@@ -18,6 +19,7 @@ from keras_bn4.example_weight import (
     weighing_layers,
 )
 from keras_bn4.experiments import digits, digits_report
+from keras_bn4.paths import normalization_paths
 
 
 def main(arguments=None):
@@ -36,6 +38,7 @@ def main(arguments=None):
     parser.set_defaults(command=run_digits)
     commands = parser.add_subparsers(title="commands", metavar="")
     _add_sweep(commands)
+    _add_inspect(commands)
     options = parser.parse_args(arguments)
     try:
         options.command(options)
@@ -129,6 +132,48 @@ def run_sweep(options):
             f"Saved {options.save} with example weight {best:g}. Programs that load it "
             "need `import keras_bn4`."
         )
+
+
+def _add_inspect(commands):
+    inspect = commands.add_parser(
+        "inspect",
+        help="list the normalizers of a saved model, with advice",
+        description="Lists the normalizers of a saved model, says which of their γ and "
+        "β can act on the output (Sec. 3.3), and what the paper's findings advise.",
+    )
+    inspect.add_argument("model", metavar="MODEL.keras")
+    inspect.add_argument("--batch-size", type=int, help="of the training")
+    inspect.add_argument(
+        "--overfits",
+        choices=("yes", "no"),
+        help="whether it does much better on its training data than on others",
+    )
+    inspect.set_defaults(command=run_inspect)
+
+
+def run_inspect(options):
+    """Prints normalizers, paths and advice for a saved model."""
+    model = load_model(options.model)
+    overfits = {None: None, "yes": True, "no": False}[options.overfits]
+    advice = advise(model, batch_size=options.batch_size, overfits=overfits)
+    paths = normalization_paths(model)
+    if not paths:
+        print("The model has no normalizer.")
+        return
+    lines = [["layer", "class", "channels", "B'", "groups", "α"]]
+    for row in paths:
+        settings = [
+            getattr(row.layer, name, None)
+            for name in ("ghost_batch_size", "groups", "example_weight")
+        ]
+        channels = row.variables[0].shape[0] if row.variables else None
+        cells = [channels, *settings]
+        cells = ["" if cell is None else f"{cell:g}" for cell in cells]
+        lines.append([row.name, type(row.layer).__name__, *cells])
+    print(tables.text(lines, left=2), end="\n\n")
+    print(paths, end="\n\n")
+    for item in advice:
+        print(f"- {item}")
 
 
 def load_model(path):

@@ -117,6 +117,19 @@ def sum_positions(term, tensors, axis):
     return ops.sum(sum(parts), positions, keepdims=True)
 
 
+def with_count(examples, x):
+    """The moments of `of_examples(x, ...)` with their count also where it is `None`.
+
+    That is then the number of positions. For those that pool over several batches.
+    """
+    if examples.count is not None:
+        return examples
+    n, channels = ops.shape(examples.mean)
+    elements = math.prod(ops.shape(x)[1:])
+    positions = ops.cast(elements // channels, examples.mean.dtype)
+    return examples._replace(count=ops.broadcast_to(positions, (n, channels)))
+
+
 def element_mask(mask, x, axis):
     """A Keras mask as a boolean tensor of the shape of `x`.
 
@@ -268,7 +281,9 @@ def mix(example, moving, example_weight):
 
     Mixing `E[x]` and `E[x²]` with weight `α` is, without their cancellation,
     `v = α vₓ + (1 - α) v_m + α (1 - α) (μₓ - m)²`. An example of which nothing
-    counts leaves the moving statistics alone.
+    counts leaves the moving statistics alone. Where `α` is the share of one set in
+    two, these are the moments of both sets (law of total variance). Without counts it
+    is plain arithmetic, also for NumPy arrays.
 
     Args:
         example: `Moments` of shape `(n, C)`.
@@ -283,7 +298,8 @@ def mix(example, moving, example_weight):
         alpha = ops.where(example.count > 0, alpha, 0)
     rest = 1 - alpha
     mean = alpha * example.mean + rest * moving.mean
-    spread = alpha * rest * ops.square(example.mean - moving.mean)
+    difference = example.mean - moving.mean
+    spread = alpha * rest * difference * difference
     variance = alpha * example.variance + rest * moving.variance + spread
     return Moments(mean, variance)
 

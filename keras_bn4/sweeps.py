@@ -1,9 +1,10 @@
 """What a sweep of the example weight found: rows, intervals, table, plot."""
 
-import csv
 import math
 
 import numpy as np
+
+from keras_bn4 import tables
 
 
 class PairedDifference:
@@ -69,10 +70,7 @@ class ExampleWeightSweep:
 
     def to_csv(self, path):
         """Writes the rows as a CSV file with a header."""
-        with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        tables.to_csv(self.rows, path)
 
     def plot(self, metrics=None):
         """Draws the difference to weight 0 over the example weight, with its interval.
@@ -118,8 +116,4 @@ class ExampleWeightSweep:
     def __str__(self):
         header = ["example_weight", *self.metrics]
         lines = [[f"{row[name]:.6g}" for name in header] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(header, *lines)]
-        return "\n".join(
-            "  ".join(cell.rjust(width) for cell, width in zip(line, widths))
-            for line in [header, *lines]
-        )
+        return tables.text([header, *lines])

@@ -129,3 +129,36 @@ def test_sweep_of_a_trained_network(tmp_path, capsys):
     assert status == 0
     assert "Best loss" in printed
     keras.models.load_model(tmp_path / "out.keras")
+
+
+def test_inspect_lists_normalizers_paths_and_advice(model, tmp_path, capsys):
+    status, printed, _ = run(
+        capsys, "inspect", model, "--batch-size", 128, "--overfits", "yes"
+    )
+    assert status == 0
+    assert "BatchNormalization" in printed
+    assert "1 open, 0 residual, 0 closed" in printed
+    for text in ("sweep_example_weight", "try 8, 16, 32", "Sec. 3.2", "Sec. 3.3"):
+        assert text in printed
+    converted = convert(keras.models.load_model(model), groups=2, example_weight=0.1)
+    converted.save(tmp_path / "converted.keras")
+    status, printed, _ = run(capsys, "inspect", tmp_path / "converted.keras")
+    assert status == 0
+    (line,) = [x for x in printed.splitlines() if "BatchGroupNormalization" in x]
+    assert line.split()[2:] == ["4", "2", "0.1"]
+    assert "sweep_example_weight" not in printed
+
+
+def test_inspect_models_it_can_not(tmp_path, capsys):
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, layers.Flatten()(inputs)).save(tmp_path / "plain.keras")
+    status, printed, _ = run(capsys, "inspect", tmp_path / "plain.keras")
+    assert (status, printed) == (0, "The model has no normalizer.\n")
+    status, _, error = run(capsys, "inspect", tmp_path / "none.keras")
+    assert status == 1
+    assert "no such file" in error
+    status, _, error = run(
+        capsys, "inspect", tmp_path / "plain.keras", "--batch-size", 0
+    )
+    assert status == 1
+    assert "batch_size=0" in error

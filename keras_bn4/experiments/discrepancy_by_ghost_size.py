@@ -1,0 +1,212 @@
+"""Output ranges in training and at inference, by ghost size (App. B, Fig. 6).
+
+Question: do networks come close to the bound of Eq. 2 in training, the closer the fewer
+numbers are normalized together, and do they leave it at inference?
+
+Setting: the last batch normalization of the network, its outputs before γ and β, on
+test images, in training and inference mode on the same images. `B` is the ghost size
+times the positions of an image. By default networks of three convolutions for
+scikit-learn's digits (`digits.py`), trained from scratch with each ghost size, 2 by 2
+positions. With a model, that network, trained some steps more with each ghost size.
+
+Expected, from the paper: at large `B` no output comes near the bound; at small `B` the
+range of training nearly fills it (there -5.30 of -5.57 at `B` = 32), while the range at
+inference shows no pattern and exceeds it.
+
+Seen: the same, at smaller `B`. Digits with ghosts of 2 (`B` = 8, bound 2.65) give -2.60
+to 2.63 in training and -4.19 to 4.13 at inference; with ghosts of 8 (`B` = 32, bound
+5.57) -3.71 to 4.34, and -3.97 to 5.27. From `B` = 64 on the bound is out of reach, and
+the two ranges differ little. The example weight that closes the gap falls from 0.34 at
+ghosts of 2 to 0.01 at 32; at ghosts of 1 it is 1, and without weighing such a network
+does not infer at all (accuracy 15 %).
+
+Command: `python -m keras_bn4.experiments.discrepancy_by_ghost_size`, with
+`--model MODEL.keras --dataset cifar100` for a trained network. Time: two minutes on two
+CPU cores for the digits. Finished networks are kept in the output folder and not run
+again.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_bn4 import datasets, tables
+from keras_bn4.convert import convert
+from keras_bn4.discrepancy import discrepancy
+from keras_bn4.experiments import digits
+
+GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+BATCH_SIZE = 64
+
+
+def run(
+    model=None,
+    dataset="cifar100",
+    *,
+    ghost_batch_sizes=GHOST_BATCH_SIZES,
+    seeds=3,
+    steps=300,
+    examples=2048,
+    data_dir=None,
+    output_dir="results/discrepancy",
+    verbose=1,
+):
+    """Trains a network with each ghost size and measures its last normalizer.
+
+    Args:
+        model: `None` for the digits, or the path of a `.keras` file, a classifier of
+            integer labels.
+        dataset: Where there is a model: a name as `keras_bn4.datasets.load` takes it.
+        ghost_batch_sizes: Positive integers that divide 64.
+        seeds: Positive integer, how many networks of each size.
+        steps: Positive integer, the minibatches of 64 of a training.
+        examples: Positive integer, how many test images to use, in whole batches.
+        data_dir: The folder of tensorflow-datasets.
+        output_dir: Folder for one JSON file a network. It is made if necessary.
+        verbose: 0 or 1, whether to show a progress bar.
+
+    Returns:
+        List of dicts: the row of `keras_bn4.discrepancy` for the last layer, with
+        `"ghost_batch_size"`, `"seed"` and test `"accuracy"`.
+    """
+    name = pathlib.Path(model).stem if model else "digits"
+    output_dir = pathlib.Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    arguments = (dataset, ("train", "test")) if model else ("digits", ("train", "test"))
+    train, (x_test, y_test) = datasets.load(*arguments, data_dir=data_dir)
+    keep = min(examples, len(x_test)) // BATCH_SIZE * BATCH_SIZE
+    progress = keras.utils.Progbar(len(ghost_batch_sizes) * seeds, verbose=verbose)
+    results = []
+    for size in ghost_batch_sizes:
+        for seed in range(seeds):
+            file = output_dir / f"{name}-{size}-{seed}-{steps}-{keep}.json"
+            if not file.exists():
+                trained = _train(model, size, *train, steps=steps, seed=seed)
+                found = discrepancy(
+                    trained, x_test[:keep], batch_size=BATCH_SIZE, verbose=0
+                )
+                row = dict(found.rows[-1], ghost_batch_size=size, seed=seed)
+                predicted = trained.predict(x_test[:keep], verbose=0).argmax(-1)
+                row["accuracy"] = float(np.mean(predicted == y_test[:keep]))
+                partial = file.with_suffix(".partial")
+                partial.write_text(json.dumps(row, indent=1))
+                partial.replace(file)
+            results.append(json.loads(file.read_text()))
+            progress.add(1)
+    return results
+
+
+def _train(path, ghost_batch_size, x, y, *, steps, seed):
+    if path is None:
+        model = digits.build(ghost_batch_size)
+        digits.train(model, x, y, steps=steps, seed=seed)
+        return model
+    keras.utils.set_random_seed(seed)
+    model = convert(
+        keras.models.load_model(path),
+        ghost_batch_size=ghost_batch_size,
+        momentum=digits.MOMENTUM,
+    )
+    # Small steps: the network is trained, and gets used to its ghosts.
+    model.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    order = np.random.default_rng(seed).choice(len(x), steps * BATCH_SIZE)
+    model.fit(x[order], y[order], batch_size=BATCH_SIZE, verbose=0)
+    return model
+
+
+def _by_size(results):
+    sizes = sorted({row["ghost_batch_size"] for row in results})
+    return [[r for r in results if r["ghost_batch_size"] == size] for size in sizes]
+
+
+def table(results):
+    """Means over seeds, a line for each ghost size."""
+    ends = [f"{mode}_{e}" for mode in ("training", "inference") for e in ENDS]
+    lines = [["B'", "B", "bound", *(end.replace("_", " ") for end in ends), "α", "acc"]]
+    for rows in _by_size(results):
+        line = [f"{rows[0][name]:.0f}" for name in ("ghost_batch_size", "elements")]
+        line.append(f"{rows[0]['bound']:.2f}")
+        for name in (*ends, "example_weight", "accuracy"):
+            line.append(f"{np.mean([row[name] for row in rows]):.3g}")
+        lines.append(line)
+    return tables.text(lines)
+
+
+ENDS = ("minimum", "maximum")
+
+
+def figure(results, path):
+    """Draws the ranges over the number of elements, and writes a PNG file.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'The figure needs matplotlib: pip install "keras_bn4[plot]".'
+        ) from error
+    drawing = Figure(figsize=(6.4, 4.4), dpi=160, layout="constrained")
+    panel = drawing.subplots()
+    groups = _by_size(results)
+    at = [math.log2(rows[0]["elements"]) for rows in groups]
+    reach = 0.0
+    for mode, color, marker, shift in (
+        ("inference", "#D55E00", "s", 0.04),
+        ("training", "#0072B2", "o", -0.04),
+    ):
+        for end in ENDS:
+            values = [[row[f"{mode}_{end}"] for row in rows] for rows in groups]
+            reach = max(reach, np.abs(values).max())
+            means = [np.mean(seeds) for seeds in values]
+            for x, seeds in zip(at, values):
+                panel.plot([x + shift] * len(seeds), seeds, ".", color=color, alpha=0.4)
+            label = mode if end == "maximum" else None
+            panel.plot(
+                at, means, marker=marker, color=color, linewidth=1.6, label=label
+            )
+    fine = np.linspace(min(at), max(at), 200)
+    for sign in (1, -1):
+        label = "bound of training, ±√(B - 1)" if sign > 0 else None
+        bound = sign * np.sqrt(2**fine - 1)
+        panel.plot(fine, bound, "--", color="0.25", linewidth=1.4, label=label)
+    panel.axhline(0, color="0.8", linewidth=1, zorder=0)
+    panel.set_ylim(-1.15 * reach, 1.15 * reach)
+    sizes = [rows[0]["ghost_batch_size"] for rows in groups]
+    panel.set_xticks(at, [f"{x:g}\n{size}" for x, size in zip(at, sizes)])
+    panel.set_xlabel("log₂ B, numbers normalized together;  below: ghost batch size")
+    panel.set_ylabel("smallest and largest output, before γ and β")
+    panel.spines[["top", "right"]].set_visible(False)
+    drawing.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    seeds = len(groups[0])
+    panel.set_title(
+        f"last batch normalization; lines are means of n = {seeds}, dots are networks",
+        fontsize=9,
+        color="0.35",
+    )
+    drawing.savefig(path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", metavar="MODEL.keras")
+    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--output-dir", default="results/discrepancy")
+    arguments = parser.parse_args()
+    found = run(**vars(arguments))
+    stem = pathlib.Path(arguments.model).stem if arguments.model else "digits"
+    file = pathlib.Path(arguments.output_dir, f"{stem}.png")
+    print(table(found))
+    figure(found, file)
+    print(f"\nFigure: {file}")

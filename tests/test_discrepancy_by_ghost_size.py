@@ -1,0 +1,45 @@
+"""The experiment of App. B, small: what it must see, and that it goes on."""
+
+import keras
+from keras import layers
+
+from keras_bn4.experiments import discrepancy_by_ghost_size as experiment
+
+
+def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, capsys):
+    settings = {"seeds": 1, "steps": 60, "examples": 256, "output_dir": tmp_path}
+    results = experiment.run(ghost_batch_sizes=(2, 64), verbose=0, **settings)
+    few, many = results
+    assert (few["elements"], many["elements"]) == (8, 256)
+    assert few["bound"] >= few["training_maximum"] > 0.9 * few["bound"]
+    assert few["inference_maximum"] > few["bound"]
+    assert many["training_maximum"] < 0.5 * many["bound"]
+    assert few["example_weight"] > 2 * many["example_weight"]
+    lines = experiment.table(results).splitlines()
+    assert lines[1].split()[:3] == ["2", "8", "2.65"]
+    experiment.figure(results, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    # Finished networks are not trained again.
+    files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.json")}
+    assert experiment.run(ghost_batch_sizes=(2, 64), verbose=0, **settings) == results
+    assert files == {file: file.stat().st_mtime_ns for file in files}
+
+
+def test_a_trained_model_goes_on_with_its_ghosts(tmp_path, monkeypatch):
+    inputs = keras.Input((8, 8, 1))
+    x = layers.BatchNormalization(name="last")(layers.Conv2D(4, 8)(inputs))
+    keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x))).save(
+        tmp_path / "m.keras"
+    )
+    (row,) = experiment.run(
+        tmp_path / "m.keras",
+        "digits",
+        ghost_batch_sizes=(4,),
+        seeds=1,
+        steps=3,
+        examples=128,
+        output_dir=tmp_path,
+        verbose=0,
+    )
+    assert (row["layer"], row["elements"]) == ("last", 4)
+    assert (tmp_path / "m-4-0-3-128.json").exists()

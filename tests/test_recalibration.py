@@ -1,0 +1,442 @@
+"""Recalibration against moments in NumPy, and on networks that were really trained."""
+
+import copy
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_bn4
+from keras_bn4 import GhostBatchNormalization, convert, recalibrate
+
+BACKEND = keras.backend.backend()
+SHARED = pathlib.Path(__file__).parents[2] / "shared"
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own")
+
+
+def moving(model):
+    return [
+        np.stack([np.asarray(keras.ops.convert_to_numpy(v)) for v in pair])
+        for pair in (
+            (layer.moving_mean, layer.moving_variance)
+            for layer in model._flatten_layers()
+            if isinstance(layer, layers.BatchNormalization)
+        )
+    ]
+
+
+def close(actual, expected, tolerance=1e-6):
+    """Equal to a tolerance relative to the largest deviation, or square, of a layer."""
+    for a, b in zip(actual, expected, strict=True):
+        mean_scale = np.sqrt(b[1].max())
+        assert np.abs(a[0] - b[0]).max() <= tolerance * max(
+            mean_scale, np.abs(b[0]).max()
+        )
+        assert np.abs(a[1] - b[1]).max() <= tolerance * b[1].max()
+
+
+def network(**ghosts):
+    """Two normalizers, the first of which sees what no other has normalized."""
+    make = GhostBatchNormalization if ghosts else layers.BatchNormalization
+    inputs = keras.Input((6, 6, 3))
+    x = make(**ghosts)(layers.Conv2D(4, 3)(inputs))
+    x = layers.Dropout(0.5)(layers.ReLU()(x))
+    x = make(**ghosts)(layers.Conv2D(5, 3)(x))
+    outputs = layers.Dense(2)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.fixture
+def images(rng):
+    # Examples of very different levels, so that wrong pooling shows.
+    return (rng.normal(size=(96, 6, 6, 3)) + rng.normal(0, 5, (96, 1, 1, 3))).astype(
+        "float32"
+    )
+
+
+def cut(x, sizes):
+    ends = np.cumsum(sizes)
+    assert ends[-1] == len(x)
+    return np.split(x, ends[:-1])
+
+
+def test_moments_are_those_of_all_examples(images):
+    model = network()
+    convolved = model.layers[1](images)
+    expected = np.asarray(keras.ops.convert_to_numpy(convolved), "float64")
+    expected = np.stack([expected.mean((0, 1, 2)), expected.var((0, 1, 2))])
+    recalibrate(model, images, batch_size=7, verbose=0)
+    close(moving(model)[:1], [expected])
+
+
+SPLITS = [[2] * 48, [64, 32], [3, 64, 5, 2, 2, 20], [96], [17, 33, 46]]
+
+
+@pytest.mark.parametrize("sizes", SPLITS, ids=str)
+def test_the_first_normalizer_does_not_depend_on_the_split(images, sizes):
+    model = network()
+    recalibrate(model, images, batch_size=48, verbose=0)
+    whole = moving(model)
+    recalibrate(model, iter(cut(images, sizes)), verbose=0)
+    close(moving(model)[:1], whole[:1])
+
+
+@pytest.mark.parametrize(
+    "sizes", [[2] * 48, [64, 32], [4, 64, 6, 2, 20], [96]], ids=str
+)
+@pytest.mark.parametrize("groups", [None, 1])
+def test_ghosts_that_divide_every_batch_make_all_layers_independent(
+    images, sizes, groups
+):
+    model = convert(network(), ghost_batch_size=2, groups=groups)
+    recalibrate(model, images, batch_size=48, verbose=0)
+    whole = moving(model)
+    recalibrate(model, iter(cut(images, sizes)), verbose=0)
+    close(moving(model), whole)
+
+
+def test_without_ghosts_deeper_layers_depend_on_the_split(images):
+    model = network()
+    recalibrate(model, images, batch_size=96, verbose=0)
+    whole = moving(model)
+    recalibrate(model, images, batch_size=2, verbose=0)
+    assert np.abs(moving(model)[1] / whole[1] - 1).max() > 1e-3
+
+
+def test_nothing_else_changes(images, rng):
+    model = convert(network(), ghost_batch_size=4, example_weight=0.1)
+    model.compile(keras.optimizers.Adam(), "mse", metrics=["mae"])
+    y = rng.normal(size=(96, 2))
+    model.fit(images, y, batch_size=32, verbose=0)
+
+    def state():
+        statistics = [
+            v
+            for layer in model._flatten_layers()
+            if isinstance(layer, layers.BatchNormalization)
+            for v in (layer.moving_mean, layer.moving_variance)
+        ]
+        variables = [*model.variables, *model.optimizer.variables]
+        variables += [v for metric in model.metrics for v in metric.variables]
+        keep = [v for v in variables if all(v is not s for s in statistics)]
+        assert len(variables) - len(keep) == len(statistics)
+        return [np.array(keras.ops.convert_to_numpy(v)) for v in keep]
+
+    before, predict_function = state(), model.predict_function
+    old = moving(model)
+    recalibrate(model, images, verbose=0)
+    for a, b in zip(state(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(moving(model)[0], old[0])
+    assert model.predict_function is predict_function
+    assert "call" not in vars(model.layers[2])
+    assert model.layers[2].example_weight == 0.1
+
+
+def test_dropout_is_off(images):
+    with_dropout = network()
+    without = keras.models.clone_model(
+        with_dropout,
+        clone_function=lambda layer: (
+            layers.Identity()
+            if isinstance(layer, layers.Dropout)
+            else layer.__class__.from_config(layer.get_config())
+        ),
+    )
+    without.set_weights(with_dropout.get_weights())
+    for model in (with_dropout, without):
+        recalibrate(model, images, verbose=0)
+    close(moving(with_dropout), moving(without), 1e-7)
+
+
+def test_a_shared_layer_pools_over_its_places(rng):
+    shared = layers.BatchNormalization(epsilon=1e-12)
+    a, b = keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([a, b], layers.Add()([shared(a), shared(b)]))
+    x = [rng.normal(m, 1, (20, 3)).astype("float32") for m in (0, 4)]
+    recalibrate(model, x, batch_size=6, verbose=0)
+    both = np.concatenate(x).astype("float64")
+    close(moving(model), [np.stack([both.mean(0), both.var(0)])])
+
+
+def test_masked_steps_do_not_count(rng):
+    inputs = keras.Input((5, 2))
+    masked = layers.Masking(mask_value=9.0)(inputs)
+    model = keras.Model(inputs, layers.BatchNormalization()(masked))
+    x = rng.normal(size=(11, 5, 2)).astype("float32")
+    x[rng.random((11, 5)) < 0.4] = 9
+    recalibrate(model, x, batch_size=4, verbose=0)
+    counting = x[(x != 9).any(-1)].astype("float64")
+    close(moving(model), [np.stack([counting.mean(0), counting.var(0)])])
+
+
+def test_wrapped_nested_and_subclassed_models(rng):
+    x = rng.normal(3, 2, (12, 5, 4)).astype("float32")
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.Sequential([keras.Input((5, 4))])
+            self.inner.add(layers.TimeDistributed(layers.BatchNormalization()))
+
+        def call(self, inputs, training=None):
+            # As in transfer learning: not to be trained by `fit`.
+            return self.inner(inputs, training=False)
+
+    model = Subclassed()
+    model(x)
+    recalibrate(model, x, batch_size=5, verbose=0)
+    everything = x.reshape(-1, 4).astype("float64")
+    close(moving(model), [np.stack([everything.mean(0), everything.var(0)])])
+
+
+def test_frozen_layers_stay(images):
+    model = network()
+    model.layers[2].trainable = False
+    before = moving(model)
+    recalibrate(model, images, verbose=0)
+    np.testing.assert_array_equal(moving(model)[0], before[0])
+    assert not np.allclose(moving(model)[1], before[1])
+
+
+def test_renormalization(images):
+    inputs = keras.Input((6, 6, 3))
+    hidden = layers.BatchNormalization(renorm=True, name="a")(inputs)
+    model = keras.Model(inputs, layers.BatchNormalization(renorm=True)(hidden))
+    plain = keras.Sequential([keras.Input((6, 6, 3))])
+    plain.add(layers.BatchNormalization())
+    plain.add(layers.BatchNormalization())
+    for layer in (model.layers[1], model.layers[2]):
+        layer.set_weights(
+            [np.full_like(w, 50) for w in layer.get_weights()[:2]]
+            + [np.full_like(w, 50) for w in layer.get_weights()[2:]]
+        )
+        layer.gamma.assign(np.ones(3))
+        layer.beta.assign(np.zeros(3))
+    for each in (model, plain):
+        recalibrate(each, images, verbose=0)
+    close(moving(model), moving(plain))
+    layer = model.layers[1]
+    assert layer.renorm
+    deviation = np.sqrt(moving(plain)[0][1] + layer.epsilon)
+    for variable in (layer.moving_stddev, layer.renorm_stddev):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), deviation)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(layer.renorm_mean), moving(model)[0][0]
+    )
+
+
+def test_mixed_precision(images):
+    model = network()
+    policy = keras.dtype_policies.DTypePolicy("mixed_float16")
+    config = model.get_config()
+    with_policy = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: layer.__class__.from_config(
+            {**layer.get_config(), "dtype": policy}
+        ),
+    )
+    assert config
+    with_policy.set_weights(model.get_weights())
+    for each in (model, with_policy):
+        recalibrate(each, images, verbose=0)
+    close(moving(with_policy), moving(model), 2e-2)
+    assert all(np.isfinite(m).all() for m in moving(with_policy))
+
+
+@pytest.mark.parametrize(
+    ("data", "steps", "message"),
+    [
+        (np.zeros((0, 1), "float32"), None, "empty"),
+        ([], None, "empty"),
+        (np.ones((1, 1), "float32"), None, "fewer than two numbers"),
+        (np.ones((40, 1), "float32"), 3, "after 2 of steps=3"),
+        (np.full((4, 1), np.nan, "float32"), None, "NaN"),
+        (3, None, "Expected arrays"),
+        (np.ones((4, 1), "float32"), 0, "steps=0"),
+    ],
+)
+def test_bad_data_change_nothing(data, steps, message):
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, layers.BatchNormalization()(inputs))
+    with pytest.raises(ValueError, match=message):
+        recalibrate(model, data, steps=steps, verbose=0)
+    np.testing.assert_array_equal(moving(model), [[[0], [1]]])
+    assert "call" not in vars(model.layers[1])
+
+
+def test_models_without_training_layers():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, layers.BatchNormalization()(inputs))
+    model.trainable = False
+    with pytest.raises(ValueError, match="1 have trainable=False"):
+        recalibrate(model, np.ones((4, 1)))
+    with pytest.raises(ValueError, match="built"):
+        recalibrate(keras.Sequential([layers.BatchNormalization()]), np.ones((4, 1)))
+
+
+def test_an_error_in_the_data_leaves_the_model_as_it_was(images):
+    model = network()
+    before = moving(model)
+
+    def broken():
+        yield images[:32]
+        raise OSError("the disk")
+
+    with pytest.raises(OSError, match="the disk"):
+        recalibrate(model, broken(), verbose=0)
+    for a, b in zip(moving(model), before):
+        np.testing.assert_array_equal(a, b)
+
+
+@on_tensorflow
+def test_data_sets_and_labels(images):
+    import tensorflow as tf
+
+    model = network()
+    recalibrate(model, images, batch_size=32, verbose=0)
+    expected = moving(model)
+    data = tf.data.Dataset.from_tensor_slices((images, np.zeros(96))).batch(32)
+    recalibrate(model, data.repeat(), steps=3, verbose=0)
+    close(moving(model), expected, 1e-7)
+    with pytest.raises(ValueError, match="no end"):
+        recalibrate(model, data.repeat(), verbose=0)
+
+
+def test_it_mends_a_network_of_digits():
+    from keras_bn4.experiments import digits
+
+    (x, y), (x_test, y_test) = keras_bn4.datasets.load("digits", ("train", "test"))
+    model = digits.build()
+    digits.train(model, x, y, steps=120)
+    before = model.evaluate(x_test, y_test, verbose=0)[1]
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_mean.assign(keras.ops.zeros_like(layer.moving_mean) + 3)
+            layer.moving_variance.assign(keras.ops.ones_like(layer.moving_mean) * 50)
+    destroyed = model.evaluate(x_test, y_test, verbose=0)[1]
+    recalibrate(model, x, batch_size=50, verbose=0)
+    after = model.evaluate(x_test, y_test, verbose=0)[1]
+    assert destroyed < 0.5 < 0.85 < before
+    assert after > before - 0.01
+
+
+def shifted_and_flipped(images, rng, margin=4):
+    """As these networks were trained: shifts within a black margin, mirror images."""
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    augmented = np.empty_like(images)
+    for i, image in enumerate(padded):
+        top, left = rng.integers(0, 2 * margin + 1, 2)
+        crop = image[top : top + height, left : left + width]
+        augmented[i] = crop[:, ::-1] if rng.random() < 0.5 else crop
+    return augmented
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["resnet8", "resnet20"])
+def test_it_mends_pretrained_networks(name, rng):
+    path = SHARED / "pretrained" / f"{name}_cifar100.keras"
+    data_dir = SHARED / "tfds"
+    if not path.exists() or not data_dir.exists():
+        pytest.skip("needs the pretrained networks and CIFAR-100 in ../shared")
+    (x, _), (x_test, y_test) = keras_bn4.datasets.load(
+        "cifar100", ("train[:4000]", "test[:2000]"), data_dir=str(data_dir)
+    )
+    model = keras.models.load_model(path)
+
+    def accuracy():
+        predictions = model.predict(x_test, batch_size=250, verbose=0)
+        return (predictions.argmax(-1) == y_test).mean()
+
+    before = accuracy()
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_mean.assign(keras.ops.zeros_like(layer.moving_mean))
+            layer.moving_variance.assign(keras.ops.ones_like(layer.moving_mean))
+    destroyed = accuracy()
+    recalibrate(model, shifted_and_flipped(x, rng), batch_size=250, verbose=0)
+    mended = accuracy()
+    print(f"{name}: {before:.4f}, destroyed {destroyed:.4f}, mended {mended:.4f}")
+    assert destroyed < 0.1
+    assert mended > before - 0.015
+
+
+MIRRORED = """
+    import warnings
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras import layers
+    from keras_bn4 import GhostBatchNormalization, recalibrate
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [logical, logical])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    x = np.random.default_rng(0).normal(3, 2, (50, 6, 6, 3)).astype("float32")
+
+    def build(make):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((6, 6, 3))
+        hidden = make()(layers.Conv2D(4, 3)(inputs))
+        return keras.Model(inputs, make()(layers.Conv2D(2, 3)(hidden)))
+
+    def replicas(variable):
+        return [v.numpy() for v in variable.value.values]
+
+    for make in (
+        layers.BatchNormalization,
+        lambda: GhostBatchNormalization(ghost_batch_size=4),
+        lambda: layers.BatchNormalization(synchronized=True),
+    ):
+        alone = build(make)
+        recalibrate(alone, x, batch_size=16, verbose=0)
+        with strategy.scope():
+            model = build(make)
+            model.compile("sgd", "mse")
+        model.fit(x[:40], np.zeros((40, 2, 2, 2)), batch_size=20, verbose=0)
+        model.set_weights(build(make).get_weights())
+        for inside in (False, True):
+            for layer in (model.layers[2], model.layers[4]):
+                layer.moving_mean.assign(np.full(layer.moving_mean.shape, 7.0))
+            if inside:
+                with strategy.scope():
+                    recalibrate(model, x, batch_size=16, verbose=0)
+            else:
+                recalibrate(model, x, batch_size=16, verbose=0)
+            for i in (2, 4):
+                for name in ("moving_mean", "moving_variance"):
+                    expected = getattr(alone.layers[i], name).numpy()
+                    values = replicas(getattr(model.layers[i], name))
+                    assert len(values) == 2
+                    for value in values:
+                        np.testing.assert_allclose(value, expected, rtol=1e-5)
+                    np.testing.assert_array_equal(*values)
+                    gamma = replicas(model.layers[i].gamma)
+                    np.testing.assert_array_equal(gamma, np.ones_like(gamma))
+    print("all replicas agree")
+"""
+
+
+@on_tensorflow
+def test_a_mirrored_model_gets_the_same_statistics_on_all_replicas():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MIRRORED)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "all replicas agree" in done.stdout, done.stderr[-3000:]
+
+
+def test_copies_of_a_model_recalibrate_alone(images):
+    model = network()
+    other = copy.deepcopy(model)
+    recalibrate(other, images, verbose=0)
+    np.testing.assert_array_equal(moving(model)[0][1], np.ones(4))

@@ -1,0 +1,219 @@
+"""Regularizers and decoupled decay of γ and β: what one step really does."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_bn4
+from keras_bn4 import CenteredL2, convert, exclude_from_weight_decay
+
+
+def array(x):
+    return np.array(keras.ops.convert_to_numpy(x))
+
+
+@pytest.mark.parametrize(("l2", "center"), [(0.01, 1.0), (0.3, -2.0), (0, 0.5), (2, 0)])
+def test_centered_l2(l2, center, rng):
+    x = rng.normal(size=(7,)).astype("float32")
+    expected = sum(l2 * (value - center) ** 2 for value in x.astype("float64"))
+    assert float(CenteredL2(l2, center)(x)) == pytest.approx(expected, rel=1e-5)
+    assert CenteredL2().get_config() == {"l2": 0.01, "center": 1.0}
+
+
+def test_around_zero_it_is_keras_l2(rng):
+    x = rng.normal(size=(7,)).astype("float32")
+    assert float(CenteredL2(0.2, 0)(x)) == float(keras.regularizers.L2(0.2)(x))
+
+
+def test_it_is_serialized_as_keras_does():
+    config = keras.regularizers.serialize(CenteredL2(0.2, 3))
+    again = keras.regularizers.get(config)
+    assert isinstance(again, CenteredL2)
+    assert (again.l2, again.center) == (0.2, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"l2": -0.1}, "l2"),
+        ({"l2": "0.1"}, "l2"),
+        ({"l2": float("nan")}, "l2"),
+        ({"l2": True}, "l2"),
+        ({"center": float("inf")}, "center"),
+        ({"center": None}, "center"),
+    ],
+)
+def test_bad_regularizers(arguments, name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be .* {name}="):
+        CenteredL2(**arguments)
+
+
+def residual_network():
+    """In the order of layers: closed, open, open; and layer normalization, closed."""
+    inputs = keras.Input((4,))
+    x = layers.BatchNormalization(name="stem")(layers.Dense(6, name="d0")(inputs))
+    x = layers.LayerNormalization(name="layer")(x)
+    x = layers.BatchNormalization(name="a")(layers.Dense(6, name="d1")(x))
+    y = layers.BatchNormalization(name="b")(layers.Dense(6, name="d2")(x))
+    return keras.Model(inputs, layers.Dense(2, name="d3")(layers.Add()([x, y])))
+
+
+def test_convert_regularizes_and_the_penalty_is_in_the_loss(tmp_path, rng):
+    model = convert(
+        residual_network(),
+        gamma_regularizer=CenteredL2(0.1),
+        beta_regularizer=keras.regularizers.L2(0.2),
+    )
+    expected = 0.0
+    for name in ("stem", "a", "b"):
+        layer = model.get_layer(name)
+        gamma, beta = rng.normal(size=(2, 6))
+        layer.gamma.assign(gamma)
+        layer.beta.assign(beta)
+        expected += 0.1 * ((gamma - 1) ** 2).sum() + 0.2 * (beta**2).sum()
+    assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert sum(map(float, loaded.losses)) == pytest.approx(expected, rel=1e-5)
+    assert isinstance(loaded.get_layer("a").gamma_regularizer, CenteredL2)
+    loaded.compile(keras.optimizers.SGD(0.01), "mse")
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    assert loaded.evaluate(x, y, verbose=0) > expected
+
+
+def decayed(decay, optimizer=None, before=None):
+    """Which γ and β one step without gradients has moved, and the optimizer."""
+    model = residual_network()
+    optimizer = optimizer or keras.optimizers.SGD(0.1, weight_decay=0.5)
+    if before:
+        before(optimizer, model)
+    excluded = exclude_from_weight_decay(optimizer, model, decay=decay)
+    for variable in model.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    optimizer.build(model.trainable_variables)
+    optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
+    moved = {v.path for v in model.trainable_variables if (array(v) != 1).any()}
+    assert not moved & {v.path for v in excluded}
+    for variable in model.trainable_variables:
+        if variable.path in moved:
+            np.testing.assert_allclose(array(variable), 1 - 0.1 * 0.5, rtol=1e-6)
+    others = {f"d{i}/{name}" for i in range(4) for name in ("kernel", "bias")}
+    return {path.split("/")[0] for path in moved - others}, moved & others
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        ("all", {"stem", "layer", "a", "b"}),
+        ("none", set()),
+        ("open", {"a", "b"}),
+        ("residual", set()),
+        (("closed",), {"stem", "layer"}),
+        (["open", "closed"], {"stem", "layer", "a", "b"}),
+    ],
+)
+def test_one_step_decays_what_was_asked_for(decay, expected):
+    normalizers, others = decayed(decay)
+    assert normalizers == expected
+    assert len(others) == 8
+
+
+def test_earlier_exclusions_stay():
+    def exclude(optimizer, model):
+        optimizer.exclude_from_weight_decay(
+            var_list=[model.get_layer("d1").kernel], var_names=["bias"]
+        )
+
+    normalizers, others = decayed("open", before=exclude)
+    assert normalizers == {"a", "b"}
+    assert others == {"d0/kernel", "d2/kernel", "d3/kernel"}
+
+    def exclude_twice(optimizer, model):
+        exclude_from_weight_decay(optimizer, model, decay="open")
+
+    assert decayed("closed", before=exclude_twice)[0] == set()
+
+
+def test_loss_scale_optimizers_pass_it_on():
+    inner = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    model = residual_network()
+    excluded = exclude_from_weight_decay(optimizer, model)
+    assert len(excluded) == 8
+    assert not any(inner._use_weight_decay(v) for v in excluded)
+
+
+def test_every_normalizer_of_subclassed_models_too():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = [layers.RMSNormalization(), layers.GroupNormalization(2)]
+            self.parts += [layers.UnitNormalization(), layers.BatchNormalization()]
+
+        def call(self, x):
+            for part in self.parts:
+                x = part(x)
+            return x
+
+    model = Subclassed()
+    model(np.zeros((2, 4)))
+    optimizer = keras.optimizers.AdamW()
+    names = [v.name for v in exclude_from_weight_decay(optimizer, model)]
+    assert names == ["scale", "gamma", "beta", "gamma", "beta"]
+    with pytest.raises(ValueError, match="graph"):
+        exclude_from_weight_decay(optimizer, model, decay="open")
+
+
+def test_both_kinds_of_decay_on_one_variable_warn():
+    model = convert(residual_network(), gamma_regularizer=CenteredL2(0.1))
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    with pytest.warns(UserWarning, match=r"2 variables decay .*a/gamma, b/gamma\."):
+        exclude_from_weight_decay(optimizer, model, decay="open")
+    exclude_from_weight_decay(keras.optimizers.AdamW(), model, decay="none")
+    exclude_from_weight_decay(
+        keras.optimizers.AdamW(weight_decay=0.0), model, decay="all"
+    )
+
+
+def test_errors_leave_the_optimizer_as_it_was():
+    model = residual_network()
+    built = keras.optimizers.AdamW()
+    built.build(model.trainable_variables)
+    with pytest.raises(ValueError, match="is built"):
+        exclude_from_weight_decay(built, model)
+    with pytest.raises(ValueError, match="no weight decay"):
+        exclude_from_weight_decay(keras.optimizers.SGD(), model)
+    with pytest.raises(ValueError, match=r"keras\.optimizers\.Optimizer"):
+        exclude_from_weight_decay("adamw", model)
+    optimizer = keras.optimizers.AdamW()
+    with pytest.raises(ValueError, match="decay='some'"):
+        exclude_from_weight_decay(optimizer, model, decay="some")
+    with pytest.raises(ValueError, match="decay="):
+        exclude_from_weight_decay(optimizer, model, decay=("open", "all"))
+    with pytest.raises(ValueError, match="built"):
+        exclude_from_weight_decay(optimizer, keras.Sequential())
+    inputs = keras.Input((2,))
+    with pytest.raises(ValueError, match="no normalizer"):
+        exclude_from_weight_decay(optimizer, keras.Model(inputs, inputs * 2))
+    assert all(optimizer._use_weight_decay(v) for v in model.variables)
+
+
+def test_in_fit_open_layers_shrink_and_closed_ones_do_not(rng):
+    model = residual_network()
+    optimizer = keras.optimizers.AdamW(0.0, weight_decay=0.1)
+    exclude_from_weight_decay(optimizer, model, decay=("open", "residual"))
+    model.compile(optimizer, "mse")
+    optimizer.learning_rate = 1e-3
+    for variable in model.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    model.get_layer("stem").gamma.assign(np.ones(6))
+    model.optimizer.learning_rate = 1.0
+    model.optimizer.weight_decay = 0.1
+    zeros = np.zeros((4, 4))
+    model.get_layer("d3").kernel.assign(np.zeros((6, 2)))
+    model.get_layer("d3").bias.assign(np.zeros(2))
+    model.fit(zeros, np.zeros((4, 2)), verbose=0, batch_size=4)
+    np.testing.assert_array_equal(array(model.get_layer("stem").gamma), 1)
+    np.testing.assert_allclose(array(model.get_layer("a").gamma), 0.9, rtol=1e-5)
+    assert keras_bn4.normalization_paths(model).layers("open")[0].name == "a"
