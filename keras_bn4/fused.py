@@ -18,20 +18,25 @@ from keras_bn4.statistics import Moments, of_batch
 
 # Elements of a ghost from which it is worth a kernel of its own, in a loop twice that.
 LEAST_ELEMENTS = 2**16
+# What cuDNN asks of it, as `tf.nn.fused_batch_norm` says.
+LEAST_EPSILON = 1.001e-5
 
 
-def serves(x, axis):
+def serves(x, axis, epsilon):
     """Whether `normalize_ghosts` can take such an input.
 
     Args:
         x: Tensor of shape `(n, ...)`.
         axis: Integer from 1, the channels.
+        epsilon: Float, added to the variance.
     """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
     if axis != len(x.shape) - 1 or None in x.shape[1:] or 0 in x.shape:
+        return False
+    if epsilon < LEAST_EPSILON and tf.config.list_physical_devices("GPU"):
         return False
     # XLA fuses by itself, and drops rows of slices whose length it doesn't know.
     return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla()

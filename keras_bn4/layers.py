@@ -255,7 +255,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             and not self._pools_replicas
             and self.channels_per_group == 1
             and self.moving_mean.dtype == "float32"
-            and fused.serves(inputs, self._channel_axis)
+            and fused.serves(inputs, self._channel_axis, self.epsilon)
         )
 
     @property
