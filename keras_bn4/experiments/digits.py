@@ -23,8 +23,8 @@ Expected, from the paper: the smaller the ghosts, the larger the best example we
 what it gains, and ghosts of an intermediate size do best; with one class per minibatch,
 inference by moving statistics fails, and example weighing brings part of it back.
 
-Seen: ghosts lower the test loss of shuffled minibatches by 5 to 10 %, the smaller the
-more, down to 2; the best weight for it grows as they shrink, but adds next to nothing.
+Seen: ghosts lower the test loss of shuffled minibatches by 1 to 10 %, less than its
+spread over seeds; the best weight for it grows as they shrink, but adds little.
 Accuracies differ by less than their spread over seeds. With one class per minibatch
 weighing brings 20 points of accuracy and more. Ghosts, which help with four classes per
 minibatch in the paper's Table 1, do not help with one: a ghost is then as one-sided as
