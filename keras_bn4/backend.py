@@ -32,7 +32,16 @@ def with_gradient(function):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.custom_gradient(function)
+        differentiable = tf.custom_gradient(function)
+
+        def in_this_graph(*tensors):
+            # A branch's own copies: closing over those of the graph around it, the
+            # gradient could be taken in no other graph.
+            if not tf.executing_eagerly():
+                tensors = map(tf.identity, tensors)
+            return differentiable(*tensors)
+
+        return in_this_graph
     return lambda *tensors: function(*tensors)[0]
 
 

@@ -82,7 +82,7 @@ def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):
     count = tf.broadcast_to(count, tf.shape(means))
     batch = of_batch(Moments(means, variances, count))
     outputs = tf.reshape(outputs, tf.shape(x) if x.shape[0] is None else x.shape)
-    outputs = tf.ensure_shape(outputs, x.shape)
+    outputs.set_shape(x.shape)
     return outputs, Moments(*map(tf.stop_gradient, batch))
 
 
@@ -253,21 +253,26 @@ def _in_a_loop(x, gamma, beta, n, k, epsilon):
     def normalize(x, gamma, beta):
         def forward(i, outputs, *statistics):
             result = _forward(rows(x, i), gamma, beta, epsilon)
-            pairs = zip(statistics, result[1:])
+            three = tf.reshape(result[5], [-1])
+            pairs = zip(statistics, (*result[1:5], three, tf.size(three)))
             written = (array.write(i, value) for array, value in pairs)
             return i + 1, outputs.write(i, result.y), *written
 
-        outputs, *statistics, three = loop(
+        outputs, *statistics, three, lengths = loop(
             forward,
             array(x.dtype, [None, *x.shape[1:]]),
             *(array(tf.float32, channels) for _ in range(4)),
-            array(tf.float32),
+            array(tf.float32, [None]),
+            array(tf.int32, []),
         )
         means, variances, one, two = (array.stack() for array in statistics)
+        three, lengths = three.concat(), lengths.stack()
+        starts = tf.cumsum(lengths, exclusive=True)
 
         def gradient(upstream, *_):
             def backward(i, inputs, scale, offset):
-                reserved = one[i], two[i], three.read(i)
+                end = starts[i] + lengths[i]
+                reserved = one[i], two[i], three[starts[i] : end]
                 result = _backward(
                     rows(upstream, i), rows(x, i), gamma, reserved, epsilon
                 )

@@ -233,6 +233,10 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         inputs = ops.convert_to_tensor(inputs)
+        # Half precision that comes to a wider layer is widened before it is rounded.
+        inputs = ops.cast(
+            inputs, keras.backend.result_type(inputs.dtype, self.compute_dtype)
+        )
         training = training and self.trainable
         if training and mask is None and self._can_train_fused(inputs):
             outputs = self._train_fused(inputs)
@@ -314,7 +318,9 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             elements = mask
             if mask is not None:
                 elements = statistics.element_mask(mask, inputs, self._channel_axis)
-            examples = statistics.of_examples(inputs, self._channel_axis, elements)
+            examples = statistics.of_examples(
+                inputs, self._channel_axis, elements, training=False
+            )
             mean, variance = dear(examples.mean, examples.variance)
             examples = self._group(Moments(mean, variance, examples.count))
             mixture = statistics.mix(examples, moving, ops.cast(weight, inputs.dtype))

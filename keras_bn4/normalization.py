@@ -60,19 +60,7 @@ def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
     shift = -moments.mean * scale
     if beta is not None:
         shift = shift + beta[None]
-
-    @with_gradient
-    def apply(x, scale, shift):
-        scale_along = _along(scale, x, axis)
-
-        def gradient(upstream):
-            total = _sums(lambda g: g, (upstream,), axis, shift)
-            product = _sums(lambda g, x: g * x, (upstream, x), axis, scale)
-            return upstream * scale_along, product, total
-
-        return x * scale_along + _along(shift, x, axis), gradient
-
-    return apply(x, scale, shift)
+    return x * _along(scale, x, axis) + _along(shift, x, axis)
 
 
 def _scale(moments, gamma, epsilon):

@@ -29,7 +29,7 @@ Moments.__doc__ = """Mean, biased variance, and how many elements they are of.
 """
 
 
-def of_examples(x, axis, mask=None):
+def of_examples(x, axis, mask=None, training=True):
     """Moments of every example and channel over the example's own positions.
 
     Args:
@@ -37,6 +37,8 @@ def of_examples(x, axis, mask=None):
         axis: Integer from 1, the channels.
         mask: `None`, or a boolean tensor of the shape of `x`, `False` where an
             element must not count (see `element_mask`).
+        training: Whether to write the gradient out. A function saved for inference
+            can't be loaded with such a gradient in one of its branches.
 
     Returns:
         `Moments` of shape `(n, C)`; mean and variance are 0 where nothing counts.
@@ -61,7 +63,6 @@ def of_examples(x, axis, mask=None):
         # `where` and not a product: a masked NaN must not survive as 0 * NaN.
         return tensor if mask is None else ops.where(mask, tensor, 0)
 
-    @with_gradient
     def moments(x):
         mean = sum_positions(counting, (x, *masks), axis) / size
         # Deviations from the mean sum to 0, which a gradient through it would compute.
@@ -79,7 +80,8 @@ def of_examples(x, axis, mask=None):
 
         return (mean, squares / size - ops.square(mean - fixed)), gradient
 
-    mean, variance = (ops.reshape(t, channels) for t in moments(x))
+    found = with_gradient(moments)(x) if training else moments(x)[0]
+    mean, variance = (ops.reshape(t, channels) for t in found)
     return Moments(
         mean, variance, count if mask is None else ops.reshape(count, channels)
     )

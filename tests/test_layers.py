@@ -374,6 +374,63 @@ def gradient_of_penalty(layer, x, upstream, how):
     return array(torch.autograd.grad((to_x**2).sum(), x)[0])
 
 
+@on_tensorflow
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("example_weight", [0.0, 0.3])
+@pytest.mark.parametrize("groups", [None, 2])
+def test_gradients_through_traced_and_saved_functions(
+    rng, tmp_path, groups, example_weight, training, masked
+):
+    """With the tape in another graph than the layer."""
+    import tensorflow as tf
+
+    layer = layer_of(groups, ghost_batch_size=3, example_weight=example_weight)
+    randomize(layer, (2, 6), rng)
+    x = tf.constant(example_batch(rng, 7, (2, 6))[0])
+    mask = tf.constant(rng.random((7, 2)) < 0.6) if masked else None
+
+    def call(x):
+        return layer(x, training=training, mask=mask)
+
+    def gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(function(x) ** 3)
+        return tape.gradient(loss, x)
+
+    traced = tf.function(call, [tf.TensorSpec((None, 2, 6))])
+    expected = gradient(call)
+    close(gradient(traced), expected, atol=2e-4)
+    branched = tf.function(
+        lambda x: tf.cond(tf.size(x) > 0, lambda: call(x), lambda: x)
+    )
+    close(gradient(branched), expected, atol=2e-4)
+    repeated = tf.function(
+        lambda x: tf.while_loop(
+            lambda i, _: i < 2, lambda i, y: (i + 1, call(y)), (0, x)
+        )[1]
+    )
+    close(gradient(repeated), gradient(lambda x: call(call(x))), atol=2e-3)
+    module = tf.Module()
+    variables = [*layer.weights, layer._example_weight_variable]
+    module.function, module.held = traced, [v.value for v in variables]
+    tf.saved_model.save(module, tmp_path)
+    loaded = tf.saved_model.load(tmp_path)  # Holds the variables.
+    close(gradient(loaded.function), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_wider_layer_does_not_round_half_precision(rng, dtype):
+    """As where a float32 layer follows one of mixed precision."""
+    x = keras.ops.cast(example_batch(rng, 6, (3, 6))[0], dtype)
+    outputs = layer_of(ghost_batch_size=2, dtype="float32")(x, training=True)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
+    values = array(keras.ops.cast(x, "float32")).astype("float64")
+    expected = reference.train(values, np.ones(6), np.zeros(6), EPSILON, 2)
+    close(array(outputs), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX's own")
 def test_forward_mode(rng):
     import jax
