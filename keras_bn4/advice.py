@@ -1,11 +1,10 @@
 """What the paper's findings advise for a model, each with its reason and section."""
 
 import collections
-import functools
-import math
 
 import keras
 
+from keras_bn4.arguments import common_divisors
 from keras_bn4.paths import normalization_paths
 
 
@@ -116,9 +115,7 @@ def _ghosts(layers, batch_size, overfits):
 
 
 def _groups(layers, batch_size, overfits):
-    channels = [layer.moving_mean.shape[0] for layer in layers]
-    common = functools.reduce(math.gcd, channels)
-    divisors = [i for i in range(1, common + 1) if common % i == 0]
+    divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
     which = f"groups that divide the channels of all layers: {divisors[-6:]}"
     if divisors == [1]:
         which = "no number divides the channels of all layers: give a function"

@@ -1,5 +1,6 @@
 """What the arguments of the layers may be."""
 
+import math
 import numbers
 
 
@@ -50,12 +51,18 @@ def check_groups_divide(groups, channels):
             f"({channels})."
         )
     if groups != -1 and channels % groups:
-        divisors = [i for i in range(1, channels + 1) if channels % i == 0]
+        divisors = common_divisors([channels])
         raise ValueError(
             f"Number of groups ({groups}) doesn't divide the channels ({channels}); in "
             'the words of keras.layers.GroupNormalization it "must be a multiple of '
             f'the number of channels". Allowed: {divisors}, or -1.'
         )
+
+
+def common_divisors(channels):
+    """The numbers of groups that divide all of these numbers of channels."""
+    largest = math.gcd(*channels)
+    return [i for i in range(1, largest + 1) if largest % i == 0]
 
 
 def _is_integer(value):

@@ -11,6 +11,7 @@ from keras_bn4.arguments import (
     check_ghost_batch_size,
     check_groups,
     check_groups_divide,
+    common_divisors,
 )
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
@@ -119,29 +120,44 @@ def convert(
             "arguments would change the layer's weights or where it stands; build the "
             "model with them instead."
         )
-    _check_model(model)
-
-    candidates, skipped = [], []
-    for layer in _normalizers(model):
-        reason = _reason_to_skip(layer, select)
-        if reason is None:
-            candidates.append(layer)
-        else:
-            skipped.append((_name(layer), reason))
-    if not candidates:
-        raise ValueError(
-            f"Model '{model.name}' has no batch normalization layer to convert. "
-            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Give a model "
-            "with keras.layers.BatchNormalization, and a `select` that picks some."
-        )
-
+    layers, skipped = convertible_layers(model, select)
     arguments = {
         **overrides,
         "ghost_batch_size": ghost_batch_size,
         "example_weight": example_weight,
     }
-    templates = _templates(candidates, groups, arguments)
-    return _apply(model, candidates, templates, skipped, in_place)
+    templates = _templates(layers, groups, arguments)
+    return _apply(model, layers, templates, skipped, in_place)
+
+
+def convertible_layers(model, select=None):
+    """The layers that `convert` converts, and those it skips.
+
+    Args:
+        model: A built `keras.Model`.
+        select: `None` for all, or a function of a layer that says whether to take it.
+
+    Returns:
+        A pair: a list of layers, at least one, and a list of pairs (path, reason).
+
+    Raises:
+        ValueError: if the model isn't built or has nothing to convert.
+    """
+    _check_model(model)
+    layers, skipped = [], []
+    for layer in _normalizers(model):
+        reason = _reason_to_skip(layer, select)
+        if reason is None:
+            layers.append(layer)
+        else:
+            skipped.append((_name(layer), reason))
+    if not layers:
+        raise ValueError(
+            f"Model '{model.name}' has no batch normalization layer to convert. "
+            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Give a model "
+            "with keras.layers.BatchNormalization, and a `select` that picks some."
+        )
+    return layers, skipped
 
 
 def revert(model, *, force=False, in_place=False):
@@ -249,7 +265,7 @@ def _templates(layers, groups, arguments):
         except (TypeError, ValueError) as error:
             problems.append(f"'{_name(layer)}': {error}")
     if problems:
-        divisors = _common_divisors([layer.moving_mean.shape[0] for layer in layers])
+        divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
         hint = (
             f"Groups that divide the channels of all layers: {divisors}, and -1. "
             "`groups` can be a function of the layer, too. "
@@ -260,10 +276,6 @@ def _templates(layers, groups, arguments):
             "With `select` layers can be left out."
         )
     return templates
-
-
-def _common_divisors(channels):
-    return [i for i in range(1, min(channels) + 1) if all(c % i == 0 for c in channels)]
 
 
 def _apply(model, layers, templates, skipped, in_place):
