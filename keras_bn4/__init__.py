@@ -25,9 +25,14 @@ above it:
 - `sweeps`: what a sweep of the example weight found
 - `example_weight`: set and sweep the weight of an example's own statistics
 - `callbacks`: the same during `fit`
+- `search_space`: what a search may choose from
+- `search_results`: what a search found
+- `tuner`: search by Keras Tuner, `HyperBatchNormalization`
 - `datasets`: data to try it on
 - `experiments`: what the paper shows, run anew
 """
+
+import importlib
 
 from keras_bn4 import datasets
 from keras_bn4.callbacks import ExampleWeightTuning
@@ -55,3 +60,11 @@ __all__ = [
     "sweep_example_weight",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    # Keras Tuner takes seconds to import, and need not be installed.
+    if name in ("tuner", "HyperBatchNormalization"):
+        tuner = importlib.import_module("keras_bn4.tuner")
+        return tuner if name == "tuner" else tuner.HyperBatchNormalization
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

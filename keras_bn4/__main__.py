@@ -1,4 +1,4 @@
-"""Commands: `python -m keras_bn4`, and `sweep` or `inspect` with a `MODEL.keras`."""
+"""Commands: `python -m keras_bn4`, `sweep` and `inspect` for a model, `tune`."""
 
 import argparse
 import pathlib
@@ -39,10 +39,11 @@ def main(arguments=None):
     commands = parser.add_subparsers(title="commands", metavar="")
     _add_sweep(commands)
     _add_inspect(commands)
+    _add_tune(commands)
     options = parser.parse_args(arguments)
     try:
         options.command(options)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -174,6 +175,58 @@ def run_inspect(options):
     print(paths, end="\n\n")
     for item in advice:
         print(f"- {item}")
+
+
+def _add_tune(commands):
+    tune = commands.add_parser(
+        "tune",
+        help="search all four things with Keras Tuner",
+        description="Searches kind of statistics, ghosts, groups, decay of γ and β, "
+        "and example weight, then compares the best with Keras' layer on test data. "
+        "Interrupted, it goes on where it stopped.",
+    )
+    tune.add_argument("--dataset", default="digits", help="or a name such as cifar100")
+    tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    tune.add_argument("--examples", type=int, default=10_000, help="to train on")
+    tune.add_argument("--trials", type=int, default=12)
+    tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
+    tune.add_argument("--objective", default="val_loss", help="(default val_loss)")
+    tune.add_argument("--repeats", type=int, default=5, help="seeds on test data (5)")
+    tune.add_argument("--seed", type=int, default=0, help="of the search")
+    tune.add_argument("--workers", type=int, default=0, help="processes to search with")
+    tune.add_argument("--output-dir", default="results/tune")
+    tune.add_argument("--fresh", action="store_true", help="forget earlier results")
+    tune.set_defaults(command=run_tune)
+
+
+def run_tune(options):
+    """Searches with Keras Tuner and prints what it found."""
+    # It needs Keras Tuner, which the others don't.
+    from keras_bn4.experiments import tune
+
+    found = tune.run(
+        options.dataset,
+        data_dir=options.data_dir,
+        examples=options.examples,
+        trials=options.trials,
+        epochs=options.epochs,
+        objective=options.objective,
+        repeats=options.repeats,
+        seed=options.seed,
+        workers=options.workers,
+        output_dir=options.output_dir,
+        fresh=options.fresh,
+    )
+    if found is None:
+        return
+    trials, repeats = found
+    print(f"\n{trials}\n")
+    if repeats:
+        print(f"{tune.table(repeats)}\n")
+    folder = pathlib.Path(options.output_dir)
+    trials.to_csv(folder / "trials.csv")
+    trials.plot().savefig(folder / "trials.png", dpi=150)
+    print(f"Trials: {folder / 'trials.csv'}\nFigure: {folder / 'trials.png'}")
 
 
 def load_model(path):

@@ -64,6 +64,30 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
     return limited(), count
 
 
+def split(x, y, sample_weight, validation_split):
+    """Cuts arrays as `keras.Model.fit` does: the last examples are for validation.
+
+    Args:
+        x, y, sample_weight: Arrays or nests of them, or `None`.
+        validation_split: Float between 0 and 1, the share for validation.
+
+    Returns:
+        A pair of tuples `(x, y, sample_weight)`.
+
+    Raises:
+        ValueError: if a part would have no examples.
+    """
+    data = _as_arrays((x, y, sample_weight))
+    n = tree.flatten(x)[0].shape[0]
+    at = math.floor(n * (1 - validation_split))
+    if not 0 < at < n:
+        raise ValueError(
+            f"A `validation_split` of {validation_split} of {n} examples leaves {at} "
+            f"to train and {n - at} to validate. Give a fraction that leaves both."
+        )
+    return _rows(data, slice(None, at)), _rows(data, slice(at, None))
+
+
 def _array_batches(x, y, sample_weight, batch_size):
     data = _as_arrays((x, y, sample_weight))
     sizes = {leaf.shape[0] for leaf in tree.flatten(data) if leaf is not None}
@@ -78,12 +102,13 @@ def _array_batches(x, y, sample_weight, batch_size):
 
     def iterator():
         for start in range(0, n, batch_size):
-            rows = slice(start, start + batch_size)
-            yield tree.map_structure(
-                lambda leaf, rows=rows: None if leaf is None else leaf[rows], data
-            )
+            yield _rows(data, slice(start, start + batch_size))
 
     return iterator(), math.ceil(n / batch_size)
+
+
+def _rows(data, rows):
+    return tree.map_structure(lambda leaf: None if leaf is None else leaf[rows], data)
 
 
 def _as_arrays(data):
