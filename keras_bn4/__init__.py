@@ -27,8 +27,11 @@ above it:
 - `callbacks`: the same during `fit`
 - `search_space`: what a search may choose from
 - `search_results`: what a search found
+- `trials`: one trial of a search
+- `example_weight_search`: Keras Tuner's way to the example weight
 - `tuner`: search by Keras Tuner, `HyperBatchNormalization`
 - `datasets`: data to try it on
+- `files`: models and data that commands are given
 - `experiments`: what the paper shows, run anew
 """
 
@@ -64,7 +67,13 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     # Keras Tuner takes seconds to import, and need not be installed.
-    if name in ("tuner", "HyperBatchNormalization"):
+    if name not in ("tuner", "HyperBatchNormalization"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
         tuner = importlib.import_module("keras_bn4.tuner")
-        return tuner if name == "tuner" else tuner.HyperBatchNormalization
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    except ImportError as error:
+        raise ImportError(
+            f"Keras Tuner is not installed in full: {error}. Install it with all it "
+            'needs: pip install "keras_bn4[tune]".'
+        ) from error
+    return tuner if name == "tuner" else tuner.HyperBatchNormalization

@@ -3,13 +3,8 @@
 import argparse
 import pathlib
 import sys
-import warnings
-import zipfile
 
-import keras
-import numpy as np
-
-from keras_bn4 import datasets, tables
+from keras_bn4 import tables
 from keras_bn4.advice import advise
 from keras_bn4.convert import convert
 from keras_bn4.example_weight import (
@@ -19,6 +14,7 @@ from keras_bn4.example_weight import (
     weighing_layers,
 )
 from keras_bn4.experiments import digits, digits_report
+from keras_bn4.files import compile_as_classifier, load_data, load_model
 from keras_bn4.paths import normalization_paths
 
 
@@ -98,9 +94,14 @@ def run_sweep(options):
     if options.save and not options.save.endswith(".keras"):
         raise ValueError(f"--save must end in '.keras'. Received: {options.save}.")
     model = load_model(options.model)
-    x, y = load_data(options)
+    x, y = load_data(
+        options.dataset,
+        options.split,
+        data_dir=options.data_dir,
+        download=options.download,
+    )
     if not model.compiled:
-        _compile_as_classifier(model, x, y)
+        compile_as_classifier(model, x)
     try:
         weighing_layers(model)
     except ValueError:
@@ -190,7 +191,7 @@ def _add_tune(commands):
     tune.add_argument("--examples", type=int, default=10_000, help="to train on")
     tune.add_argument("--trials", type=int, default=12)
     tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
-    tune.add_argument("--objective", default="val_loss", help="(default val_loss)")
+    tune.add_argument("--objective", default="val_loss", help="or val_accuracy")
     tune.add_argument("--repeats", type=int, default=5, help="seeds on test data (5)")
     tune.add_argument("--seed", type=int, default=0, help="of the search")
     tune.add_argument("--workers", type=int, default=0, help="processes to search with")
@@ -202,7 +203,8 @@ def _add_tune(commands):
 def run_tune(options):
     """Searches with Keras Tuner and prints what it found."""
     # It needs Keras Tuner, which the others don't.
-    from keras_bn4.experiments import tune
+    from keras_bn4 import tuner  # noqa: F401 - its error says what to install
+    from keras_bn4.experiments import tune, tune_repeats
 
     found = tune.run(
         options.dataset,
@@ -222,65 +224,11 @@ def run_tune(options):
     trials, repeats = found
     print(f"\n{trials}\n")
     if repeats:
-        print(f"{tune.table(repeats)}\n")
+        print(f"{tune_repeats.table(repeats)}\n")
     folder = pathlib.Path(options.output_dir)
     trials.to_csv(folder / "trials.csv")
     trials.plot().savefig(folder / "trials.png", dpi=150)
     print(f"Trials: {folder / 'trials.csv'}\nFigure: {folder / 'trials.png'}")
-
-
-def load_model(path):
-    """A saved Keras model, or `ValueError` saying what is wrong with the file."""
-    try:
-        with warnings.catch_warnings():
-            # Its optimizer may never have trained; it isn't used here either.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            return keras.models.load_model(path)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        if not pathlib.Path(path).is_file():
-            reason = "there is no such file"
-        elif path.endswith(".keras") and not zipfile.is_zipfile(path):
-            reason = "it is truncated, or no Keras model at all"
-        raise ValueError(
-            f"Can't load {path}: {reason}. Expected a file that `model.save` wrote, "
-            "with all its custom classes registered."
-        ) from error
-
-
-def load_data(options):
-    """The arrays x and y of `--dataset`."""
-    if not options.dataset.endswith(".npz"):
-        return datasets.load(
-            options.dataset,
-            options.split,
-            data_dir=options.data_dir,
-            download=options.download,
-        )
-    try:
-        # `np.load` of a path leaves a broken file open.
-        with open(options.dataset, "rb") as raw, np.load(raw) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"Can't read {options.dataset}: {error}.") from error
-    if not {"x", "y"} <= set(arrays):
-        raise ValueError(
-            f"{options.dataset} must hold arrays 'x' and 'y', as "
-            f"`numpy.savez(path, x=x, y=y)` writes it. It holds {sorted(arrays)}."
-        )
-    return arrays["x"], arrays["y"]
-
-
-def _compile_as_classifier(model, x, y):
-    predictions = model.predict(x[:32], verbose=0)
-    sums = np.sum(predictions, axis=-1)
-    logits = bool((predictions < 0).any() or not np.allclose(sums, 1, atol=1e-2))
-    print(
-        "The model isn't compiled: taken as a classifier of "
-        f"{'logits' if logits else 'probabilities'} with integer labels."
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    model.compile(loss=loss, metrics=["accuracy"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import collections
 
 import keras
 
-from keras_bn4.arguments import common_divisors
+from keras_bn4.arguments import check_integer, common_divisors
 from keras_bn4.paths import normalization_paths
 
 
@@ -39,11 +39,8 @@ def advise(model, *, batch_size=None, overfits=None):
     Raises:
         ValueError: if an argument is not as above.
     """
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(
-            "Argument `batch_size` must be a positive integer or None. Received: "
-            f"batch_size={batch_size!r}."
-        )
+    if batch_size is not None:
+        check_integer("batch_size", batch_size)
     paths = normalization_paths(model)
     layers = [
         row.layer

@@ -1,7 +1,17 @@
-"""What the arguments of the layers may be."""
+"""What the arguments of the layers, and integers anywhere, may be."""
 
 import math
 import numbers
+
+
+def check_integer(name, value, least=1):
+    """Returns the value as an int, or raises `ValueError`."""
+    if not _is_integer(value) or value < least:
+        raise ValueError(
+            f"Argument `{name}` must be an integer from {least}. "
+            f"Received: {name}={value!r}."
+        )
+    return int(value)
 
 
 def check_example_weight(example_weight):

@@ -1,11 +1,12 @@
 """Data: arrays by name, and minibatches that are not drawn at random (Sec. 4.4)."""
 
 import difflib
-import numbers
 import re
 
 import keras
 import numpy as np
+
+from keras_bn4.arguments import check_integer
 
 DIGITS_SPLITS = ("train", "validation", "test")
 DIGITS_TRAIN_SIZE = 200
@@ -119,8 +120,8 @@ class _NonIIDBatches(keras.utils.PyDataset):
             )
         classes, positions = np.unique(self.y.reshape(n), return_inverse=True)
         self.members = [np.flatnonzero(positions == i) for i in range(len(classes))]
-        self.batch_size = _check_positive("batch_size", batch_size)
-        self.per_batch = _check_positive("classes_per_batch", classes_per_batch)
+        self.batch_size = check_integer("batch_size", batch_size)
+        self.per_batch = check_integer("classes_per_batch", classes_per_batch)
         if self.per_batch > len(classes) or self.batch_size % self.per_batch:
             raise ValueError(
                 "Argument `classes_per_batch` must divide `batch_size` and be at most "
@@ -129,8 +130,8 @@ class _NonIIDBatches(keras.utils.PyDataset):
             )
         if batches is None:
             batches = -(-n // self.batch_size)
-        self.batches = _check_positive("batches", batches)
-        self.seed = _check_positive("seed", seed, least=0)
+        self.batches = check_integer("batches", batches)
+        self.seed = check_integer("seed", seed, least=0)
         self.epoch = 0
 
     def __len__(self):
@@ -151,19 +152,6 @@ class _NonIIDBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.epoch += 1
-
-
-def _check_positive(name, value, least=1):
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Integral)
-        or value < least
-    ):
-        raise ValueError(
-            f"Argument `{name}` must be an integer from {least}. "
-            f"Received: {name}={value!r}."
-        )
-    return int(value)
 
 
 def _load_digits(splits, image_size):
@@ -268,7 +256,7 @@ def _check_image_size(name, shape, image_size):
             f"Received: image_size={image_size!r}."
         )
     for size in image_size:
-        _check_positive("image_size", size)
+        check_integer("image_size", size)
 
 
 def _check_split(builder, name, split):

@@ -6,6 +6,7 @@ from keras_bn4.arguments import (
     check_ghost_batch_size,
     check_groups,
     check_groups_divide,
+    check_integer,
     common_divisors,
 )
 from keras_bn4.weight_decay import CenteredL2
@@ -35,12 +36,7 @@ class SearchSpace:
         decay=DECAY,
         momentum=None,
     ):
-        if check_ghost_batch_size(batch_size) is None:
-            raise ValueError(
-                "Argument `batch_size` must be the positive number of examples in a "
-                "minibatch of the training. Received: batch_size=None."
-            )
-        self.batch_size = int(batch_size)
+        self.batch_size = check_integer("batch_size", batch_size)
         self.kinds = _candidates("kinds", kinds, _check_kind)
         self.ghost_batch_sizes = _candidates(
             "ghost_batch_sizes", ghost_batch_sizes, self._check_ghost_batch_size

@@ -21,6 +21,12 @@ def text(lines, left=0):
     )
 
 
+def span(values):
+    """The smallest and the largest of some numbers, once if they are the same."""
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
 def to_csv(rows, path):
     """Writes rows, dicts with the same keys, as a CSV file with a header."""
     with open(path, "w", newline="") as file:

@@ -1,32 +1,33 @@
 """Search by Keras Tuner: kind of statistics, ghosts, groups, decay, example weight."""
 
-import copy
-import inspect
-import math
+import functools
 import warnings
 
 import keras
+import keras_tuner
+from keras_tuner import errors
 
-from keras_bn4.batches import iterate, split
+from keras_bn4.arguments import check_example_weight
 from keras_bn4.convert import convert, convertible_layers
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
     set_example_weight,
     sweep_example_weight,
-    weighing_layers,
 )
+from keras_bn4.example_weight_search import ExampleWeightSearch
 from keras_bn4.search_results import SearchResults
 from keras_bn4.search_space import DECAY, SearchSpace, chosen
+from keras_bn4.trials import (
+    BestEpoch,
+    by_name,
+    check_objective,
+    executions,
+    find_checkpoint,
+    finish,
+    restore_grid,
+    with_validation,
+)
 from keras_bn4.weight_decay import exclude_from_weight_decay
-
-try:
-    import keras_tuner
-    from keras_tuner import errors
-except ImportError as error:
-    raise ImportError(
-        f"The search is by Keras Tuner, which is not installed in full: {error}. "
-        'Install it with all it needs: pip install "keras_bn4[tune]".'
-    ) from error
 
 
 class HyperBatchNormalization(keras_tuner.HyperModel):
@@ -57,9 +58,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     Works with every tuner of Keras Tuner that trains Keras models, with
     `executions_per_trial`, `distribution_strategy`, and chief and workers. A search
-    that was killed goes on when it is run again, except that Keras Tuner's `GridSearch`
-    forgets where it was (keras-tuner#1055); `RandomSearch` with as many trials tries
-    the same, none twice.
+    that was killed goes on when it is run again.
 
     Reference:
 
@@ -68,8 +67,9 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
     Args:
         build: Function of `keras_tuner.HyperParameters` that returns a compiled and
             built `keras.Model` with batch normalization, or a `keras_tuner.HyperModel`.
-        batch_size: Positive integer, the examples in a minibatch of the training. With
-            arrays, `fit` uses it.
+        batch_size: Positive integer, the examples in a minibatch of the training, which
+            is with arrays what `fit` uses. Where a hypermodel's own `fit` chooses it,
+            the smallest.
         kinds: Sequence of kinds to try, or `None` for those that the batch size and the
             channels allow.
         ghost_batch_sizes: Sequence of B' to try, integers from 1 to `batch_size`, or
@@ -131,9 +131,9 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         tunable=True,
     ):
         super().__init__(name=name, tunable=tunable)
-        if not isinstance(build, keras_tuner.HyperModel) and (
-            not callable(build) or isinstance(build, keras.layers.Layer)
-        ):
+        self._is_hypermodel = isinstance(build, keras_tuner.HyperModel)
+        is_function = callable(build) and not isinstance(build, keras.layers.Layer)
+        if not self._is_hypermodel and not is_function:
             raise ValueError(
                 "Argument `build` must be a function of `keras_tuner.HyperParameters` "
                 "that returns a model, or a `keras_tuner.HyperModel`. Received: "
@@ -147,18 +147,17 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             decay=decay,
             momentum=momentum,
         )
-        self.example_weights = tuple(example_weights)
+        self.example_weights = tuple(map(check_example_weight, example_weights))
         self.select = select
         self.hypermodel = build
 
     def declare_hyperparameters(self, hp):
-        if isinstance(self.hypermodel, keras_tuner.HyperModel):
+        if self._is_hypermodel:
             self.hypermodel.declare_hyperparameters(hp)
 
     def build(self, hp):
         """A model of the wrapped `build`, converted as the hyperparameters say."""
-        is_hypermodel = isinstance(self.hypermodel, keras_tuner.HyperModel)
-        model = (self.hypermodel.build if is_hypermodel else self.hypermodel)(hp)
+        model = (self.hypermodel.build if self._is_hypermodel else self.hypermodel)(hp)
         try:
             layers, _ = convertible_layers(model, self.select)
             channels = [layer.moving_mean.shape[0] for layer in layers]
@@ -174,26 +173,35 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         Returns:
             Dict of the trial's metrics. Out of a tuner, what the wrapped `fit` returns.
         """
-        # As Keras itself names the positional ones.
-        names = inspect.signature(model.fit).parameters
-        arguments = {**dict(zip(names, args)), **kwargs}
         self._exclude_from_weight_decay(model)
-        callbacks = list(arguments.get("callbacks") or [])
-        checkpoint = next((c for c in callbacks if _is_checkpoint(c)), None)
+        fit = model.fit
+        # Which may choose the size of minibatches, too.
+        is_own = self._is_hypermodel and (
+            type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
+        )
+        if is_own:
+            fit = functools.partial(self.hypermodel.fit, hp, model)
+        checkpoint = find_checkpoint(kwargs.get("callbacks") or ())
         if checkpoint is None:
-            return self._fit(hp, model, arguments)
+            return fit(*args, **kwargs)
+        restore_grid(kwargs["callbacks"])
+        best_epoch = BestEpoch(checkpoint.objective)
+        arguments = by_name(fit, model, args, kwargs)
+        arguments["callbacks"] = [
+            best_epoch if callback is checkpoint else callback
+            for callback in kwargs["callbacks"]
+        ]
         try:
-            arguments, validation = self._data(arguments)
-            _check_objective(checkpoint.objective, model, validation)
+            arguments, validation = with_validation(
+                arguments, None if is_own else self.space.batch_size
+            )
+            check_objective(checkpoint.objective, model, validation)
         except ValueError as error:
             raise errors.FatalValueError(str(error)) from error
-        best_epoch = _BestEpoch(checkpoint.objective)
-        callbacks[callbacks.index(checkpoint)] = best_epoch
-        result = self._fit(hp, model, {**arguments, "callbacks": callbacks})
-        if best_epoch.weights is None:
-            logs = result if isinstance(result, dict) else {}
-        else:
-            logs = best_epoch.logs
+        result = fit(**arguments)
+        logs = dict(result) if isinstance(result, dict) else {}
+        if best_epoch.weights is not None:
+            logs.update(best_epoch.logs)
             model.set_weights(best_epoch.weights)
         sweep = sweep_example_weight(
             model,
@@ -201,12 +209,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             example_weights=self.example_weights,
             verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
         )
-        return _finish(checkpoint, model, logs, sweep)
-
-    def _fit(self, hp, model, arguments):
-        if isinstance(self.hypermodel, keras_tuner.HyperModel):
-            return self.hypermodel.fit(hp, model, **arguments)
-        return model.fit(**arguments)
+        return finish(checkpoint, model, logs, sweep)
 
     def _exclude_from_weight_decay(self, model):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -214,133 +217,6 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         # A second `fit` finds it built, and them excluded.
         if decays and not optimizer.built:
             exclude_from_weight_decay(optimizer, model, decay="none")
-
-    def _data(self, arguments):
-        """Arguments of `fit` with validation data of their own, and of the sweep."""
-        arguments = dict(arguments)
-        is_arrays = _is_arrays(arguments.get("x"))
-        if is_arrays:
-            size = arguments.setdefault("batch_size", self.space.batch_size)
-            if size != self.space.batch_size:
-                raise ValueError(
-                    f"The search trains with batch_size={size}, and its hypermodel was "
-                    f"made for batch_size={self.space.batch_size}. Give both the same."
-                )
-        fraction = arguments.pop("validation_split", None)
-        if arguments.get("validation_data") is None and fraction:
-            if not is_arrays:
-                raise ValueError(
-                    "Argument `validation_split` goes with arrays. Give "
-                    "`validation_data`."
-                )
-            names = ("x", "y", "sample_weight")
-            train, rest = split(*map(arguments.get, names), fraction)
-            arguments.update(zip(names, train), validation_data=rest)
-        validation = arguments.get("validation_data")
-        if validation is None:
-            raise ValueError(
-                "The example weight and the objective need validation data, and there "
-                "are none. Give `validation_data` or `validation_split` to `search`."
-            )
-        if not isinstance(validation, (tuple, list)):
-            sweep = {"x": validation}
-        else:
-            sweep = dict(zip(("x", "y", "sample_weight"), validation))
-            sweep["batch_size"] = (
-                arguments.get("validation_batch_size") or self.space.batch_size
-            )
-        return arguments, {**sweep, "steps": arguments.get("validation_steps")}
-
-
-class ExampleWeightSearch(keras_tuner.Tuner):
-    """Searches the example weight of a model that is already trained.
-
-    For those who live in Keras Tuner. `keras_bn4.sweep_example_weight` finds the same
-    in one pass over the data, with intervals. Every trial evaluates the model at one
-    value of the hyperparameter `example_weight`; nothing is trained.
-    `tuner.get_best_models()` returns copies of the model with their weights set.
-
-    Args:
-        model: A built and compiled `keras.Model` with layers of ours (see
-            `keras_bn4.convert`). It keeps its example weight.
-        objective: What to optimize, as `keras_tuner.Objective` or the name of a metric
-            as `model.evaluate` names it.
-        example_weights: Floats from 0 to 1.
-        oracle: A `keras_tuner.Oracle` that chooses among `example_weights`, with its
-            own objective. `None` for all of them, one after the other.
-        **kwargs: Arguments of `keras_tuner.Tuner`: `directory`, `project_name`,
-            `overwrite`.
-
-    Raises:
-        ValueError: if the model has no layer of ours or is not compiled.
-
-    Example:
-
-    >>> import numpy as np, tempfile
-    >>> inputs = keras.Input((4,))
-    >>> batch_normalization = keras.layers.BatchNormalization()
-    >>> model = convert(keras.Model(inputs, batch_normalization(inputs)))
-    >>> model.compile(loss="mse")
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> folder = tempfile.mkdtemp()
-    >>> tuner = ExampleWeightSearch(
-    ...     model, "loss", example_weights=[0, 0.1], directory=folder
-    ... )
-    >>> tuner.search(x, x, verbose=0)
-    >>> tuner.get_best_models()[0].layers[-1].example_weight
-    0.0
-    """
-
-    def __init__(
-        self,
-        model,
-        objective="loss",
-        *,
-        example_weights=EXAMPLE_WEIGHTS,
-        oracle=None,
-        **kwargs,
-    ):
-        self._layers = weighing_layers(model)
-        if not model.compiled:
-            raise ValueError(
-                f"Model '{model.name}' isn't compiled, so there is no metric to "
-                "search. Call `model.compile(loss=..., metrics=[...])` first."
-            )
-        self.model = model
-        oracle = oracle or _InOrder(objective=objective)
-        space = keras_tuner.HyperParameters()
-        space.Choice("example_weight", sorted({float(w) for w in example_weights}))
-        oracle.update_space(space)
-        super().__init__(oracle, **kwargs)
-
-    def run_trial(self, trial, *args, **kwargs):
-        """Evaluates the model at one weight. The arguments are `model.evaluate`'s."""
-        before = [layer.example_weight for layer in self._layers]
-        try:
-            set_example_weight(self.model, trial.hyperparameters["example_weight"])
-            kwargs["return_dict"] = True
-            return self.model.evaluate(*args, **kwargs)
-        finally:
-            for layer, weight in zip(self._layers, before):
-                layer.example_weight = weight
-
-    def load_model(self, trial):
-        """A copy of the model with the trial's weight."""
-        model = copy.deepcopy(self.model)
-        set_example_weight(model, trial.hyperparameters["example_weight"])
-        return model
-
-
-class _InOrder(keras_tuner.Oracle):
-    """Every value of the only hyperparameter, in order; a killed search goes on."""
-
-    def populate_space(self, trial_id):
-        (choice,) = self.get_space().space
-        tried = [t.hyperparameters.get(choice.name) for t in self.trials.values()]
-        left = [value for value in choice.values if value not in tried]
-        if not left:
-            return {"status": "STOPPED"}
-        return {"status": "RUNNING", "values": {choice.name: left[0]}}
 
 
 def best_model(tuner):
@@ -370,10 +246,11 @@ def best_model(tuner):
         model = tuner.load_model(trial)
     if isinstance(tuner, ExampleWeightSearch):
         return model
-    executions = _executions(trial, tuner.oracle.objective.name)
-    best = executions[0]
-    for execution in executions[1:]:
-        if tuner.oracle.objective.better_than(execution["best"], best["best"]):
+    objective = tuner.oracle.objective
+    first, *others = executions(trial, objective.name)
+    best = first
+    for execution in others:
+        if objective.better_than(execution["best"], best["best"]):
             best = execution
     set_example_weight(model, best["example_weight"])
     return model
@@ -405,15 +282,15 @@ def results(tuner):
         if trial.status != "COMPLETED":
             continue
         settings, others = chosen(trial.hyperparameters.values)
-        executions = _executions(trial, objective.name)
+        runs = executions(trial, objective.name)
         rows.append(
             {
                 "trial": trial.trial_id,
                 **settings,
                 **others,
-                "example_weight": [e["example_weight"] for e in executions],
-                f"{objective.name}_at_0": _mean(e["at_0"] for e in executions),
-                objective.name: _mean(e["best"] for e in executions),
+                "example_weight": [run["example_weight"] for run in runs],
+                f"{objective.name}_at_0": _mean(run["at_0"] for run in runs),
+                objective.name: _mean(run["best"] for run in runs),
             }
         )
     return SearchResults(
@@ -423,118 +300,6 @@ def results(tuner):
         tuner.hypermodel.space.batch_size,
         failed=len(trials) - len(rows),
     )
-
-
-class _BestEpoch(keras.callbacks.Callback):
-    """Keeps weights and logs of the epoch with the best objective, at weight 0.
-
-    In place of the tuner's own callback, which would write a checkpoint of another
-    epoch or execution than that whose example weight is found.
-    """
-
-    def __init__(self, objective):
-        super().__init__()
-        self.objective = objective
-        self.logs = self.weights = None
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.weights is None or self._is_better(logs):
-            self.logs = dict(logs or {})
-            self.weights = self.model.get_weights()
-
-    def _is_better(self, logs):
-        if not self.objective.has_value(logs):
-            return False
-        if not self.objective.has_value(self.logs):
-            return True
-        before, now = map(self.objective.get_value, (self.logs, logs))
-        return math.isnan(before) or self.objective.better_than(now, before)
-
-
-def _is_checkpoint(callback):
-    """Whether this is how a tuner keeps the best epoch of a trial's executions."""
-    return hasattr(callback, "objective") and hasattr(callback, "best_value")
-
-
-def _is_arrays(x):
-    return x is not None and all(hasattr(t, "shape") for t in keras.tree.flatten(x))
-
-
-def _check_objective(objective, model, validation):
-    if not model.compiled:
-        raise ValueError(
-            "The model isn't compiled, so there is nothing to search for. Compile it "
-            "in `build`, or give `loss` and `optimizer` to the tuner."
-        )
-    batches, _ = iterate(**{**validation, "steps": 1})
-    batch = next(iter(batches), None)
-    if batch is None or batch[1] is None:
-        raise ValueError(
-            "The validation data have no labels, or no examples. Give both."
-        )
-    x, y, sample_weight = batch
-    reported = model.evaluate(
-        x, y, sample_weight=sample_weight, verbose=0, return_dict=True
-    )
-    reported = [f"val_{name}" for name in reported]
-    wanted = getattr(objective, "name_to_direction", [objective.name])
-    unknown = [name for name in wanted if name not in reported]
-    if unknown:
-        raise ValueError(
-            f"Unknown objective {unknown}: validation reports {reported}. Give the "
-            "tuner one of these, such as "
-            "`objective=keras_tuner.Objective('val_accuracy', 'max')`, or compile the "
-            "model with the metric."
-        )
-
-
-def _finish(checkpoint, model, logs, sweep):
-    """The metrics of an execution; the checkpoint if it is the best of its trial."""
-    objective = checkpoint.objective
-
-    def at(row):
-        return {**logs, **{f"val_{name}": row[name] for name in sweep.metrics}}
-
-    def value(row):
-        return float(objective.get_value(at(row)))
-
-    best = zero = sweep.rows[0]
-    for row in sweep.rows[1:]:
-        if objective.better_than(value(row), value(best)):
-            best = row
-    # The tuner makes one of these for all executions of a trial, and a new one where
-    # the trial is run again.
-    execution = getattr(checkpoint, "executions", 0)
-    checkpoint.executions = execution + 1
-    if not execution or objective.better_than(value(best), checkpoint.best_value):
-        checkpoint.best_value = value(best)
-        model.save_weights(checkpoint.filepath)
-    prefix = f"execution_{execution}/"
-    return {
-        **at(best),
-        objective.name: value(best),
-        f"{prefix}example_weight": best["example_weight"],
-        f"{prefix}{objective.name}": value(best),
-        f"{prefix}{objective.name}_at_0": value(zero),
-    }
-
-
-def _executions(trial, objective):
-    """What `_finish` recorded, for each execution of a trial."""
-
-    names = {"best": objective, "at_0": f"{objective}_at_0"}
-    names["example_weight"] = "example_weight"
-    executions = []
-    while trial.metrics.exists(
-        f"{(prefix := f'execution_{len(executions)}/')}example_weight"
-    ):
-        histories = {k: trial.metrics.get_history(prefix + n) for k, n in names.items()}
-        # A trial that was reported, and then run again, has reported twice.
-        execution = {k: history[0].value[-1] for k, history in histories.items()}
-        # Workers report in single precision.
-        execution["example_weight"] = float(f"{execution['example_weight']:.7g}")
-        executions.append(execution)
-    return executions
 
 
 def _mean(values):

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+LESS = {"digits": "seeds, steps = 1, 10", "tuner": "max_trials, epochs = 2, 2"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -19,7 +20,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         if "installation" in tags:
             cell.source = ""
         if "parameters" in tags:
-            cell.source = "seeds, steps = 1, 10"
+            cell.source = LESS[path.stem]
     monkeypatch.setenv("PYTHONPATH", str(path.parents[1]))
     notebook.metadata["kernelspec"] = {
         "name": "python3",

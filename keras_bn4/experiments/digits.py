@@ -33,13 +33,13 @@ its minibatch.
 Command: `python -m keras_bn4`. Time: one to three minutes on two CPU cores.
 """
 
-import numbers
 import pathlib
 import time
 
 import keras
 import numpy as np
 
+from keras_bn4.arguments import check_integer
 from keras_bn4.convert import convert
 from keras_bn4.datasets import load, non_iid_batches
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
@@ -150,12 +150,8 @@ def run(
     Raises:
         ValueError: if `seeds` or `steps` is not as above.
     """
-    for name, value in (("seeds", seeds), ("steps", steps)):
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(
-                f"Argument `{name}` must be a positive integer. "
-                f"Received: {name}={value!r}."
-            )
+    check_integer("seeds", seeds)
+    check_integer("steps", steps)
     data = load("digits", ("train", "validation", "test"))
     records = Records(pathlib.Path(output_dir, "results.json"), fresh)
     configurations = [

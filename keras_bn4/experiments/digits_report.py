@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 
+from keras_bn4 import tables
+
 
 def _rows(results):
     """Results by configuration, for each a list over seeds; baselines first."""
@@ -41,7 +43,9 @@ def table(results):
             for metric, digits in (("loss", 3), ("accuracy", 1)):
                 values = _test(row, metric, best)
                 changes = values - _test(rows[minibatches, None], metric, False)
-                line.append(_range([r["best"][metric] if best else 0 for r in row]))
+                line.append(
+                    tables.span([r["best"][metric] if best else 0 for r in row])
+                )
                 line.append(_mean_and_spread(values, f".{digits}f"))
                 is_baseline = size is None and not best
                 line.append(
@@ -64,11 +68,6 @@ def table(results):
         "and metric.",
     ]
     return "\n".join([*texts, "", *note])
-
-
-def _range(values):
-    low, high = min(values), max(values)
-    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
 def _mean_and_spread(values, form):

@@ -30,58 +30,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import keras
 import keras_tuner
-import numpy as np
-from scipy import stats
 
-from keras_bn4 import datasets, tables
-from keras_bn4.convert import convert
-from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.experiments import digits
-from keras_bn4.experiments.records import Records
-from keras_bn4.tuner import HyperBatchNormalization, results
+from keras_bn4.arguments import check_integer
+from keras_bn4.experiments import tune_repeats
+from keras_bn4.experiments.tune_task import Task
+from keras_bn4.tuner import results
 
-BATCH_SIZE = 64
-FILTERS = (16, 32, 64)
-ROWS = ("Keras", "Keras, weighed", "best of the search")
-
-
-def resnet(shape, classes, steps):
-    """A ResNet of three blocks with Keras' batch normalization, compiled.
-
-    Args:
-        shape: Tuple of integers, `(height, width, channels)` of the images.
-        classes: Integer, the size of the logits.
-        steps: Integer, the minibatches of the training.
-    """
-    layers = keras.layers
-
-    def normalized(x, filters, size, strides):
-        x = layers.Conv2D(filters, size, strides, "same", use_bias=False)(x)
-        return layers.BatchNormalization(momentum=digits.MOMENTUM)(x)
-
-    inputs = keras.Input(shape)
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    x = layers.ReLU()(normalized(x, FILTERS[0], 3, 1))
-    for i, filters in enumerate(FILTERS):
-        strides = 2 if i else 1
-        y = layers.ReLU()(normalized(x, filters, 3, strides))
-        y = normalized(y, filters, 3, 1)
-        if i:
-            x = layers.Conv2D(filters, 1, strides, use_bias=False)(x)
-        x = layers.ReLU()(layers.Add()([x, y]))
-    outputs = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(inputs, outputs)
-    schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
-    model.compile(
-        keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
+OBJECTIVES = ("val_loss", "val_accuracy")
+PARENT = "KERAS_BN4_PARENT"
 
 
 def run(
@@ -121,8 +82,8 @@ def run(
         verbose: 0 or 1, whether to show progress.
 
     Returns:
-        A pair: the `SearchResults`, and a list of dicts, one a repeat and row of
-        `ROWS`, with the results on `"test"` data. `None` in a chief or worker.
+        A pair of the `SearchResults`, and what `tune_repeats.run` found. `None` in a
+        chief or worker.
 
     Raises:
         ValueError: if an argument is not as above, or `output_dir` holds a search with
@@ -139,24 +100,26 @@ def run(
         "seed": seed,
         "backend": keras.backend.backend(),
     }
-    counts = {"trials": trials, "epochs": epochs, "examples": examples}
+    if objective not in OBJECTIVES:
+        raise ValueError(
+            f"Argument `objective` must be one of {OBJECTIVES}. Received: "
+            f"objective={objective!r}."
+        )
     for name, value, least in (
-        *((name, value, 1) for name, value in counts.items()),
-        *(("repeats", repeats, 0), ("workers", workers, 0)),
+        *(("trials", trials, 1), ("epochs", epochs, 1), ("examples", examples, 1)),
+        *(("repeats", repeats, 0), ("workers", workers, 0), ("seed", seed, 0)),
     ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"Argument `{name}` must be an integer from {least}. Received: "
-                f"{name}={value!r}."
-            )
+        check_integer(name, value, least)
+    task = Task(settings, data_dir)
     folder = pathlib.Path(output_dir, "search")
     if fresh:
-        shutil.rmtree(output_dir, ignore_errors=True)
-    _keep_settings(pathlib.Path(output_dir), settings)
-    data = _load(dataset, data_dir, examples)
-    tuner = _tuner(folder, settings, data, trials)
+        shutil.rmtree(folder, ignore_errors=True)
+    _keep_settings(folder, settings)
+    tuner = _tuner(folder, task, settings, trials)
     if "KERASTUNER_ORACLE_IP" in os.environ:
-        _search(tuner, data, epochs)
+        if PARENT in os.environ:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+        _search(tuner, task)
         return None
     progress = keras.utils.Progbar(trials * epochs, verbose=verbose, unit_name="epoch")
     progress.update(_completed(folder) * epochs)
@@ -170,36 +133,12 @@ def run(
         _search_in_processes(
             command, workers, lambda: progress.update(_completed(folder) * epochs)
         )
-        tuner = _tuner(folder, settings, data, trials)
+        tuner = _tuner(folder, task, settings, trials)
     else:
         tuner.progress = progress
-        _search(tuner, data, epochs)
-    return results(tuner), _repeats(tuner, settings, data, repeats, verbose)
-
-
-def _load(dataset, data_dir, examples):
-    """Pairs of arrays to train on, to validate and to test."""
-    names = ("train", "validation", "test")
-    if dataset != "digits":
-        cuts = (f"train[:{examples}]", f"train[{examples}:{examples * 6 // 5}]")
-        names = (*cuts, "test")
-    return datasets.load(dataset, names, data_dir=data_dir)
-
-
-def _network(settings, data, seed):
-    """The baseline, with initial weights by seed."""
-    keras.utils.set_random_seed(seed)
-    if settings["dataset"] == "digits":
-        return digits.build()
-    x, y = data[0]
-    steps = -(-len(x) // BATCH_SIZE) * settings["epochs"]
-    return resnet(x.shape[1:], int(y.max()) + 1, steps)
-
-
-def _hypermodel(settings, data, seed):
-    return HyperBatchNormalization(
-        lambda hp: _network(settings, data, seed), batch_size=BATCH_SIZE
-    )
+        _search(tuner, task)
+    compared = tune_repeats.run(task, tuner, settings, repeats, verbose=verbose)
+    return results(tuner), compared
 
 
 class _Tuner(keras_tuner.RandomSearch):
@@ -210,28 +149,35 @@ class _Tuner(keras_tuner.RandomSearch):
             self.progress.add(1)
 
 
-def _tuner(folder, settings, data, trials):
+def _tuner(folder, task, settings, trials):
     """The tuner, with the trials of earlier runs."""
-    seed = settings["seed"]
     tuner = _Tuner(
-        _hypermodel(settings, data, seed),
+        task.hypermodel(settings["seed"]),
         settings["objective"],
         max_trials=trials,
         # Keras Tuner takes 0 for none.
-        seed=seed + 1,
+        seed=settings["seed"] + 1,
         directory=folder.parent,
         project_name=folder.name,
     )
-    # A chief and a single process know a search by files of different names.
-    is_worker = not isinstance(tuner.oracle, keras_tuner.Oracle)
-    if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():
-        tuner.oracle.reload()
+    oracle = tuner.oracle
+    if isinstance(oracle, keras_tuner.Oracle):
+        # A chief and a single process know a search by files of different names.
+        if not oracle.trials and (folder / "oracle.json").exists():
+            oracle.reload()
+        # A chief saves a trial's end before it takes the trial from its worker.
+        oracle._retry_queue = [
+            name
+            for name in oracle._retry_queue
+            if oracle.trials[name].status != "COMPLETED"
+        ]
     return tuner
 
 
-def _search(tuner, data, epochs):
-    train, validation, _ = data
-    tuner.search(*train, validation_data=validation, epochs=epochs, verbose=0)
+def _search(tuner, task):
+    tuner.search(
+        *task.train, validation_data=task.validation, epochs=task.epochs, verbose=0
+    )
 
 
 def _completed(folder):
@@ -249,6 +195,7 @@ def _search_in_processes(command, workers, show):
     environment = {
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(port),
+        PARENT: str(os.getpid()),
     }
     command = [sys.executable, "-m", "keras_bn4", *map(str, command)]
     names = ("chief", *(f"worker{i}" for i in range(workers)))
@@ -279,94 +226,11 @@ def _search_in_processes(command, workers, show):
     show()
 
 
-def _repeats(tuner, settings, data, repeats, verbose):
-    """Trains the best settings and the baseline with other seeds; on test data."""
-    (best,) = tuner.oracle.get_best_trials(1)
-    records = Records(pathlib.Path(tuner.directory, "repeats.json"))
-    progress = keras.utils.Progbar(repeats, verbose=verbose, unit_name="repeat")
-    found = []
-    for seed in range(settings["seed"] + 1, settings["seed"] + 1 + repeats):
-        key = {**settings, "seed": seed, "values": best.hyperparameters.values}
-        result = records.find(key)
-        if result is None:
-            result = {"settings": key, "test": _compare(tuner, best, key, data)}
-            records.add(result)
-        found.append(result)
-        progress.add(1)
-    return found
-
-
-def _compare(tuner, trial, settings, data):
-    """Test results of the rows for one seed."""
-    train, validation, test = data
-    objective, seed = tuner.oracle.objective, settings["seed"]
-    metric = objective.name.removeprefix("val_")
-    rows = {}
-
-    def fit(model):
-        keep = keras.callbacks.EarlyStopping(
-            objective.name,
-            patience=settings["epochs"],
-            mode=objective.direction,
-            restore_best_weights=True,
-        )
-        model.fit(
-            *train,
-            batch_size=BATCH_SIZE,
-            epochs=settings["epochs"],
-            validation_data=validation,
-            callbacks=[keep],
-            verbose=0,
-        )
-
-    def weigh(model):
-        sweep = sweep_example_weight(model, *validation, batch_size=500, verbose=0)
-        set_example_weight(model, sweep.best(metric)["example_weight"])
-        return sweep.best(metric)["example_weight"]
-
-    def evaluate(name, model, weight):
-        scores = model.evaluate(*test, batch_size=500, verbose=0, return_dict=True)
-        rows[name] = {"example_weight": weight, **scores}
-
-    keras.backend.clear_session()
-    model = _network(settings, data, seed)
-    fit(model)
-    evaluate(ROWS[0], model, 0.0)
-    model = convert(model, in_place=True)
-    evaluate(ROWS[1], model, weigh(model))
-    model = _hypermodel(settings, data, seed).build(trial.hyperparameters.copy())
-    fit(model)
-    evaluate(ROWS[2], model, weigh(model))
-    return rows
-
-
-def table(repeats):
-    """Test results of the repeats: means, and differences to Keras with intervals."""
-    n = len(repeats)
-    metrics = [m for m in repeats[0]["test"][ROWS[0]] if m != "example_weight"]
-    header = ["", "α"]
-    for metric in metrics:
-        header += [f"test {metric}", "difference", "95 % interval"]
-    lines = [header]
-    for name in ROWS:
-        weights = [r["test"][name]["example_weight"] for r in repeats]
-        line = [name, f"{min(weights):g}-{max(weights):g}"]
-        for metric in metrics:
-            values = np.array([r["test"][name][metric] for r in repeats])
-            changes = values - [r["test"][ROWS[0]][metric] for r in repeats]
-            line += [f"{values.mean():.4f}", "", ""]
-            if name != ROWS[0]:
-                line[-2] = f"{changes.mean():+.4f}"
-                if n > 1:
-                    half = stats.t.ppf(0.975, n - 1) * stats.sem(changes)
-                    ends = changes.mean() - half, changes.mean() + half
-                    line[-1] = "[{:+.4f}, {:+.4f}]".format(*ends)
-        lines.append(line)
-    return (
-        tables.text(lines, left=1)
-        + f"\n\nMeans over n = {n} seeds other than the search's; differences paired "
-        "by seed."
-    )
+def _end_with_parent():
+    """Ends this process when that which started it was killed: it may start again."""
+    while os.getppid() == int(os.environ[PARENT]):
+        time.sleep(1)
+    os._exit(1)
 
 
 def _keep_settings(folder, settings):
@@ -378,8 +242,8 @@ def _keep_settings(folder, settings):
     before = json.loads(path.read_text())
     other = {k: v for k, v in before.items() if settings.get(k) != v}
     if other:
+        now = {k: settings.get(k) for k in other}
         raise ValueError(
-            f"{folder} holds a search with {other}, and this one has "
-            f"{ {k: settings.get(k) for k in other} }. Give another folder "
-            "(--output-dir), or forget it (--fresh)."
+            f"{folder.parent} holds a search with {other}, and this one has {now}. "
+            "Give another folder (--output-dir), or forget it (--fresh)."
         )

@@ -1,0 +1,101 @@
+"""What `tune.py` searches: data, network, space, and how a network is trained."""
+
+import keras
+
+from keras_bn4 import datasets
+from keras_bn4.experiments import digits
+from keras_bn4.tuner import HyperBatchNormalization
+
+BATCH_SIZE = 64
+FILTERS = (16, 32, 64)
+
+
+class Task:
+    """Data and network of a search.
+
+    Args:
+        settings: Dict with `"dataset"`, `"examples"` and `"epochs"`; see `tune.run`.
+        data_dir: The folder of tensorflow-datasets.
+
+    Attributes:
+        train, validation, test: Pairs `(x, y)` of arrays.
+        epochs: Integer, of each training.
+    """
+
+    def __init__(self, settings, data_dir=None):
+        names = ("train", "validation", "test")
+        self._is_digits = settings["dataset"] == "digits"
+        if not self._is_digits:
+            n = settings["examples"]
+            names = (f"train[:{n}]", f"train[{n}:{n * 6 // 5}]", "test")
+        self.train, self.validation, self.test = datasets.load(
+            settings["dataset"], names, data_dir=data_dir
+        )
+        self.epochs = settings["epochs"]
+
+    def network(self, seed):
+        """The network with Keras' layer, compiled, with initial weights by seed."""
+        keras.utils.set_random_seed(seed)
+        if self._is_digits:
+            return digits.build()
+        x, y = self.train
+        steps = -(-len(x) // BATCH_SIZE) * self.epochs
+        return resnet(x.shape[1:], int(y.max()) + 1, steps)
+
+    def hypermodel(self, seed):
+        """The search around the network."""
+        return HyperBatchNormalization(
+            lambda hp: self.network(seed), batch_size=BATCH_SIZE
+        )
+
+    def fit(self, model, objective):
+        """Trains a model, which keeps the weights of its best epoch at weight 0."""
+        best_epoch = keras.callbacks.EarlyStopping(
+            objective.name,
+            patience=self.epochs,
+            mode=objective.direction,
+            restore_best_weights=True,
+        )
+        model.fit(
+            *self.train,
+            batch_size=BATCH_SIZE,
+            epochs=self.epochs,
+            validation_data=self.validation,
+            callbacks=[best_epoch],
+            verbose=0,
+        )
+
+
+def resnet(shape, classes, steps):
+    """A ResNet of three blocks with Keras' batch normalization, compiled.
+
+    Args:
+        shape: Tuple of integers, `(height, width, channels)` of the images.
+        classes: Integer, the size of the logits.
+        steps: Integer, the minibatches of the training.
+    """
+    layers = keras.layers
+
+    def normalized(x, filters, size, strides):
+        x = layers.Conv2D(filters, size, strides, "same", use_bias=False)(x)
+        return layers.BatchNormalization(momentum=digits.MOMENTUM)(x)
+
+    inputs = keras.Input(shape)
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = layers.ReLU()(normalized(x, FILTERS[0], 3, 1))
+    for i, filters in enumerate(FILTERS):
+        strides = 2 if i else 1
+        y = layers.ReLU()(normalized(x, filters, 3, strides))
+        y = normalized(y, filters, 3, 1)
+        if i:
+            x = layers.Conv2D(filters, 1, strides, use_bias=False)(x)
+        x = layers.ReLU()(layers.Add()([x, y]))
+    outputs = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, outputs)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
+    model.compile(
+        keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
