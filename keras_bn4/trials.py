@@ -195,15 +195,18 @@ def executions(trial, objective):
         List of dicts, one an execution: `"example_weight"`, and the objective at that,
         `"best"`, and at weight 0, `"at_0"`.
     """
-    names = {"best": objective, "at_0": f"{objective}_at_0"}
-    names["example_weight"] = "example_weight"
+    names = {
+        "example_weight": "example_weight",
+        "best": objective,
+        "at_0": f"{objective}_at_0",
+    }
     found = []
     while trial.metrics.exists(
         f"{(prefix := f'execution_{len(found)}/')}example_weight"
     ):
-        histories = {k: trial.metrics.get_history(prefix + n) for k, n in names.items()}
-        # A trial that was reported, and then run again, has reported twice.
-        execution = {k: history[0].value[-1] for k, history in histories.items()}
+        execution = {
+            k: float(trial.metrics.get_last_value(prefix + n)) for k, n in names.items()
+        }
         # Workers report in single precision.
         execution["example_weight"] = float(f"{execution['example_weight']:.7g}")
         found.append(execution)
