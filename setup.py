@@ -17,8 +17,9 @@ datasets = [
     "scikit-learn>=1.4",
     *tensorflow,
 ]
-# keras-tuner needs tensorboard on TensorFlow, and the others for Bayesian search.
-tune = ["keras-tuner>=1.4.7", "tensorboard", "scikit-learn>=1.4", "scipy"]
+# keras-tuner does not declare six, tensorboard, which it imports on TensorFlow, and what
+# Bayesian search imports.
+tune = ["keras-tuner>=1.4.7", "six", "tensorboard", "scikit-learn>=1.4", "scipy"]
 test = [
     # The first wheel that carries the tests of Keras' own layer.
     "keras>=3.15",
@@ -31,6 +32,7 @@ test = [
     "ruff",
     *datasets,
     *plot,
+    *tune,
 ]
 
 setuptools.setup(
