@@ -17,8 +17,8 @@ datasets = [
     "scikit-learn>=1.4",
     *tensorflow,
 ]
-# keras-tuner does not declare six, tensorboard, which it imports on TensorFlow, and what
-# Bayesian search imports.
+# keras-tuner declares neither six, nor tensorboard, which it imports on TensorFlow, nor
+# what Bayesian search imports.
 tune = ["keras-tuner>=1.4.7", "six", "tensorboard", "scikit-learn>=1.4", "scipy"]
 test = [
     # The first wheel that carries the tests of Keras' own layer.

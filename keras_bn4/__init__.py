@@ -13,6 +13,7 @@ above it:
 - `layers`: the two Keras layers
 - `convert`: any model to these layers, and back
 - `tables`: as text and CSV
+- `figures`: where every plot begins
 - `paths`: which γ and β can act on the output
 - `weight_decay`: of γ and β
 - `advice`: what the paper's findings advise for a model

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_bn4 import tables
+from keras_bn4.figures import new_figure
 
 
 class Discrepancy:
@@ -53,14 +54,7 @@ class Discrepancy:
         Returns:
             A `matplotlib.figure.Figure`.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib: `pip install "keras_bn4[plot]"`.'
-            ) from error
-        height = 1.3 + 0.26 * len(self.rows)
-        figure = Figure(figsize=(7.5, height), layout="constrained")
+        figure = new_figure(7.5, 1.3 + 0.26 * len(self.rows))
         panel = figure.subplots()
         at = np.arange(len(self.rows))
         for mode, color, shift in (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_bn4 import tables
+from keras_bn4.figures import new_figure
 
 NAMES = {"ghost_batch_size": "B'", "l2": "decay", "example_weight": "α"}
 
@@ -57,13 +58,7 @@ class SearchResults:
             ValueError: if there is no completed trial.
         """
         self._check()
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib: `pip install "keras_bn4[plot]"`.'
-            ) from error
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        figure = new_figure(6.4, 4.2)
         panel = figure.subplots()
         sizes = sorted({self._size(row) for row in self.rows})
         for name, color, offset, label in (

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_bn4 import tables
+from keras_bn4.figures import new_figure
 
 
 class PairedDifference:
@@ -81,14 +82,8 @@ class ExampleWeightSweep:
         Returns:
             A `matplotlib.figure.Figure` with a panel for each metric.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib: `pip install "keras_bn4[plot]"`.'
-            ) from error
         metrics = self.metrics if metrics is None else metrics
-        figure = Figure(figsize=(4.2 * len(metrics), 3.4), layout="constrained")
+        figure = new_figure(4.2 * len(metrics), 3.4)
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
         weights = [row["example_weight"] for row in self.rows]
         for panel, metric in zip(panels, metrics):

@@ -1,4 +1,5 @@
 import json
+import sys
 import warnings
 
 import keras
@@ -148,7 +149,8 @@ def test_figure(finished, tmp_path):
 
 
 def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "keras_bn4\[plot\]"'):
         digits_report.figure(finished[1], tmp_path / "digits.png")
 
@@ -156,7 +158,7 @@ def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["seeds", "steps"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3"])
 def test_bad_arguments(name, value, tmp_path):
-    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer from 1"):
         digits.run(**{**SMALL, name: value, "output_dir": tmp_path / "new"})
     assert not (tmp_path / "new").exists()
 

@@ -1,5 +1,7 @@
 """The experiment of App. B, small: what it must see, and that it goes on."""
 
+import json
+
 import keras
 from keras import layers
 
@@ -42,4 +44,6 @@ def test_a_trained_model_goes_on_with_its_ghosts(tmp_path, monkeypatch):
         verbose=0,
     )
     assert (row["layer"], row["elements"]) == ("last", 4)
-    assert (tmp_path / "m-4-0-3-128.json").exists()
+    (kept,) = json.loads((tmp_path / "results.json").read_text())
+    assert kept["row"] == row
+    assert kept["settings"]["model"] == "m"

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from keras_bn4 import tables
+from keras_bn4.figures import new_figure
 
 
 def _rows(results):
@@ -87,14 +88,10 @@ def figure(results, path):
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'The figure needs matplotlib: pip install "keras_bn4[plot]".'
-        ) from error
-    drawing = Figure(figsize=(9.6, 7.2), dpi=160, layout="constrained")
+    drawing = new_figure(9.6, 7.2, dpi=160)
+    # Now it is certain to be there.
+    from matplotlib import colormaps
+
     panels = drawing.subplots(2, 2)
     drawing.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     rows = _rows(results)

@@ -27,7 +27,6 @@ again.
 """
 
 import argparse
-import json
 import math
 import pathlib
 
@@ -38,6 +37,8 @@ from keras_bn4 import datasets, tables
 from keras_bn4.convert import convert
 from keras_bn4.discrepancy import discrepancy
 from keras_bn4.experiments import digits
+from keras_bn4.experiments.records import Records
+from keras_bn4.figures import new_figure
 
 GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_SIZE = 64
@@ -66,7 +67,8 @@ def run(
         steps: Positive integer, the minibatches of 64 of a training.
         examples: Positive integer, how many test images to use, in whole batches.
         data_dir: The folder of tensorflow-datasets.
-        output_dir: Folder for one JSON file a network. It is made if necessary.
+        output_dir: Folder for the results, which are not computed again. It is made if
+            necessary.
         verbose: 0 or 1, whether to show a progress bar.
 
     Returns:
@@ -74,8 +76,7 @@ def run(
         `"ghost_batch_size"`, `"seed"` and test `"accuracy"`.
     """
     name = pathlib.Path(model).stem if model else "digits"
-    output_dir = pathlib.Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    records = Records(pathlib.Path(output_dir, "results.json"))
     arguments = (dataset, ("train", "test")) if model else ("digits", ("train", "test"))
     train, (x_test, y_test) = datasets.load(*arguments, data_dir=data_dir)
     keep = min(examples, len(x_test)) // BATCH_SIZE * BATCH_SIZE
@@ -83,8 +84,15 @@ def run(
     results = []
     for size in ghost_batch_sizes:
         for seed in range(seeds):
-            file = output_dir / f"{name}-{size}-{seed}-{steps}-{keep}.json"
-            if not file.exists():
+            settings = {
+                "model": name,
+                "ghost_batch_size": size,
+                "seed": seed,
+                "steps": steps,
+                "examples": keep,
+            }
+            result = records.find(settings)
+            if result is None:
                 trained = _train(model, size, *train, steps=steps, seed=seed)
                 found = discrepancy(
                     trained, x_test[:keep], batch_size=BATCH_SIZE, verbose=0
@@ -92,10 +100,9 @@ def run(
                 row = dict(found.rows[-1], ghost_batch_size=size, seed=seed)
                 predicted = trained.predict(x_test[:keep], verbose=0).argmax(-1)
                 row["accuracy"] = float(np.mean(predicted == y_test[:keep]))
-                partial = file.with_suffix(".partial")
-                partial.write_text(json.dumps(row, indent=1))
-                partial.replace(file)
-            results.append(json.loads(file.read_text()))
+                result = {"settings": settings, "row": row}
+                records.add(result)
+            results.append(result["row"])
             progress.add(1)
     return results
 
@@ -148,13 +155,7 @@ def figure(results, path):
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'The figure needs matplotlib: pip install "keras_bn4[plot]".'
-        ) from error
-    drawing = Figure(figsize=(6.4, 4.4), dpi=160, layout="constrained")
+    drawing = new_figure(6.4, 4.4, dpi=160)
     panel = drawing.subplots()
     groups = _by_size(results)
     at = [math.log2(rows[0]["elements"]) for rows in groups]

@@ -17,7 +17,6 @@ accuracy within noise for networks that were trained with large batches.
 """
 
 import argparse
-import json
 import pathlib
 
 import keras
@@ -26,6 +25,7 @@ import numpy as np
 from keras_bn4 import datasets
 from keras_bn4.convert import convert
 from keras_bn4.example_weight import sweep_example_weight
+from keras_bn4.experiments.records import Records
 
 
 def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None):
@@ -37,7 +37,7 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
         split: The split to cut into halves.
         data_dir: The folder of tensorflow-datasets.
         seed: Integer, of the cut.
-        output_dir: Folder for one JSON file a network.
+        output_dir: Folder for the results, which are not computed again.
 
     Returns:
         List of dicts, one a network: `model`, `difference_at_zero` (largest change
@@ -45,20 +45,23 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
         `loss` and `accuracy` the row of the sweep of the second half at the weight
         chosen on the first.
     """
-    output_dir = pathlib.Path(output_dir or "results/pretrained")
-    output_dir.mkdir(parents=True, exist_ok=True)
+    records = Records(pathlib.Path(output_dir or "results/pretrained", "results.json"))
     x, y = datasets.load(dataset, split, data_dir=data_dir)
     order = np.random.default_rng(seed).permutation(len(x))
     first, second = np.array_split(order, 2)
     results = []
     for path in map(pathlib.Path, models):
-        file = output_dir / f"{path.stem}-{dataset}-{split}-{seed}.json"
-        if not file.exists():
-            result = _run_one(path, x, y, first, second)
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(result, indent=1))
-            partial.replace(file)
-        results.append(json.loads(file.read_text()))
+        settings = {
+            "model": path.stem,
+            "dataset": dataset,
+            "split": split,
+            "seed": seed,
+        }
+        result = records.find(settings)
+        if result is None:
+            result = {"settings": settings, **_run_one(path, x, y, first, second)}
+            records.add(result)
+        results.append(result)
     return results
 
 
