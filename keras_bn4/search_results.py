@@ -106,10 +106,6 @@ class SearchResults:
             linewidth=1.6,
             label=label,
         )
-        if name == self.objective and any(
-            r["kind"] == "batch_group" for r in self.rows
-        ):
-            panel.plot([], [], "s", color="0.4", mfc="none", label="channel groups")
 
     def _size(self, row):
         return row["ghost_batch_size"] or self._batch_size

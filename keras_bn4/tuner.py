@@ -97,7 +97,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     Example:
 
-    >>> import keras_tuner
+    >>> import keras_tuner, numpy as np, tempfile
     >>> def build(hp):
     ...     inputs = keras.Input((4,))
     ...     x = keras.layers.Dense(hp.Choice("units", [8, 16]))(inputs)
@@ -105,14 +105,16 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
     ...     model = keras.Model(inputs, keras.layers.Dense(1)(x))
     ...     model.compile(loss="mse")
     ...     return model
-    >>> hypermodel = HyperBatchNormalization(build, batch_size=64)
-    >>> hp = keras_tuner.HyperParameters()
-    >>> model = hypermodel.build(hp)
-    >>> hp.values
-    {'units': 8, 'normalization/kind': 'batch', 'normalization/decay': False}
-
-    Then `tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=20)` and
-    `tuner.search(x, y, validation_split=0.2, epochs=10)`.
+    >>> hypermodel = HyperBatchNormalization(build, batch_size=16)
+    >>> tuner = keras_tuner.RandomSearch(
+    ...     hypermodel, "val_loss", max_trials=2, directory=tempfile.mkdtemp()
+    ... )
+    >>> x = np.random.default_rng(0).normal(size=(64, 4))
+    >>> tuner.search(x, x[:, :1], validation_split=0.25, verbose=0)
+    >>> found = results(tuner)
+    >>> len(found.rows)
+    2
+    >>> model = best_model(tuner)
     """
 
     def __init__(
@@ -232,6 +234,8 @@ def best_model(tuner):
 
     Raises:
         ValueError: if no trial has been completed.
+
+    Example: see `HyperBatchNormalization`.
     """
     trial = tuner.oracle.get_best_trials(1)[:1]
     if not trial or trial[0].status != "COMPLETED":
@@ -268,6 +272,8 @@ def results(tuner):
 
     Raises:
         ValueError: if the tuner is of something else.
+
+    Example: see `HyperBatchNormalization`.
     """
     if not isinstance(tuner.hypermodel, HyperBatchNormalization):
         raise ValueError(

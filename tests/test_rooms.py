@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib
+import importlib.util
 import inspect
 import pathlib
 import re
@@ -48,8 +48,13 @@ def test_rooms_import_only_from_rooms_above(room):
 
 
 PUBLIC = {name: getattr(keras_bn4, name) for name in keras_bn4.__all__}
+if importlib.util.find_spec("keras_tuner"):
+    PUBLIC["HyperBatchNormalization"] = keras_bn4.HyperBatchNormalization
+    PUBLIC["ExampleWeightSearch"] = keras_bn4.tuner.ExampleWeightSearch
 
 
+# Keras Tuner's.
+@pytest.mark.filterwarnings("ignore:(currentThread|getName):DeprecationWarning")
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_are_documented_and_their_examples_run(name):
     value = PUBLIC[name]

@@ -657,6 +657,8 @@ def test_plot_has_a_line_for_weight_0_and_one_for_the_best():
         ("best example weight", 0.25, 0.6),
     ):
         assert list(lines[label].get_ydata()) == [ghost, whole]
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels == ["example weight 0", "best example weight", "channel groups"]
     ticks = [tick.get_text() for tick in panel.get_xticklabels()]
     assert ticks == ["8", "64\n(whole batch)"]
 

@@ -34,6 +34,7 @@ def run(task, tuner, settings, repeats, *, verbose=1):
     hyperparameters = best.hyperparameters
     records = Records(pathlib.Path(tuner.directory, "repeats.json"))
     progress = keras.utils.Progbar(repeats, verbose=verbose, unit_name="repeat")
+    progress.update(0)
     found = []
     for seed in range(settings["seed"] + 1, settings["seed"] + 1 + repeats):
         key = {**settings, "seed": seed, "values": hyperparameters.values}
