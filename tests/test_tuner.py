@@ -19,6 +19,7 @@ from keras_bn4 import (
 )
 from keras_bn4.batches import split
 from keras_bn4.search_results import SearchResults
+from keras_bn4.trials import executions
 
 keras_tuner = pytest.importorskip("keras_tuner")
 
@@ -347,6 +348,18 @@ def test_executions_keep_a_weight_each(tmp_path, data):
     assert any(len(set(row["example_weight"])) > 1 for row in found.rows)
     for row in found.rows:
         assert set(row["example_weight"]) <= {0, *weights}
+
+
+def test_a_worker_is_told_the_same_weight(tmp_path, data):
+    train, validation = data
+    hyper = hypermodel(kinds=["ghost"], example_weights=(0.1, 0.3))
+    tuner = random_search(tmp_path, hyper)
+    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    for trial in tuner.oracle.trials.values():
+        # As Keras Tuner hands it to another process, in single precision.
+        told = type(trial).from_proto(trial.to_proto())
+        here, there = (executions(t, "val_loss") for t in (trial, told))
+        assert here[0]["example_weight"] == there[0]["example_weight"] > 0
 
 
 def test_the_epoch_is_the_best_one(tmp_path, data):
