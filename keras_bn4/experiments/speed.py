@@ -18,6 +18,7 @@ operation by operation, at any ghost size; elsewhere the same.
 """
 
 import argparse
+import importlib
 import os
 import pathlib
 import platform
@@ -28,6 +29,7 @@ import time
 import keras
 import numpy as np
 
+import keras_bn4
 from keras_bn4.convert import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import speed_report, steps
@@ -80,8 +82,6 @@ def jobs():
 
 def machine():
     """What the numbers depend on, as a dict."""
-    import importlib.metadata
-
     backend = keras.backend.backend()
     name = platform.processor() or platform.machine()
     cpus = pathlib.Path("/proc/cpuinfo")
@@ -90,7 +90,8 @@ def machine():
         names = [line.split(":")[1].strip() for line in lines if "model name" in line]
         name = (names or [name])[0]
     return {
-        "backend": f"{backend} {importlib.metadata.version(backend)}",
+        "backend": f"{backend} {importlib.import_module(backend).__version__}",
+        "keras_bn4": keras_bn4.__version__,
         "keras": keras.__version__,
         "processor": name,
         "cores": len(os.sched_getaffinity(0))
