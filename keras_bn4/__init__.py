@@ -66,6 +66,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+def __dir__():
+    return [*globals(), "tuner", "HyperBatchNormalization"]
+
+
 def __getattr__(name):
     # Keras Tuner takes seconds to import, and need not be installed.
     if name not in ("tuner", "HyperBatchNormalization"):

@@ -42,6 +42,9 @@ def main(arguments=None):
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Digits and searches go on with the same command.")
+        return 130
     return 0
 
 
@@ -191,7 +194,11 @@ def _add_tune(commands):
     tune.add_argument("--examples", type=int, default=10_000, help="to train on")
     tune.add_argument("--trials", type=int, default=12)
     tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
-    tune.add_argument("--objective", default="val_loss", help="or val_accuracy")
+    tune.add_argument(
+        "--objective",
+        default="val_cross_entropy",
+        help="(default val_cross_entropy), val_accuracy, or val_loss",
+    )
     tune.add_argument("--repeats", type=int, default=5, help="seeds on test data (5)")
     tune.add_argument("--seed", type=int, default=0, help="of the search")
     tune.add_argument("--workers", type=int, default=0, help="processes to search with")

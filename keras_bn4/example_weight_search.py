@@ -1,8 +1,9 @@
 """Keras Tuner's way to the example weight of a model that is already trained."""
 
-import copy
+import hashlib
 
 import keras_tuner
+import numpy as np
 
 from keras_bn4.arguments import check_example_weight
 from keras_bn4.example_weight import (
@@ -10,6 +11,7 @@ from keras_bn4.example_weight import (
     set_example_weight,
     weighing_layers,
 )
+from keras_bn4.search_space import candidates
 
 
 class ExampleWeightSearch(keras_tuner.Tuner):
@@ -18,21 +20,23 @@ class ExampleWeightSearch(keras_tuner.Tuner):
     For those who live in Keras Tuner. `keras_bn4.sweep_example_weight` finds the same
     in one pass over the data, with intervals. Every trial evaluates the model at one
     value of the hyperparameter `example_weight`; nothing is trained.
-    `tuner.get_best_models()` returns copies of the model with their weights set.
+    `keras_bn4.tuner.best_model(tuner)` and `tuner.get_best_models()` give the model
+    itself the best weight and return it.
 
     Args:
         model: A built and compiled `keras.Model` with layers of ours (see
-            `keras_bn4.convert`). It keeps its example weight.
+            `keras_bn4.convert`). A search leaves it at the example weight it had.
         objective: What to optimize, as `keras_tuner.Objective` or the name of a metric
             as `model.evaluate` names it.
         example_weights: Floats from 0 to 1.
         oracle: A `keras_tuner.Oracle` that chooses among `example_weights`, with its
             own objective. `None` for all of them, one after the other.
-        **kwargs: Arguments of `keras_tuner.Tuner`: `directory`, `project_name`,
-            `overwrite`.
+        project_name: String, the folder in `directory`.
+        **kwargs: Arguments of `keras_tuner.Tuner`: `directory`, `overwrite`.
 
     Raises:
-        ValueError: if the model has no layer of ours or is not compiled.
+        ValueError: if the model has no layer of ours or is not compiled, or the folder
+            holds a search of another model or other weights.
 
     Example:
 
@@ -59,6 +63,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         *,
         example_weights=EXAMPLE_WEIGHTS,
         oracle=None,
+        project_name="example_weight_search",
         **kwargs,
     ):
         self._layers = weighing_layers(model)
@@ -68,12 +73,24 @@ class ExampleWeightSearch(keras_tuner.Tuner):
                 "search. Call `model.compile(loss=..., metrics=[...])` first."
             )
         self.model = model
+        example_weights = candidates(
+            "example_weights", example_weights, check_example_weight
+        )
         oracle = oracle or _InOrder(objective=objective)
         space = keras_tuner.HyperParameters()
-        weights = sorted({*map(check_example_weight, example_weights)})
-        space.Choice("example_weight", weights)
+        space.Choice("example_weight", sorted(example_weights))
+        # So that results of another model are not taken for those of this one.
+        space.Fixed("model", _digest(model))
         oracle.update_space(space)
-        super().__init__(oracle, **kwargs)
+        super().__init__(oracle, project_name=project_name, **kwargs)
+        found = self.oracle.get_space()
+        ours, theirs = ([one.get_config() for one in s.space] for s in (space, found))
+        if ours != theirs:
+            raise ValueError(
+                f"{self.project_dir} holds a search of another model or of other "
+                "example weights. Give another `project_name` or `directory`, or "
+                "overwrite=True."
+            )
 
     def run_trial(self, trial, *args, **kwargs):
         """Evaluates the model at one weight. The arguments are `model.evaluate`'s."""
@@ -87,19 +104,42 @@ class ExampleWeightSearch(keras_tuner.Tuner):
                 layer.example_weight = weight
 
     def load_model(self, trial):
-        """A copy of the model with the trial's weight."""
-        model = copy.deepcopy(self.model)
-        set_example_weight(model, trial.hyperparameters["example_weight"])
-        return model
+        """The model itself, with the trial's weight."""
+        set_example_weight(self.model, trial.hyperparameters["example_weight"])
+        return self.model
+
+    def get_best_models(self, num_models=1):
+        """A list of the model, with the best weight.
+
+        Raises:
+            ValueError: if more than one is asked for.
+        """
+        if num_models != 1:
+            raise ValueError(
+                "There is one model, and trials differ in its example weight alone. "
+                "See `tuner.get_best_hyperparameters`. Received: "
+                f"num_models={num_models}."
+            )
+        return super().get_best_models()
+
+
+def _digest(model):
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()[:16]
 
 
 class _InOrder(keras_tuner.Oracle):
-    """Every value of the only hyperparameter, in order; a killed search goes on."""
+    """Every example weight, in order; a killed search goes on."""
 
     def populate_space(self, trial_id):
-        (choice,) = self.get_space().space
-        tried = [t.hyperparameters.get(choice.name) for t in self.trials.values()]
-        left = [value for value in choice.values if value not in tried]
+        space = {one.name: one for one in self.get_space().space}
+        weights = space.pop("example_weight").values
+        tried = [t.hyperparameters["example_weight"] for t in self.trials.values()]
+        left = [weight for weight in weights if weight not in tried]
         if not left:
             return {"status": "STOPPED"}
-        return {"status": "RUNNING", "values": {choice.name: left[0]}}
+        others = {name: one.default for name, one in space.items()}
+        values = {"example_weight": left[0], **others}
+        return {"status": "RUNNING", "values": values}

@@ -14,10 +14,11 @@ class SearchResults:
     Attributes:
         rows: List of dicts, one a trial: `"trial"`, its name; `"kind"`, `"batch"`,
             `"ghost"` or `"batch_group"`; `"ghost_batch_size"` and `"groups"`, `None`
-            where the kind has none; `"l2"`, the decay of γ and β, 0 for none; all other
-            hyperparameters by their names; `"example_weight"`, a list with the best
-            weight of each execution; the objective at weight 0 by its name with
-            `"_at_0"`, and at the best weight by its name, means over executions.
+            where the kind has none; `"l2"`, the decay of γ and β that the search added,
+            0 for none; `"momentum"`, if searched; `"hyperparameters"`, a dict of those
+            of `build`; `"example_weight"`, a list with the best weight of each
+            execution; the objective at weight 0 by its name with `"_at_0"`, and at the
+            best weight by its name, means over executions.
         objective: String, the name of the objective.
         direction: `"min"` or `"max"`.
         failed: Integer, how many trials failed or have not ended.
@@ -37,10 +38,9 @@ class SearchResults:
             ValueError: if there is no completed trial.
         """
         self._check()
-        rows = [
-            {**row, "example_weight": _list(row["example_weight"])} for row in self.rows
-        ]
-        columns = dict.fromkeys(name for row in rows for name in row)
+        rows, columns = self._flat()
+        for row in rows:
+            row["example_weight"] = _list(row["example_weight"])
         tables.to_csv([{**dict.fromkeys(columns), **row} for row in rows], path)
 
     def plot(self):
@@ -107,6 +107,24 @@ class SearchResults:
             label=label,
         )
 
+    def _flat(self):
+        """Rows with the hyperparameters of `build` among the others, and all columns.
+
+        A name that we have ourselves is then `build/name`.
+        """
+        taken = {*NAMES, *NAMES.values(), *(name for row in self.rows for name in row)}
+        rows = []
+        for row in self.rows:
+            flat = {}
+            for name, value in row.items():
+                if name == "hyperparameters":
+                    for own, choice in value.items():
+                        flat[f"build/{own}" if own in taken else own] = choice
+                else:
+                    flat[name] = value
+            rows.append(flat)
+        return rows, list(dict.fromkeys(name for row in rows for name in row))
+
     def _size(self, row):
         return row["ghost_batch_size"] or self._batch_size
 
@@ -118,9 +136,9 @@ class SearchResults:
             )
 
     def __str__(self):
-        columns = dict.fromkeys(name for row in self.rows for name in row)
+        rows, columns = self._flat()
         lines = [[NAMES.get(name, name) for name in columns]]
-        lines += [[_cell(row.get(name)) for name in columns] for row in self.rows]
+        lines += [[_cell(row.get(name)) for name in columns] for row in rows]
         text = tables.text(lines, left=2)
         if self.failed:
             text += f"\n{self.failed} trials failed or have not ended."

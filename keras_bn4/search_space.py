@@ -37,13 +37,13 @@ class SearchSpace:
         momentum=None,
     ):
         self.batch_size = check_integer("batch_size", batch_size)
-        self.kinds = _candidates("kinds", kinds, _check_kind)
-        self.ghost_batch_sizes = _candidates(
+        self.kinds = candidates("kinds", kinds, _check_kind)
+        self.ghost_batch_sizes = candidates(
             "ghost_batch_sizes", ghost_batch_sizes, self._check_ghost_batch_size
         )
-        self.groups = _candidates("groups", groups, check_groups)
-        self.decay = _candidates("decay", decay, _check_decay)
-        self.momentum = _candidates("momentum", momentum, _check_momentum)
+        self.groups = candidates("groups", groups, check_groups)
+        self.decay = candidates("decay", decay, _check_decay)
+        self.momentum = candidates("momentum", momentum, _check_momentum)
         if self.kinds and "ghost" in self.kinds and not self._sizes("ghost"):
             raise ValueError(
                 f"A batch size of {batch_size} leaves no ghosts to try: they would be "
@@ -66,21 +66,24 @@ class SearchSpace:
                 channels has.
         """
         arguments = {}
-        if f"{SCOPE}/kind" not in [one.name for one in hp.space]:
+        # Of a search whose channels depend on a hyperparameter the first model counts.
+        known = {one.name: list(getattr(one, "values", ())) for one in hp.space}
+        kinds = known.get(f"{SCOPE}/kind") or self._kinds(channels)
+        group_choices = known.get(f"{SCOPE}/batch_group/groups")
+        if group_choices is None and "batch_group" in kinds:
             self._check_groups_divide(channels)
+            group_choices = self._groups(channels)
         with hp.name_scope(SCOPE):
-            kinds = self._kinds(channels)
             kind = hp.Choice("kind", list(kinds))
             for name in ("ghost", "batch_group"):
                 if name in kinds:
                     with hp.conditional_scope("kind", [name]), hp.name_scope(name):
                         size = hp.Choice("ghost_batch_size", self._sizes(name))
                         if name == "batch_group":
-                            groups = hp.Choice("groups", self._groups(channels))
+                            groups = hp.Choice("groups", group_choices)
                     if name == kind:
                         arguments["ghost_batch_size"] = size
             if kind == "batch_group":
-                # Of models whose channels depend on a hyperparameter, too.
                 arguments["groups"] = lambda layer: (
                     groups
                     if groups == -1
@@ -157,25 +160,27 @@ def chosen(values):
         A pair of dicts: `"kind"`, `"ghost_batch_size"`, `"groups"`, `"l2"` (0 without
         decay) and, if searched, `"momentum"`; and the values of all else.
     """
-    own = {
-        name.removeprefix(f"{SCOPE}/"): value
-        for name, value in values.items()
-        if name.startswith(f"{SCOPE}/")
-    }
-    kind = own.get("kind")
+    others = dict(values)
+
+    def take(name):
+        return others.pop(f"{SCOPE}/{name}", None)
+
+    kind = take("kind")
     settings = {
         "kind": kind,
-        "ghost_batch_size": own.get(f"{kind}/ghost_batch_size"),
-        "groups": own.get(f"{kind}/groups"),
-        "l2": own.get("l2") or 0.0,
+        "ghost_batch_size": take(f"{kind}/ghost_batch_size"),
+        "groups": take(f"{kind}/groups"),
+        "l2": take("l2") or 0.0,
     }
-    if "momentum" in own:
-        settings["momentum"] = own["momentum"]
-    return settings, {n: v for n, v in values.items() if not n.startswith(f"{SCOPE}/")}
+    take("decay")
+    momentum = take("momentum")
+    if momentum is not None:
+        settings["momentum"] = momentum
+    return settings, others
 
 
-def _candidates(name, values, check):
-    """A tuple of the checked values without repetition, or `None`."""
+def candidates(name, values, check):
+    """A tuple of the checked values without repetition, or `None` for `None`."""
     if values is None:
         return None
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):

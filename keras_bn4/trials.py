@@ -7,6 +7,7 @@ import math
 import keras
 
 from keras_bn4.batches import iterate, split
+from keras_bn4.example_weight import sweep_example_weight
 
 
 def find_checkpoint(callbacks):
@@ -14,6 +15,20 @@ def find_checkpoint(callbacks):
     for callback in callbacks:
         if hasattr(callback, "objective") and hasattr(callback, "best_value"):
             return callback
+    return None
+
+
+def reported(checkpoint, callbacks):
+    """The metrics of a trial that was trained and reported before, or `None`.
+
+    A tuner that was killed between the report and its end runs such a trial again, as
+    does a chief with the last ones. It would keep the old report and the new
+    checkpoint, which don't go together.
+    """
+    for callback in callbacks:
+        metrics = getattr(getattr(callback, "trial", None), "metrics", None)
+        if metrics is not None and metrics.exists(checkpoint.objective.name):
+            return {name: metrics.get_last_value(name) for name in metrics.metrics}
     return None
 
 
@@ -25,12 +40,16 @@ def by_name(fit, model, args, kwargs):
         model: The `keras.Model` to train.
         args: Tuple of positional arguments.
         kwargs: Dict of keyword arguments.
+
+    Returns:
+        A pair: list of the names of the positional ones, and a dict of all.
     """
     parameters = inspect.signature(fit).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         parameters = inspect.signature(model.fit).parameters
-    return {**dict(zip(parameters, args)), **kwargs}
+    names = list(parameters)[: len(args)]
+    return names, {**dict(zip(names, args)), **kwargs}
 
 
 def with_validation(arguments, batch_size):
@@ -45,18 +64,13 @@ def with_validation(arguments, batch_size):
         A pair of dicts: arguments of `fit`, and of `keras_bn4.sweep_example_weight`.
 
     Raises:
-        ValueError: if there are no validation data, or minibatches of another size.
+        ValueError: if there are no validation data.
     """
     arguments = dict(arguments)
     leaves = keras.tree.flatten(arguments.get("x"))
     is_arrays = all(hasattr(leaf, "shape") for leaf in leaves)
     if is_arrays and batch_size is not None:
-        size = arguments.setdefault("batch_size", batch_size)
-        if size != batch_size:
-            raise ValueError(
-                f"The search trains with batch_size={size}, and its hypermodel was "
-                f"made for batch_size={batch_size}. Give both the same."
-            )
+        arguments.setdefault("batch_size", batch_size)
     fraction = arguments.pop("validation_split", None)
     if arguments.get("validation_data") is None and fraction:
         if not is_arrays:
@@ -65,7 +79,8 @@ def with_validation(arguments, batch_size):
             )
         parts = ("x", "y", "sample_weight")
         train, rest = split(*map(arguments.get, parts), fraction)
-        arguments.update(zip(parts, train), validation_data=rest)
+        train = {k: v for k, v in zip(parts, train) if k in arguments}
+        arguments.update(train, validation_data=rest)
     data = arguments.get("validation_data")
     if data is None:
         raise ValueError(
@@ -81,6 +96,25 @@ def with_validation(arguments, batch_size):
     return arguments, {**sweep, "steps": arguments.get("validation_steps")}
 
 
+def check_batch_size(arguments, batch_size):
+    """Raises `ValueError` if minibatches have another size.
+
+    Args:
+        arguments: Dict of arguments of `fit`. Of a data set the first minibatch is
+            looked at, but of iterators, which would lose it.
+        batch_size: Integer.
+    """
+    data, size = arguments.get("x"), arguments.get("batch_size")
+    if size is None and not hasattr(data, "__next__"):
+        first = next(iterate(data, steps=1)[0], None)
+        size = None if first is None else len(keras.tree.flatten(first[0])[0])
+    if size not in (None, batch_size):
+        raise ValueError(
+            f"The search trains with minibatches of {size} examples, and its "
+            f"hypermodel was made for batch_size={batch_size}. Give both the same."
+        )
+
+
 def check_objective(objective, model, validation):
     """Raises `ValueError` unless a model can be judged by an objective.
 
@@ -94,23 +128,17 @@ def check_objective(objective, model, validation):
             "The model isn't compiled, so there is nothing to search for. Compile it "
             "in `build`, or give `loss` and `optimizer` to the tuner."
         )
-    batches, _ = iterate(**validation)
-    batch = next(batches, None)
-    if batch is None or batch[1] is None:
-        raise ValueError(
-            "The validation data have no labels, or no examples. Give both."
-        )
-    x, y, sample_weight = batch
-    reported = model.evaluate(
-        x, y, sample_weight=sample_weight, verbose=0, return_dict=True
-    )
-    reported = [f"val_{name}" for name in reported]
+    # One batch is enough, and an error if the data have no end.
+    iterate(**validation)
+    first = {**validation, "steps": 1}
+    sweep = sweep_example_weight(model, **first, example_weights=(), verbose=0)
+    known = [f"val_{name}" for name in sweep.metrics]
     wanted = getattr(objective, "name_to_direction", [objective.name])
-    unknown = [name for name in wanted if name not in reported]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ValueError(
-            f"Unknown objective {unknown}: validation reports {reported}. Give the "
-            "tuner one of these, such as "
+            f"Unknown objective {unknown}: validation reports {known}. Give the tuner "
+            "one of these, such as "
             "`objective=keras_tuner.Objective('val_accuracy', 'max')`, or compile the "
             "model with the metric."
         )
@@ -119,8 +147,9 @@ def check_objective(objective, model, validation):
 class BestEpoch(keras.callbacks.Callback):
     """Keeps weights and logs of the epoch with the best objective, at weight 0.
 
-    In place of the tuner's own callback, which would write a checkpoint of another
-    epoch or execution than that whose example weight is found.
+    Where logs don't have it, those of the last epoch. In place of the tuner's own
+    callback, which would write a checkpoint of another epoch or execution than that
+    whose example weight is found.
     """
 
     def __init__(self, objective):
@@ -129,15 +158,16 @@ class BestEpoch(keras.callbacks.Callback):
         self.logs = self.weights = None
 
     def on_epoch_end(self, epoch, logs=None):
+        logs = dict(logs or {})
         if self.weights is None or self._is_better(logs):
-            self.logs = dict(logs or {})
+            self.logs = logs
             self.weights = self.model.get_weights()
 
     def _is_better(self, logs):
-        if not self.objective.has_value(logs):
-            return False
         if not self.objective.has_value(self.logs):
             return True
+        if not self.objective.has_value(logs):
+            return False
         before, now = map(self.objective.get_value, (self.logs, logs))
         return math.isnan(before) or self.objective.better_than(now, before)
 
@@ -163,9 +193,9 @@ def finish(checkpoint, model, logs, sweep):
     def value(row):
         return float(objective.get_value(at(row)))
 
-    best = zero = sweep.rows[0]
+    zero = best = sweep.rows[0]
     for row in sweep.rows[1:]:
-        if objective.better_than(value(row), value(best)):
+        if math.isnan(value(best)) or objective.better_than(value(row), value(best)):
             best = row
     # The tuner makes one of these for all executions of a trial, and a new one where
     # the trial is run again.
@@ -194,6 +224,9 @@ def executions(trial, objective):
     Returns:
         List of dicts, one an execution: `"example_weight"`, and the objective at that,
         `"best"`, and at weight 0, `"at_0"`.
+
+    Raises:
+        ValueError: if there are none.
     """
     names = {
         "example_weight": "example_weight",
@@ -210,6 +243,12 @@ def executions(trial, objective):
         # Workers report in single precision.
         execution["example_weight"] = float(f"{execution['example_weight']:.7g}")
         found.append(execution)
+    if not found:
+        raise ValueError(
+            f"Trial {trial.trial_id} has no example weight on record: it was not "
+            "trained by `HyperBatchNormalization.fit` with the callbacks that "
+            "`keras_tuner.Tuner.run_trial` gives it. Let a tuner of yours hand them on."
+        )
     return found
 
 

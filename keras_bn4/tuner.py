@@ -15,19 +15,22 @@ from keras_bn4.example_weight import (
     sweep_example_weight,
 )
 from keras_bn4.example_weight_search import ExampleWeightSearch
+from keras_bn4.paths import affine_variables
 from keras_bn4.search_results import SearchResults
-from keras_bn4.search_space import DECAY, SearchSpace, chosen
+from keras_bn4.search_space import DECAY, SearchSpace, candidates, chosen
 from keras_bn4.trials import (
     BestEpoch,
     by_name,
+    check_batch_size,
     check_objective,
     executions,
     find_checkpoint,
     finish,
+    reported,
     restore_grid,
     with_validation,
 )
-from keras_bn4.weight_decay import exclude_from_weight_decay
+from keras_bn4.weight_decay import exclude_variables
 
 
 class HyperBatchNormalization(keras_tuner.HyperModel):
@@ -58,7 +61,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     Works with every tuner of Keras Tuner that trains Keras models, with
     `executions_per_trial`, `distribution_strategy`, and chief and workers. A search
-    that was killed goes on when it is run again.
+    that was killed goes on when it is run again; Keras Tuner's `GridSearch` only
+    without a chief, and a finished one not with more trials (keras-tuner#1055).
 
     Reference:
 
@@ -79,9 +83,11 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             of every layer, or -1. `None` for all common divisors but 1. Where channels
             depend on a hyperparameter, a layer that a number doesn't divide gets their
             greatest common divisor.
-        decay: Sequence of factors of the regularizer to try, or `None` to leave γ and β
-            as `build` has them. With a sequence, all γ and β are excluded from the
-            optimizer's own weight decay.
+        decay: Sequence of factors of the regularizer to try, besides γ and β as `build`
+            has them, or `None` for these alone. With a sequence, γ and β are excluded
+            from the optimizer's own weight decay. As always in Keras, `val_loss` holds
+            the regularizer's penalty: an objective without it, such as accuracy or
+            cross-entropy as a metric, is not biased against decay.
         momentum: Sequence of floats to try, or `None` to leave it as `build` has it.
         example_weights: Floats from 0 to 1, the α to sweep.
         select: `None` for all layers, or a function of a layer that says whether to
@@ -149,9 +155,13 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             decay=decay,
             momentum=momentum,
         )
-        self.example_weights = tuple(map(check_example_weight, example_weights))
+        self.example_weights = candidates(
+            "example_weights", example_weights, check_example_weight
+        )
         self.select = select
         self.hypermodel = build
+        # To read from a data set can take long: once is enough.
+        self._has_checked_batch_size = False
 
     def declare_hyperparameters(self, hp):
         if self._is_hypermodel:
@@ -187,20 +197,26 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         if checkpoint is None:
             return fit(*args, **kwargs)
         restore_grid(kwargs["callbacks"])
+        metrics = reported(checkpoint, kwargs["callbacks"])
+        if metrics is not None:
+            return metrics
+        names, arguments = by_name(fit, model, args, kwargs)
+        try:
+            batch_size = None if is_own else self.space.batch_size
+            arguments, validation = with_validation(arguments, batch_size)
+            if batch_size is not None and not self._has_checked_batch_size:
+                check_batch_size(arguments, batch_size)
+                self._has_checked_batch_size = True
+            check_objective(checkpoint.objective, model, validation)
+        except ValueError as error:
+            raise errors.FatalValueError(str(error)) from error
         best_epoch = BestEpoch(checkpoint.objective)
-        arguments = by_name(fit, model, args, kwargs)
         arguments["callbacks"] = [
             best_epoch if callback is checkpoint else callback
             for callback in kwargs["callbacks"]
         ]
-        try:
-            arguments, validation = with_validation(
-                arguments, None if is_own else self.space.batch_size
-            )
-            check_objective(checkpoint.objective, model, validation)
-        except ValueError as error:
-            raise errors.FatalValueError(str(error)) from error
-        result = fit(**arguments)
+        args = [arguments.pop(name) for name in names]
+        result = fit(*args, **arguments)
         logs = dict(result) if isinstance(result, dict) else {}
         if best_epoch.weights is not None:
             logs.update(best_epoch.logs)
@@ -215,10 +231,16 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     def _exclude_from_weight_decay(self, model):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        decays = self.space.decay and getattr(optimizer, "weight_decay", None)
-        # A second `fit` finds it built, and them excluded.
-        if decays and not optimizer.built:
-            exclude_from_weight_decay(optimizer, model, decay="none")
+        if not self.space.decay or not getattr(optimizer, "weight_decay", None):
+            return
+        layers, _ = convertible_layers(model, self.select)
+        variables = [v for layer in layers for v in affine_variables(layer)]
+        try:
+            exclude_variables(optimizer, variables)
+        except ValueError as error:
+            raise errors.FatalValueError(
+                f"{error} Or leave γ and β to it: HyperBatchNormalization(decay=None)."
+            ) from error
 
 
 def best_model(tuner):
@@ -237,13 +259,13 @@ def best_model(tuner):
 
     Example: see `HyperBatchNormalization`.
     """
-    trial = tuner.oracle.get_best_trials(1)[:1]
-    if not trial or trial[0].status != "COMPLETED":
+    trials, _ = _completed_trials(tuner)
+    if not trials:
         raise ValueError(
             "No trial has been completed yet. Search first, with the same directory "
             "and project name."
         )
-    (trial,) = trial
+    trial = trials[0]
     with warnings.catch_warnings():
         # The tuner's checkpoints are for weights; no optimizer goes on from them.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
@@ -281,19 +303,16 @@ def results(tuner):
             f"one of {tuner.hypermodel!r}."
         )
     objective = tuner.oracle.objective
-    # All of them, also where the oracle is in another process.
-    trials = tuner.oracle.get_best_trials(2**31 - 1)
+    trials, failed = _completed_trials(tuner)
     rows = []
     for trial in trials:
-        if trial.status != "COMPLETED":
-            continue
         settings, others = chosen(trial.hyperparameters.values)
         runs = executions(trial, objective.name)
         rows.append(
             {
                 "trial": trial.trial_id,
                 **settings,
-                **others,
+                "hyperparameters": others,
                 "example_weight": [run["example_weight"] for run in runs],
                 f"{objective.name}_at_0": _mean(run["at_0"] for run in runs),
                 objective.name: _mean(run["best"] for run in runs),
@@ -304,8 +323,19 @@ def results(tuner):
         objective.name,
         objective.direction,
         tuner.hypermodel.space.batch_size,
-        failed=len(trials) - len(rows),
+        failed=failed,
     )
+
+
+def _completed_trials(tuner):
+    """The completed trials, the best first, and how many others there are."""
+    # All of them, also where the oracle is in another process.
+    trials = tuner.oracle.get_best_trials(2**31 - 1)
+    completed = [trial for trial in trials if trial.status == "COMPLETED"]
+    sign = -1 if tuner.oracle.objective.direction == "max" else 1
+    # Of equals the first, in whatever order they were read from files.
+    completed.sort(key=lambda trial: (sign * trial.score, trial.trial_id))
+    return completed, len(trials) - len(completed)
 
 
 def _mean(values):

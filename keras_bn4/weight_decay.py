@@ -122,11 +122,7 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
             "Give it one, `weight_decay=...`, or regularize γ and β: "
             "`keras_bn4.convert(model, gamma_regularizer=..., beta_regularizer=...)`."
         )
-    if wrapped.built:
-        raise ValueError(
-            f"Optimizer '{wrapped.name}' is built, and Keras then keeps the choice of "
-            "variables. Make a new optimizer, call this first, then `model.compile`."
-        )
+    _check_not_built(wrapped)
     layers = _normalizers(model)
     decaying = {id(layer) for layer in _decaying_layers(model, layers, decay)}
     excluded, twice = [], []
@@ -136,7 +132,7 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
                 excluded.append(variable)
             elif variable.regularizer is not None and variable.trainable:
                 twice.append(variable.path)
-    _exclude(wrapped, excluded)
+    exclude_variables(wrapped, excluded)
     if twice and wrapped.weight_decay > 0:
         warnings.warn(
             f"{len(twice)} variables decay by the optimizer and by a regularizer, both "
@@ -174,10 +170,27 @@ def _decaying_layers(model, layers, decay):
     return normalization_paths(model).layers(*kinds)
 
 
-def _exclude(optimizer, variables):
-    """Adds to what is excluded; Keras' own method would replace it."""
+def exclude_variables(optimizer, variables):
+    """Excludes variables from an optimizer's weight decay, besides those that are.
+
+    Keras' own method would exclude these in place of those.
+
+    Raises:
+        ValueError: if the optimizer is built, and one of the variables decays.
+    """
+    if optimizer.built and not any(map(optimizer._use_weight_decay, variables)):
+        return
+    _check_not_built(optimizer)
     keys = getattr(optimizer, "_exclude_from_weight_decay", set())
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     optimizer.exclude_from_weight_decay(var_list=variables)
     optimizer._exclude_from_weight_decay |= keys
     optimizer._exclude_from_weight_decay_pattern = pattern
+
+
+def _check_not_built(optimizer):
+    if optimizer.built:
+        raise ValueError(
+            f"Optimizer '{optimizer.name}' is built, and Keras then keeps the choice "
+            "of variables. Make a new optimizer, call this first, then `model.compile`."
+        )

@@ -20,6 +20,7 @@ from keras_bn4.experiments import tune, tune_repeats
 pytestmark = [
     # Keras Tuner's.
     pytest.mark.filterwarnings("ignore:(currentThread|getName):DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The use case of calling:DeprecationWarning"),
 ]
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 SMALL = {"trials": 3, "epochs": 1, "repeats": 0, "verbose": 0}
@@ -39,7 +40,7 @@ def started(*arguments):
 
 def completed(folder):
     files = folder.glob("search/trial_*/trial.json")
-    return {f: f.stat().st_mtime for f in files if "COMPLETED" in f.read_text()}
+    return {f: text for f in files if "COMPLETED" in (text := f.read_text())}
 
 
 def test_the_command_searches_compares_and_draws(tmp_path, capsys):
@@ -75,25 +76,32 @@ def test_the_command_searches_compares_and_draws(tmp_path, capsys):
 
 def test_repeats_are_compared_by_seed():
     rng = np.random.default_rng(0)
-    losses = rng.normal(size=(3, 5))
+    accuracy, cross_entropy = rng.normal(size=(2, 3, 5))
     repeats = [
         {
             "test": {
-                name: {"example_weight": 0.1 * i, "loss": losses[i, seed]}
+                name: {
+                    "example_weight": 0.1 * i,
+                    "accuracy": accuracy[i, seed],
+                    "cross_entropy": cross_entropy[i, seed],
+                }
                 for i, name in enumerate(tune_repeats.ROWS)
             }
         }
         for seed in range(5)
     ]
     lines = tune_repeats.table(repeats).splitlines()
-    changes = losses[2] - losses[0]
-    interval = stats.ttest_rel(losses[2], losses[0]).confidence_interval()
-    assert lines[3].split() == [
-        *("best", "of", "the", "search", "0.2", f"{losses[2].mean():.4f}"),
-        f"{changes.mean():+.4f}",
-        f"[{interval.low:+.4f},",
-        f"{interval.high:+.4f}]",
-    ]
+    expected = ["best", "of", "the", "search", "0.2"]
+    for values in (accuracy, cross_entropy):
+        changes = values[2] - values[0]
+        interval = stats.ttest_rel(values[2], values[0]).confidence_interval()
+        expected += [
+            f"{values[2].mean():.4f}",
+            f"{changes.mean():+.4f}",
+            f"[{interval.low:+.4f},",
+            f"{interval.high:+.4f}]",
+        ]
+    assert lines[3].split() == expected
     assert "n = 5 seeds" in lines[-1]
 
 
@@ -116,7 +124,7 @@ def test_bad_arguments_leave_nothing(arguments, message, tmp_path):
 def test_another_search_in_the_same_folder(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     tune.run(**{**SMALL, "trials": 1}, output_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"'objective': 'val_loss'.*--fresh"):
+    with pytest.raises(ValueError, match=r"'objective': 'val_cross_entropy'.*--fresh"):
         tune.run(**SMALL, objective="val_accuracy", output_dir=tmp_path)
     trials, _ = tune.run(
         **{**SMALL, "trials": 1},
@@ -149,7 +157,7 @@ def test_workers_find_what_one_process_finds(tmp_path):
     ]
     assert list(map(len, by_trial)) == [3, 3]
     for a, b in zip(*by_trial):
-        for name in ("val_loss", "val_loss_at_0"):
+        for name in ("val_cross_entropy", "val_cross_entropy_at_0"):
             np.testing.assert_allclose(a.pop(name), b.pop(name), rtol=1e-4)
         assert a == b
     # What several have found, one goes on with, and the other way round.

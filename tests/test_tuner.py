@@ -136,15 +136,22 @@ def test_groups_are_the_common_divisors_of_the_channels():
         hypermodel(two_widths, groups=[4]).build(keras_tuner.HyperParameters())
 
 
-def test_channels_that_depend_on_a_hyperparameter():
+@pytest.mark.parametrize("kinds", [None, ["ghost", "batch_group"]])
+def test_channels_that_depend_on_a_hyperparameter(kinds):
     def any_width(hp):
-        return build(units=hp.Choice("units", [4, 6]))
+        return build(units=hp.Choice("units", [4, 6, 5]))
 
     hp = keras_tuner.HyperParameters()
-    hyper = hypermodel(any_width, kinds=["batch_group"])
+    hyper = hypermodel(any_width, kinds=kinds)
     hyper.build(hp)
-    hp.values.update({"units": 6, "normalization/batch_group/groups": 4})
-    assert hyper.build(hp).layers[2].groups == 2
+    space = [one.get_config() for one in hp.space]
+    hp.values["normalization/kind"] = "batch_group"
+    hp.values["normalization/batch_group/ghost_batch_size"] = 4
+    hp.values["normalization/batch_group/groups"] = 4
+    for units, groups in ((4, 4), (6, 2), (5, 1)):
+        hp.values["units"] = units
+        assert hyper.build(hp).layers[2].groups == groups
+    assert [one.get_config() for one in hp.space] == space
 
 
 def test_a_trial_is_a_converted_model():
@@ -222,11 +229,11 @@ def test_a_model_without_batch_normalization(tmp_path):
     [
         ("val_loss", {"validation_data": None}, "need validation data"),
         ("val_loss", {"validation_split": 0.99}, "leaves 0 to train and 32"),
-        ("val_mae", {}, r"\['val_mae'\].*\['val_accuracy', 'val_loss'\]"),
+        ("val_mae", {}, r"\['val_mae'\].*\['val_loss', 'val_accuracy'\]"),
         ("loss", {}, r"Unknown objective \['loss'\]"),
         (None, {}, "default_objective"),
         (["val_loss", "val_mae"], {}, r"Unknown objective \['val_mae'\]"),
-        ("val_loss", {"batch_size": 8}, "batch_size=8.*batch_size=16"),
+        ("val_loss", {"batch_size": 8}, "minibatches of 8.*batch_size=16"),
     ],
 )
 def test_searches_that_can_not_work(objective, arguments, message, tmp_path, data):
@@ -239,6 +246,44 @@ def test_searches_that_can_not_work(objective, arguments, message, tmp_path, dat
         tuner.search(
             *train, **arguments, epochs=1, verbose=0, callbacks=[NeverTrained()]
         )
+
+
+def test_data_sets_with_minibatches_of_another_size(tmp_path, data):
+    (x, y), validation = data
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8]
+
+    tuner = random_search(tmp_path, hypermodel())
+    with pytest.raises(ValueError, match=r"minibatches of 8.*batch_size=16"):
+        tuner.search(Batches(), validation_data=validation, callbacks=[NeverTrained()])
+    tuner = random_search(tmp_path / "8", hypermodel(batch_size=8), max_trials=1)
+    tuner.search(Batches(), validation_data=validation, verbose=0)
+    assert len(results(tuner).rows) == 1
+
+
+def test_objectives_that_a_sweep_does_not_know(tmp_path, data):
+    train, validation = data
+
+    class Scored(keras.Model):
+        def test_step(self, *args):
+            return {**super().test_step(*args), "score": 1.0}
+
+    def scored(hp):
+        inputs = keras.Input((6,))
+        outputs = layers.Dense(1)(layers.BatchNormalization()(inputs))
+        model = Scored(inputs, outputs)
+        model.compile("sgd", "mse")
+        return model
+
+    objective = keras_tuner.Objective("val_score", "min")
+    tuner = random_search(tmp_path, hypermodel(scored), objective)
+    with pytest.raises(ValueError, match=r"\['val_score'\].*\['val_loss'\]"):
+        tuner.search(*train, validation_data=validation, callbacks=[NeverTrained()])
 
 
 def test_a_model_that_is_not_compiled(tmp_path, data):
@@ -385,6 +430,52 @@ def test_the_epoch_is_the_best_one(tmp_path, data):
     check_trials(tuner, validation)
 
 
+def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
+    train, validation = data
+    last = []
+
+    class Own(keras_tuner.HyperModel):
+        def build(self, hp):
+            return build()
+
+        def fit(self, hp, model, *args, validation_data, **kwargs):
+            x, y = args
+            model.fit(x, y, epochs=3, **kwargs)
+            last.append(model.get_weights())
+            return 0.0
+
+    tuner = random_search(tmp_path, hypermodel(Own()), max_trials=1)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    check_trials(tuner, validation)
+    for kept, after in zip(best_model(tuner).get_weights(), last[0]):
+        np.testing.assert_array_equal(kept, after)
+
+
+def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
+    train, validation = data
+    # Without seeds: another training would be another network.
+    seeds = iter(range(100))
+
+    def unseeded(hp):
+        model = build()
+        rng = np.random.default_rng(next(seeds))
+        model.set_weights([w + rng.normal(size=w.shape) for w in model.get_weights()])
+        return model
+
+    tuner = random_search(tmp_path, hypermodel(unseeded))
+    tuner.search(*train, validation_data=validation, verbose=0)
+    before = {row["trial"]: row for row in results(tuner).rows}
+    # As a chief leaves the last trial of a search.
+    tuner = random_search(tmp_path, hypermodel(unseeded), max_trials=3)
+    tuner.oracle._retry_queue.append("1")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The use case of calling")
+        tuner.search(*train, validation_data=validation, verbose=0)
+    after = {row["trial"]: row for row in check_trials(tuner, validation).rows}
+    assert len(after) == 3
+    assert after["1"] == before["1"]
+
+
 def test_other_objectives(tmp_path, data):
     train, validation = data
     accuracy = keras_tuner.Objective("val_accuracy", "max")
@@ -495,7 +586,7 @@ def test_a_hypermodel_with_its_own_fit(returned, tmp_path, data):
     tuner = random_search(tmp_path, hypermodel(Own()), max_trials=3)
     tuner.search(*train, validation_data=validation, verbose=0)
     found = check_trials(tuner, validation)
-    assert all({"epochs", "units"} <= set(row) for row in found.rows)
+    assert all(set(r["hyperparameters"]) == {"epochs", "units"} for r in found.rows)
     trial = tuner.oracle.get_best_trials(1)[0]
     assert trial.metrics.exists("own") == (returned == "dict")
 
@@ -522,6 +613,40 @@ def test_decay_is_one_thing(decay, data):
     assert model.optimizer._use_weight_decay(model.layers[1].kernel)
 
 
+def test_decay_of_what_is_not_converted_stays(data):
+    train, _ = data
+
+    def two(hp):
+        inputs = keras.Input((6,))
+        x = layers.BatchNormalization(name="ours")(inputs)
+        x = layers.BatchNormalization(name="other")(x)
+        model = keras.Model(inputs, layers.Dense(1)(x))
+        model.compile("adamw", "mse")
+        return model
+
+    hyper = hypermodel(two, select=lambda layer: layer.name == "ours")
+    hp = keras_tuner.HyperParameters()
+    model = hyper.build(hp)
+    hyper.fit(hp, model, *train, verbose=0)
+    decays = [model.optimizer._use_weight_decay(x.gamma) for x in model.layers[1:3]]
+    assert decays == [False, True]
+
+
+def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
+    train, validation = data
+
+    def fine_tuned(hp):
+        model = build(optimizer="adamw")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    tuner = random_search(tmp_path, hypermodel(fine_tuned))
+    with pytest.raises(ValueError, match=r"is built.*decay=None"):
+        tuner.search(*train, validation_data=validation, callbacks=[NeverTrained()])
+    tuner = random_search(tmp_path / "none", hypermodel(fine_tuned, decay=None))
+    tuner.search(*train, validation_data=validation, verbose=0)
+
+
 def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
     train, validation = data
 
@@ -544,7 +669,7 @@ def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
         warnings.filterwarnings("ignore", "All-NaN|invalid value")
         tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
     found = results(tuner)
-    assert [row["health"] for row in found.rows] == ["well"]
+    assert [r["hyperparameters"] for r in found.rows] == [{"health": "well"}]
     assert found.failed == 2
     assert "2 trials failed" in str(found)
     assert best_model(tuner) is not None
@@ -608,7 +733,7 @@ def some_results():
             "ghost_batch_size": 8,
             "groups": None,
             "l2": 0.0,
-            "units": 4,
+            "hyperparameters": {"units": 4, "kind": "mine"},
             "example_weight": [0.1, 0.05],
             "val_loss_at_0": 0.5,
             "val_loss": 0.25,
@@ -619,6 +744,7 @@ def some_results():
             "ghost_batch_size": None,
             "groups": None,
             "l2": 1e-4,
+            "hyperparameters": {},
             "example_weight": [0.0, 0.0],
             "val_loss_at_0": 0.6,
             "val_loss": 0.6,
@@ -629,6 +755,7 @@ def some_results():
             "ghost_batch_size": 64,
             "groups": 4,
             "l2": 1e-4,
+            "hyperparameters": {},
             "example_weight": [0.0, 0.0],
             "val_loss_at_0": 0.7,
             "val_loss": 0.7,
@@ -641,7 +768,7 @@ def test_results_as_text_and_csv(tmp_path):
     found = some_results()
     lines = str(found).splitlines()
     assert lines[0].split() == [
-        *("trial", "kind", "B'", "groups", "decay", "units", "α"),
+        *("trial", "kind", "B'", "groups", "decay", "units", "build/kind", "α"),
         *("val_loss_at_0", "val_loss"),
     ]
     assert lines[1].split() == [
@@ -650,6 +777,7 @@ def test_results_as_text_and_csv(tmp_path):
         "8",
         "0",
         "4",
+        "mine",
         "0.1",
         "0.05",
         "0.5",
@@ -657,8 +785,8 @@ def test_results_as_text_and_csv(tmp_path):
     ]
     found.to_csv(tmp_path / "rows.csv")
     lines = (tmp_path / "rows.csv").read_text().splitlines()
-    assert lines[1] == "0,ghost,8,,0.0,4,0.1 0.05,0.5,0.25"
-    assert lines[2] == "1,batch,,,0.0001,,0 0,0.6,0.6"
+    assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"
+    assert lines[2] == "1,batch,,,0.0001,,,0 0,0.6,0.6"
 
 
 def test_plot_has_a_line_for_weight_0_and_one_for_the_best():
@@ -674,6 +802,40 @@ def test_plot_has_a_line_for_weight_0_and_one_for_the_best():
     assert labels == ["example weight 0", "best example weight", "channel groups"]
     ticks = [tick.get_text() for tick in panel.get_xticklabels()]
     assert ticks == ["8", "64\n(whole batch)"]
+
+
+def test_hyperparameters_of_the_same_names(tmp_path, data):
+    train, validation = data
+
+    def named(hp):
+        names = ("kind", "l2", "trial", "example_weight", "normalization/where")
+        for name in names:
+            hp.Choice(name, ["mine"])
+        return build()
+
+    tuner = random_search(tmp_path, hypermodel(named), max_trials=1)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    found = results(tuner)
+    assert found.rows[0]["kind"] in ("batch", "ghost", "batch_group")
+    assert found.rows[0]["l2"] != "mine"
+    header = str(found).splitlines()[0].split()
+    assert len(set(header)) == len(header)
+    assert {"build/kind", "build/l2", "normalization/where"} <= set(header)
+
+
+def test_trials_without_a_record(tmp_path, data):
+    train, validation = data
+
+    class Own(keras_tuner.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            hp = trial.hyperparameters
+            model = self.hypermodel.build(hp)
+            return self.hypermodel.fit(hp, model, *args, **kwargs)
+
+    tuner = Own(hypermodel(), "val_loss", max_trials=1, directory=tmp_path)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    with pytest.raises(ValueError, match="no example weight on record"):
+        results(tuner)
 
 
 def test_results_of_nothing(tmp_path):
@@ -715,11 +877,11 @@ def test_example_weight_search_agrees_with_the_sweep(trained, tmp_path, data):
             value = found[row["example_weight"]].metrics.get_best_value(metric)
             np.testing.assert_allclose(value, row[metric], rtol=1e-5)
     best = best_model(tuner)
-    assert best is not trained
+    assert best is trained
     assert best.layers[2].example_weight == sweep.best("loss")["example_weight"]
     assert best.layers[2].example_weight > 0
-    first, second = tuner.get_best_models(2)
-    assert first.layers[2].example_weight != second.layers[2].example_weight
+    with pytest.raises(ValueError, match="num_models=2"):
+        tuner.get_best_models(2)
 
 
 def test_example_weight_search_goes_on_and_takes_oracles(trained, tmp_path, data):
@@ -748,6 +910,24 @@ def test_example_weight_search_goes_on_and_takes_oracles(trained, tmp_path, data
     assert len(tuner.oracle.trials) == 2
 
 
+def test_example_weight_search_does_not_take_one_for_another(trained, tmp_path, data):
+    _, validation = data
+    arguments = {"example_weights": [0, 0.1], "directory": tmp_path}
+    ExampleWeightSearch(trained, **arguments).search(*validation, verbose=0)
+    again = ExampleWeightSearch(trained, **arguments)
+    assert len(again.oracle.trials) == 2
+    with pytest.raises(ValueError, match="of another model or of other"):
+        ExampleWeightSearch(trained, example_weights=[0, 0.2], directory=tmp_path)
+    trained.layers[1].kernel.assign(2 * trained.layers[1].kernel)
+    with pytest.raises(ValueError, match="overwrite=True"):
+        ExampleWeightSearch(trained, **arguments)
+    fresh = ExampleWeightSearch(trained, **arguments, overwrite=True)
+    assert not fresh.oracle.trials
+    # Beside a search of the other kind.
+    tuner = random_search(tmp_path, hypermodel(), max_trials=1)
+    assert tuner.project_dir != fresh.project_dir
+
+
 def test_example_weight_search_of_models_it_can_not(trained):
     with pytest.raises(ValueError, match="no layer of keras_bn4"):
         ExampleWeightSearch(build())
@@ -762,6 +942,7 @@ def test_example_weight_search_of_models_it_can_not(trained):
 def test_the_lazy_names():
     assert keras_bn4.HyperBatchNormalization is HyperBatchNormalization
     assert keras_bn4.tuner.best_model is best_model
+    assert {"tuner", "HyperBatchNormalization", "convert"} <= set(dir(keras_bn4))
     with pytest.raises(AttributeError, match="nothing"):
         _ = keras_bn4.nothing
 

@@ -41,7 +41,7 @@ from keras_bn4.experiments import tune_repeats
 from keras_bn4.experiments.tune_task import Task
 from keras_bn4.tuner import results
 
-OBJECTIVES = ("val_loss", "val_accuracy")
+OBJECTIVES = {"val_cross_entropy": "min", "val_accuracy": "max", "val_loss": "min"}
 PARENT = "KERAS_BN4_PARENT"
 
 
@@ -52,7 +52,7 @@ def run(
     examples=10_000,
     trials=12,
     epochs=None,
-    objective="val_loss",
+    objective="val_cross_entropy",
     repeats=5,
     seed=0,
     workers=0,
@@ -72,7 +72,8 @@ def run(
         trials: Positive integer, how many trials in all.
         epochs: Positive integer, of each training. By default 75 for the digits, and 12
             for others.
-        objective: Name of a validation metric.
+        objective: `"val_cross_entropy"`, `"val_accuracy"`, or `"val_loss"`, which is
+            cross-entropy with the penalty of decay.
         repeats: Integer from 0, how many seeds to compare on test data.
         seed: Integer, of the search.
         workers: Integer from 0, how many processes besides a chief search. 0 for this
@@ -102,7 +103,7 @@ def run(
     }
     if objective not in OBJECTIVES:
         raise ValueError(
-            f"Argument `objective` must be one of {OBJECTIVES}. Received: "
+            f"Argument `objective` must be one of {list(OBJECTIVES)}. Received: "
             f"objective={objective!r}."
         )
     for name, value, least in (
@@ -137,8 +138,12 @@ def run(
     else:
         tuner.progress = progress
         _search(tuner, task)
-    compared = tune_repeats.run(task, tuner, settings, repeats, verbose=verbose)
-    return results(tuner), compared
+    found = results(tuner)
+    if not found.rows:
+        return found, []
+    best = found.rows[0]["trial"]
+    compared = tune_repeats.run(task, tuner, best, settings, repeats, verbose=verbose)
+    return found, compared
 
 
 class _Tuner(keras_tuner.RandomSearch):
@@ -151,26 +156,20 @@ class _Tuner(keras_tuner.RandomSearch):
 
 def _tuner(folder, task, settings, trials):
     """The tuner, with the trials of earlier runs."""
+    objective = settings["objective"]
     tuner = _Tuner(
         task.hypermodel(settings["seed"]),
-        settings["objective"],
+        keras_tuner.Objective(objective, OBJECTIVES[objective]),
         max_trials=trials,
         # Keras Tuner takes 0 for none.
         seed=settings["seed"] + 1,
         directory=folder.parent,
         project_name=folder.name,
     )
-    oracle = tuner.oracle
-    if isinstance(oracle, keras_tuner.Oracle):
-        # A chief and a single process know a search by files of different names.
-        if not oracle.trials and (folder / "oracle.json").exists():
-            oracle.reload()
-        # A chief saves a trial's end before it takes the trial from its worker.
-        oracle._retry_queue = [
-            name
-            for name in oracle._retry_queue
-            if oracle.trials[name].status != "COMPLETED"
-        ]
+    # A chief and a single process know a search by files of different names.
+    is_worker = not isinstance(tuner.oracle, keras_tuner.Oracle)
+    if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():
+        tuner.oracle.reload()
     return tuner
 
 

@@ -11,10 +11,11 @@ from keras_bn4.convert import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments.records import Records
 
+METRICS = ("accuracy", "cross_entropy")
 ROWS = ("Keras", "Keras, weighed", "best of the search")
 
 
-def run(task, tuner, settings, repeats, *, verbose=1):
+def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
     """Trains the best of a search and the baseline again, with other seeds.
 
     Finished repeats are kept in the folder of the tuner and not run again.
@@ -22,6 +23,7 @@ def run(task, tuner, settings, repeats, *, verbose=1):
     Args:
         task: The `Task` of the search.
         tuner: The tuner that has searched.
+        trial_id: String, the best trial.
         settings: Dict, of the search; its `"seed"` is the last before those used here.
         repeats: Integer from 0, how many.
         verbose: 0 or 1, whether to show a progress bar.
@@ -30,8 +32,7 @@ def run(task, tuner, settings, repeats, *, verbose=1):
         List of dicts, one a repeat: its `"settings"`, and by the names of `ROWS` the
         results on `"test"` data and the `"example_weight"`.
     """
-    (best,) = tuner.oracle.get_best_trials(1)
-    hyperparameters = best.hyperparameters
+    hyperparameters = tuner.oracle.get_trial(trial_id).hyperparameters
     records = Records(pathlib.Path(tuner.directory, "repeats.json"))
     progress = keras.utils.Progbar(repeats, verbose=verbose, unit_name="repeat")
     progress.update(0)
@@ -77,15 +78,15 @@ def _compare(task, objective, hyperparameters, seed):
 def table(repeats):
     """Test results of the repeats: means, and differences to Keras with intervals."""
     n = len(repeats)
-    metrics = [m for m in repeats[0]["test"][ROWS[0]] if m != "example_weight"]
     header = ["", "α"]
-    for metric in metrics:
-        header += [f"test {metric}", "difference", "95 % interval"]
+    for metric in METRICS:
+        name = metric.replace("_", "-")
+        header += [f"test {name}", "difference", "95 % interval"]
     lines = [header]
     for name in ROWS:
         weights = [r["test"][name]["example_weight"] for r in repeats]
         line = [name, tables.span(weights)]
-        for metric in metrics:
+        for metric in METRICS:
             values = np.array([r["test"][name][metric] for r in repeats])
             changes = values - [r["test"][ROWS[0]][metric] for r in repeats]
             line += [f"{values.mean():.4f}", "", ""]
