@@ -62,8 +62,8 @@ class SearchResults:
         panel = figure.subplots()
         sizes = sorted({self._size(row) for row in self.rows})
         for name, color, offset, label in (
-            (f"{self.objective}_at_0", "#0072B2", -0.08, "example weight 0"),
-            (self.objective, "#D55E00", 0.08, "best example weight"),
+            (f"{self.objective}_at_0", "#0072B2", -0.03, "example weight 0"),
+            (self.objective, "#D55E00", 0.03, "best example weight"),
         ):
             self._draw(panel, sizes, name, color, offset, label)
         if any(row["kind"] == "batch_group" for row in self.rows):

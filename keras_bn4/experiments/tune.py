@@ -139,7 +139,7 @@ def run(
         tuner.progress = progress
         _search(tuner, task)
     found = results(tuner)
-    if not found.rows:
+    if not found.rows or not repeats:
         return found, []
     best = found.rows[0]["trial"]
     compared = tune_repeats.run(task, tuner, best, settings, repeats, verbose=verbose)
