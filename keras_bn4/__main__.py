@@ -193,6 +193,9 @@ def _add_tune(commands):
     tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
     tune.add_argument("--examples", type=int, default=10_000, help="to train on")
     tune.add_argument("--trials", type=int, default=12)
+    tune.add_argument(
+        "--executions", type=int, default=1, help="a trial, one seed each"
+    )
     tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
     tune.add_argument(
         "--objective",
@@ -218,6 +221,7 @@ def run_tune(options):
         data_dir=options.data_dir,
         examples=options.examples,
         trials=options.trials,
+        executions=options.executions,
         epochs=options.epochs,
         objective=options.objective,
         repeats=options.repeats,

@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import re
@@ -110,6 +111,7 @@ def test_repeats_are_compared_by_seed():
     [
         ({"trials": 0}, "trials=0"),
         ({"repeats": -1}, "repeats=-1"),
+        ({"executions": 0}, "executions=0"),
         ({"workers": 1.5}, "workers=1.5"),
         ({"objective": "val_mae"}, "val_mae"),
         ({"dataset": "digitz"}, "digitz"),
@@ -134,6 +136,22 @@ def test_another_search_in_the_same_folder(tmp_path):
     )
     assert trials.objective == "val_accuracy"
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_executions_have_seeds_of_their_own(tmp_path):
+    once, _ = tune.run(**{**SMALL, "trials": 1}, output_dir=tmp_path / "once")
+    twice, _ = tune.run(
+        **{**SMALL, "trials": 1, "executions": 2}, output_dir=tmp_path / "twice"
+    )
+    trial = next((tmp_path / "twice/search").glob("trial_*/trial.json")).read_text()
+    metrics = json.loads(trial)["metrics"]["metrics"]
+    first, second = (
+        metrics[f"execution_{i}/val_cross_entropy"]["observations"][0]["value"][0]
+        for i in range(2)
+    )
+    assert first == once.rows[0]["val_cross_entropy"]
+    assert second != first
+    assert twice.rows[0]["val_cross_entropy"] == pytest.approx((first + second) / 2)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no CIFAR-100 in {SHARED}")

@@ -51,6 +51,7 @@ def run(
     data_dir=None,
     examples=10_000,
     trials=12,
+    executions=1,
     epochs=None,
     objective="val_cross_entropy",
     repeats=5,
@@ -70,6 +71,7 @@ def run(
         data_dir: The folder of tensorflow-datasets.
         examples: Positive integer, to train on, but for the digits.
         trials: Positive integer, how many trials in all.
+        executions: Positive integer, how many trainings a trial, with a seed each.
         epochs: Positive integer, of each training. By default 75 for the digits, and 12
             for others.
         objective: `"val_cross_entropy"`, `"val_accuracy"`, or `"val_loss"`, which is
@@ -96,6 +98,7 @@ def run(
     settings = {
         "dataset": dataset,
         "examples": None if dataset == "digits" else examples,
+        "executions": executions,
         "epochs": epochs,
         "objective": objective,
         "seed": seed,
@@ -107,7 +110,8 @@ def run(
             f"objective={objective!r}."
         )
     for name, value, least in (
-        *(("trials", trials, 1), ("epochs", epochs, 1), ("examples", examples, 1)),
+        *(("trials", trials, 1), ("executions", executions, 1)),
+        *(("epochs", epochs, 1), ("examples", examples, 1)),
         *(("repeats", repeats, 0), ("workers", workers, 0), ("seed", seed, 0)),
     ):
         check_integer(name, value, least)
@@ -122,17 +126,18 @@ def run(
             threading.Thread(target=_end_with_parent, daemon=True).start()
         _search(tuner, task)
         return None
-    progress = keras.utils.Progbar(trials * epochs, verbose=verbose, unit_name="epoch")
-    progress.update(_completed(folder) * epochs)
+    length = epochs * executions
+    progress = keras.utils.Progbar(trials * length, verbose=verbose, unit_name="epoch")
+    progress.update(_completed(folder) * length)
     if workers and _completed(folder) < trials:
         command = [
             *("tune", "--dataset", dataset, "--examples", examples, "--epochs", epochs),
-            *("--trials", trials, "--objective", objective, "--seed", seed),
-            *("--output-dir", output_dir),
+            *("--trials", trials, "--executions", executions, "--seed", seed),
+            *("--objective", objective, "--output-dir", output_dir),
             *(("--data-dir", data_dir) if data_dir else ()),
         ]
         _search_in_processes(
-            command, workers, lambda: progress.update(_completed(folder) * epochs)
+            command, workers, lambda: progress.update(_completed(folder) * length)
         )
         tuner = _tuner(folder, task, settings, trials)
     else:
@@ -149,6 +154,13 @@ def run(
 class _Tuner(keras_tuner.RandomSearch):
     progress = None
 
+    def on_trial_begin(self, trial):
+        self.task.execution = 0
+        super().on_trial_begin(trial)
+
+    def on_epoch_begin(self, trial, model, epoch, logs=None):
+        self.task.execution += epoch == 0
+
     def on_epoch_end(self, trial, model, epoch, logs=None):
         if self.progress is not None:
             self.progress.add(1)
@@ -158,14 +170,16 @@ def _tuner(folder, task, settings, trials):
     """The tuner, with the trials of earlier runs."""
     objective = settings["objective"]
     tuner = _Tuner(
-        task.hypermodel(settings["seed"]),
+        task.hypermodel(settings["seed"], by_execution=True),
         keras_tuner.Objective(objective, OBJECTIVES[objective]),
         max_trials=trials,
+        executions_per_trial=settings["executions"],
         # Keras Tuner takes 0 for none.
         seed=settings["seed"] + 1,
         directory=folder.parent,
         project_name=folder.name,
     )
+    tuner.task = task
     # A chief and a single process know a search by files of different names.
     is_worker = not isinstance(tuner.oracle, keras_tuner.Oracle)
     if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():

@@ -20,6 +20,7 @@ class Task:
     Attributes:
         train, validation, test: Pairs `(x, y)` of arrays.
         epochs: Integer, of each training.
+        execution: Integer, how often the present trial of the search was trained.
     """
 
     def __init__(self, settings, data_dir=None):
@@ -32,6 +33,7 @@ class Task:
             settings["dataset"], names, data_dir=data_dir
         )
         self.epochs = settings["epochs"]
+        self.execution = 0
 
     def network(self, seed):
         """The network with Keras' layer, compiled, with initial weights by seed."""
@@ -56,11 +58,14 @@ class Task:
         )
         return model
 
-    def hypermodel(self, seed):
-        """The search around the network."""
-        return HyperBatchNormalization(
-            lambda hp: self.network(seed), batch_size=BATCH_SIZE
-        )
+    def hypermodel(self, seed, by_execution=False):
+        """The search around the network; executions can have seeds of their own."""
+
+        def build(hp):
+            # Far from the seeds of the repeats.
+            return self.network(seed + by_execution * 1000 * self.execution)
+
+        return HyperBatchNormalization(build, batch_size=BATCH_SIZE)
 
     def fit(self, model, objective):
         """Trains a model, which keeps the weights of its best epoch at weight 0."""
