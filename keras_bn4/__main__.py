@@ -191,10 +191,10 @@ def _add_tune(commands):
     )
     tune.add_argument("--dataset", default="digits", help="or a name such as cifar100")
     tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
-    tune.add_argument("--examples", type=int, default=10_000, help="to train on")
-    tune.add_argument("--trials", type=int, default=12)
+    tune.add_argument("--examples", type=int, default=10_000, help="images (10,000)")
+    tune.add_argument("--trials", type=int, default=12, help="(12)")
     tune.add_argument(
-        "--executions", type=int, default=1, help="a trial, one seed each"
+        "--executions", type=int, default=1, help="trainings a trial, a seed each"
     )
     tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
     tune.add_argument(
