@@ -1,6 +1,7 @@
 """The weight of an example's own statistics at inference: set it, and find it."""
 
 import collections
+import contextlib
 import itertools
 import math
 
@@ -57,6 +58,26 @@ def set_example_weight(model, example_weight):
     check_example_weight(example_weight)
     for layer in weighing_layers(model):
         layer.example_weight = example_weight
+
+
+@contextlib.contextmanager
+def example_weights_kept(layers):
+    """Gives layers back the weights they had, also where an error ends it."""
+    before = [layer.example_weight for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, weight in zip(layers, before):
+            layer.example_weight = weight
+
+
+def check_compiled(model):
+    """Raises `ValueError` unless a model has losses or metrics to evaluate."""
+    if not model.compiled:
+        raise ValueError(
+            f"Model '{model.name}' isn't compiled, so there is no loss or metric to "
+            "evaluate. Call `model.compile(loss=..., metrics=[...])` first."
+        )
 
 
 def sweep_example_weight(
@@ -116,11 +137,7 @@ def sweep_example_weight(
     """
     weights = sorted({0.0, *map(check_example_weight, example_weights)})
     layers = weighing_layers(model)
-    if not model.compiled:
-        raise ValueError(
-            f"Model '{model.name}' isn't compiled, so there is no loss or metric to "
-            "sweep. Call `model.compile(loss=..., metrics=[...])` first."
-        )
+    check_compiled(model)
     batches, count = iterate(x, y, sample_weight, batch_size, steps)
     batches = (batch for batch in batches if len(keras.tree.flatten(batch[0])[0]))
     first = next(batches, None)
@@ -135,10 +152,9 @@ def sweep_example_weight(
     modes = _modes(mode, evaluator)
     evaluations = [evaluator.new() for _ in weights]
     differences = [collections.defaultdict(PairedDifference) for _ in weights]
-    before = [layer.example_weight for layer in layers]
     target = None if count is None else count * len(weights)
     progress = keras.utils.Progbar(target, verbose=int(bool(verbose)))
-    try:
+    with example_weights_kept(layers):
         for batch in itertools.chain([first], batches):
             for i, weight in enumerate(weights):
                 for layer in layers:
@@ -148,9 +164,6 @@ def sweep_example_weight(
                     baseline = evaluations[0].examples[name][0]
                     differences[i][name].add(values, baseline, shares)
                 progress.add(1)
-    finally:
-        for layer, weight in zip(layers, before):
-            layer.example_weight = weight
     rows = []
     for weight, one, paired in zip(weights, evaluations, differences):
         row = {"example_weight": weight}

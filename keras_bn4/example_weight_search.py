@@ -8,6 +8,8 @@ import numpy as np
 from keras_bn4.arguments import check_example_weight
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
+    check_compiled,
+    example_weights_kept,
     set_example_weight,
     weighing_layers,
 )
@@ -67,11 +69,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         **kwargs,
     ):
         self._layers = weighing_layers(model)
-        if not model.compiled:
-            raise ValueError(
-                f"Model '{model.name}' isn't compiled, so there is no metric to "
-                "search. Call `model.compile(loss=..., metrics=[...])` first."
-            )
+        check_compiled(model)
         self.model = model
         example_weights = candidates(
             "example_weights", example_weights, check_example_weight
@@ -94,14 +92,10 @@ class ExampleWeightSearch(keras_tuner.Tuner):
 
     def run_trial(self, trial, *args, **kwargs):
         """Evaluates the model at one weight. The arguments are `model.evaluate`'s."""
-        before = [layer.example_weight for layer in self._layers]
-        try:
+        with example_weights_kept(self._layers):
             set_example_weight(self.model, trial.hyperparameters["example_weight"])
             kwargs["return_dict"] = True
             return self.model.evaluate(*args, **kwargs)
-        finally:
-            for layer, weight in zip(self._layers, before):
-                layer.example_weight = weight
 
     def load_model(self, trial):
         """The model itself, with the trial's weight."""

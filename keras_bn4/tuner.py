@@ -1,6 +1,7 @@
 """Search by Keras Tuner: kind of statistics, ghosts, groups, decay, example weight."""
 
 import functools
+import statistics
 import warnings
 
 import keras
@@ -273,11 +274,8 @@ def best_model(tuner):
     if isinstance(tuner, ExampleWeightSearch):
         return model
     objective = tuner.oracle.objective
-    first, *others = executions(trial, objective.name)
-    best = first
-    for execution in others:
-        if objective.better_than(execution["best"], best["best"]):
-            best = execution
+    pick = max if objective.direction == "max" else min
+    best = pick(executions(trial, objective.name), key=lambda run: run["best"])
     set_example_weight(model, best["example_weight"])
     return model
 
@@ -314,8 +312,8 @@ def results(tuner):
                 **settings,
                 "hyperparameters": others,
                 "example_weight": [run["example_weight"] for run in runs],
-                f"{objective.name}_at_0": _mean(run["at_0"] for run in runs),
-                objective.name: _mean(run["best"] for run in runs),
+                f"{objective.name}_at_0": statistics.fmean(run["at_0"] for run in runs),
+                objective.name: statistics.fmean(run["best"] for run in runs),
             }
         )
     return SearchResults(
@@ -336,8 +334,3 @@ def _completed_trials(tuner):
     # Of equals the first, in whatever order they were read from files.
     completed.sort(key=lambda trial: (sign * trial.score, trial.trial_id))
     return completed, len(trials) - len(completed)
-
-
-def _mean(values):
-    values = list(values)
-    return sum(values) / len(values)
