@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 
-from keras_bn4.arguments import check_integer
+from keras_bn4.common.arguments import check_integer
 
 DIGITS_SPLITS = ("train", "validation", "test")
 DIGITS_TRAIN_SIZE = 200

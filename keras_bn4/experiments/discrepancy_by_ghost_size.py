@@ -6,7 +6,7 @@ numbers are normalized together, and do they leave it at inference?
 Setting: the last batch normalization of the network, its outputs before γ and β, on
 test images, in training and inference mode on the same images. `B` is the ghost size
 times the positions of an image. By default networks of three convolutions for
-scikit-learn's digits (`digits.py`), trained from scratch with each ghost size, 2 by 2
+scikit-learn's digits (`digits`), trained from scratch with each ghost size, 2 by 2
 positions. With a model, that network, trained some steps more with each ghost size.
 
 Expected, from the paper: at large `B` no output comes near the bound; at small `B` the
@@ -33,12 +33,13 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bn4 import datasets, tables
-from keras_bn4.convert import convert
-from keras_bn4.discrepancy import discrepancy
+from keras_bn4 import datasets
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+from keras_bn4.conversion import convert
 from keras_bn4.experiments import digits
 from keras_bn4.experiments.records import Records
-from keras_bn4.figures import new_figure
+from keras_bn4.moving_statistics import discrepancy
 
 GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_SIZE = 64

@@ -28,6 +28,7 @@ Time: about a minute.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -38,7 +39,9 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_bn4.common import tables
 from keras_bn4.datasets import load
+from keras_bn4.experiments import networks
 from keras_bn4.layers import GhostBatchNormalization
 
 BATCH_SIZE = 32
@@ -57,22 +60,15 @@ ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def build(normalization, **arguments):
-    """The network, from images `(n, 8, 8, 1)` to logits `(n, 10)`.
+    """The network, always with the same initial weights.
 
     Args:
         normalization: Class of normalization layers.
         **arguments: Their arguments.
     """
     keras.utils.set_random_seed(0)
-    layers = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 16)]
-    for filters in (8, 16):
-        layers += [
-            keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False),
-            normalization(momentum=0.9, **arguments),
-            keras.layers.ReLU(),
-        ]
-    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
-    return keras.Sequential(layers)
+    make = functools.partial(normalization, momentum=0.9, **arguments)
+    return networks.convolutional((8, 16), (2, 2), make)
 
 
 def train(strategy, model, dataset):
@@ -214,18 +210,15 @@ def run(replica_counts=(1, 2, 4), timeout=300):
 
 def table(rows):
     """The results as a Markdown table."""
-    lines = [
-        "| layer | replicas | replicas differ | from one device | save, load "
-        "| last batch |",
-        "|---" * 6 + "|",
-    ]
+    header = ["layer", "replicas", "replicas differ", "from one device"]
+    header += ["save, load", "last batch"]
+    lines = []
     for row in rows:
-        lines.append(
-            f"| {row['layer']} | {row['replicas']} | {row['replicas_differ']:.1g} "
-            f"| {row['from_one_device']:.1g} | {row['reloaded']:.1g} "
-            f"| {'finite' if row['finite'] else 'NaN'} |"
-        )
-    return "\n".join(lines)
+        line = [row["layer"], str(row["replicas"])]
+        for name in ("replicas_differ", "from_one_device", "reloaded"):
+            line.append(f"{row[name]:.1g}")
+        lines.append([*line, "finite" if row["finite"] else "NaN"])
+    return tables.markdown(header, lines)
 
 
 if __name__ == "__main__":

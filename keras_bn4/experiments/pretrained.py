@@ -23,7 +23,8 @@ import keras
 import numpy as np
 
 from keras_bn4 import datasets
-from keras_bn4.convert import convert
+from keras_bn4.common import tables
+from keras_bn4.conversion import convert
 from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments.records import Records
 
@@ -101,25 +102,23 @@ def _run_one(path, x, y, first, second):
 
 def table(results):
     """The results as a Markdown table."""
-    lines = [
-        "| network | loss at 0 | best weight | loss | change | accuracy at 0 "
-        "| best weight | accuracy | change |",
-        "|---" * 9 + "|",
-    ]
+    header = ["network", "loss at 0", "best weight", "loss", "change"]
+    header += ["accuracy at 0", "best weight", "accuracy", "change"]
+    lines = []
     for result in results:
         zero, loss, accuracy = (result[k] for k in ("at_zero", "loss", "accuracy"))
         ends = [loss[f"loss_difference{end}"] for end in ("", "_lower", "_upper")]
         shares = [f"{100 * value / zero['loss']:+.1f}" for value in ends]
         ends = [accuracy[f"accuracy_difference{e}"] for e in ("", "_lower", "_upper")]
         points = [f"{100 * value:+.2f}" for value in ends]
-        lines.append(
-            f"| {result['model']} | {zero['loss']:.3f} | {loss['example_weight']:g} "
-            f"| {loss['loss']:.3f} | {shares[0]} % [{shares[1]}, {shares[2]}] "
-            f"| {100 * zero['accuracy']:.2f} % | {accuracy['example_weight']:g} "
-            f"| {100 * accuracy['accuracy']:.2f} % "
-            f"| {points[0]} [{points[1]}, {points[2]}] |"
-        )
-    return "\n".join(lines)
+        line = [result["model"]]
+        line += [f"{zero['loss']:.3f}", f"{loss['example_weight']:g}"]
+        line += [f"{loss['loss']:.3f}", f"{shares[0]} % [{shares[1]}, {shares[2]}]"]
+        line += [f"{100 * zero['accuracy']:.2f} %", f"{accuracy['example_weight']:g}"]
+        line += [f"{100 * accuracy['accuracy']:.2f} %"]
+        line += [f"{points[0]} [{points[1]}, {points[2]}]"]
+        lines.append(line)
+    return tables.markdown(header, lines)
 
 
 if __name__ == "__main__":

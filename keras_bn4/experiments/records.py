@@ -1,10 +1,11 @@
 """Results of long work in a file, so that it goes on where it was interrupted."""
 
 import json
-import os
 import pathlib
 import shutil
 import warnings
+
+from keras_bn4.common.files import written_whole
 
 
 class Records:
@@ -27,10 +28,8 @@ class Records:
     def add(self, result):
         """Keeps a result, a dict with `settings`, at once."""
         self.all.append(result)
-        # Renamed into place: an interruption leaves the old file or the new one.
-        unfinished = self.path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(self.all, indent=1))
-        os.replace(unfinished, self.path)
+        with written_whole(self.path) as unfinished:
+            unfinished.write_text(json.dumps(self.all, indent=1))
 
     def _read(self):
         if not self.path.exists():

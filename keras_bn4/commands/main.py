@@ -1,0 +1,42 @@
+"""The command line `keras_bn4`: parses it, runs a command, and prints errors."""
+
+import argparse
+import sys
+
+import keras_bn4
+from keras_bn4.commands import inspect_model, miniature, sweep, tune
+
+
+def main(arguments=None):
+    """Runs a command.
+
+    Args:
+        arguments: List of strings, or `None` for those of the process.
+
+    Returns:
+        Integer, the exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="keras_bn4",
+        description="Without a command: the paper in miniature. Trains small networks "
+        "on scikit-learn's digits with Keras' batch normalization and with ghosts, "
+        "weighs examples at inference, prints a table and draws a figure. Interrupted, "
+        "it goes on where it stopped.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"
+    )
+    miniature.add_options(parser)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    for command in (sweep, inspect_model, tune):
+        command.add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Digits and searches go on with the same command.")
+        return 130
+    return 0

@@ -1,0 +1,1 @@
+"""What several folders share: one module for each subject, below everything else."""

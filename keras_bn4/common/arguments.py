@@ -1,0 +1,168 @@
+"""What the arguments of the layers may be, and integers and numbers anywhere."""
+
+import difflib
+import inspect
+import math
+import numbers
+
+import keras
+
+VARIANCE_TRACKING = ("second_moment", "variance")
+# What other packages call an argument of ours, or have and we lack.
+FOREIGN_NAMES = {
+    "virtual_batch_size": "it is called `ghost_batch_size` here",
+    "ghost_size": "it is called `ghost_batch_size` here",
+    "num_splits": "give the examples of a ghost instead, as `ghost_batch_size`",
+    "num_groups": "it is called `groups` here, an argument of BatchGroupNormalization",
+    "groups": "channel groups are an argument of BatchGroupNormalization",
+    "alpha": "it is called `example_weight` here",
+    "eps": "it is called `epsilon` in Keras",
+    "decay": "it is called `momentum` in Keras",
+    "affine": "give `center=False, scale=False` instead",
+    "fused": "leave it out, the fused kernel is used where it serves",
+    "adjustment": "leave it out, there is no such thing here",
+    "track_running_stats": "leave it out, moving statistics are always kept",
+}
+
+
+def check_integer(name, value, least=1):
+    """Returns the value as an int, or raises `ValueError`."""
+    if not _is_integer(value) or value < least:
+        raise ValueError(
+            f"Argument `{name}` must be an integer of at least {least}. "
+            f"Received: {name}={value!r}."
+        )
+    return int(value)
+
+
+def check_number(name, value, least=-math.inf):
+    """Returns a finite number as a float, or raises `ValueError`."""
+    if not is_number(value) or not least <= value < math.inf or value == -math.inf:
+        sign = "and non-negative " if least == 0 else ""
+        raise ValueError(
+            f"Argument `{name}` must be a finite {sign}number. "
+            f"Received: {name}={value!r}."
+        )
+    return float(value)
+
+
+def check_example_weight(example_weight):
+    """Returns the weight as a float, or raises `ValueError`."""
+    if not is_number(example_weight) or not 0 <= example_weight <= 1:
+        raise ValueError(
+            "Argument `example_weight` is the weight of the example's own statistics "
+            "at inference and must be a number from 0 (none, ordinary inference) "
+            f"to 1 (nothing else). Received: example_weight={example_weight!r}."
+        )
+    return float(example_weight)
+
+
+def check_ghost_batch_size(ghost_batch_size):
+    """Returns the size as an int or `None`, or raises `ValueError`."""
+    if ghost_batch_size is None:
+        return None
+    if not _is_integer(ghost_batch_size) or ghost_batch_size < 1:
+        raise ValueError(
+            "Argument `ghost_batch_size` must be a positive integer, the number of "
+            "examples that are normalized together in training, or None for the whole "
+            f"batch. Received: ghost_batch_size={ghost_batch_size!r}."
+        )
+    return int(ghost_batch_size)
+
+
+def check_variance_tracking(variance_tracking):
+    """Returns what the moving variance follows, or raises `ValueError`."""
+    if variance_tracking not in VARIANCE_TRACKING:
+        raise ValueError(
+            'Argument `variance_tracking` must be "second_moment" or "variance". '
+            f"Received: variance_tracking={variance_tracking!r}."
+        )
+    return variance_tracking
+
+
+def check_groups(groups):
+    """Returns the groups as an int, or raises `ValueError`."""
+    if not _is_integer(groups) or (groups < 1 and groups != -1):
+        raise ValueError(
+            "Invalid argument `groups`: it must be a positive integer, the number "
+            "of channel groups, or -1 for as many groups as there are channels. "
+            f"Received: groups={groups!r}."
+        )
+    return int(groups)
+
+
+def check_groups_divide(groups, channels):
+    """Raises `ValueError` unless `channels` can be cut into `groups` groups."""
+    if groups > channels:
+        raise ValueError(
+            f"Number of groups ({groups}) cannot be more than the number of channels "
+            f"({channels})."
+        )
+    if groups != -1 and channels % groups:
+        divisors = common_divisors([channels])
+        raise ValueError(
+            f"Number of groups ({groups}) doesn't divide the channels ({channels}); in "
+            'the words of keras.layers.GroupNormalization it "must be a multiple of '
+            f'the number of channels". Allowed: {divisors}, or -1.'
+        )
+
+
+def common_divisors(channels):
+    """The numbers of groups that divide all of these numbers of channels."""
+    largest = math.gcd(*channels)
+    return [i for i in range(1, largest + 1) if largest % i == 0]
+
+
+def check_positional(layer_class, names, more):
+    """Raises `TypeError` where a layer was given too many positional arguments.
+
+    Args:
+        layer_class: The class of the layer.
+        names: Tuple of the names of the arguments that may be positional.
+        more: Tuple of the positional arguments after these.
+    """
+    if not more:
+        return
+    keywords = ", ".join(
+        f"{name}=..." for name in layer_class.own_arguments if name not in names
+    )
+    raise TypeError(
+        f"{layer_class.__name__} takes {' and '.join(f'`{n}`' for n in names)} by "
+        f"position and all other arguments by name: {keywords}, and those of "
+        f"keras.layers.BatchNormalization. Received by position besides: "
+        f"{', '.join(map(repr, more))}."
+    )
+
+
+def check_keywords(layer_class, keywords):
+    """Raises `ValueError` where a layer was given an argument that it doesn't have.
+
+    Args:
+        layer_class: The class of the layer.
+        keywords: Dict of the arguments that the layer hands on to
+            `keras.layers.BatchNormalization`.
+    """
+    # Keras takes the last two without naming them.
+    known = {"input_shape", "input_dim"}
+    for parent in (keras.layers.BatchNormalization, keras.layers.Layer):
+        known |= inspect.signature(parent.__init__).parameters.keys()
+    known -= {"self", "kwargs"}
+    for name in keywords:
+        if name in known:
+            continue
+        allowed = [*layer_class.own_arguments, *sorted(known)]
+        close = difflib.get_close_matches(name, allowed, 1)
+        hint = f"perhaps `{close[0]}` is meant" if close else f"it takes {allowed}"
+        raise ValueError(
+            f"{layer_class.__name__} has no argument `{name}`: "
+            f"{FOREIGN_NAMES.get(name, hint)}. Received: {name}={keywords[name]!r}."
+        )
+
+
+def is_number(value):
+    """Whether a value is a real number, and not a boolean."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

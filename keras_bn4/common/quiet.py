@@ -1,0 +1,46 @@
+"""Keeps what a backend writes while it is imported out of the output of commands."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def quiet_in_commands():
+    """Holds back standard error in a command of this package, unless it fails.
+
+    TensorFlow writes lines about processors and drivers to standard error while it is
+    imported, and no setting stops the first of them. In a program of the user's own,
+    nothing is held back.
+    """
+    if not _is_command():
+        yield
+        return
+    # For what TensorFlow writes later.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        standard_error = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(standard_error, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+
+
+def _is_command():
+    """Whether this process is `keras_bn4` or `python -m keras_bn4`, or a part of it."""
+    program = sys.argv[0] if sys.argv else ""
+    if program == "-m":
+        # Python looks for the module to run, and imports its package on the way.
+        arguments = sys.orig_argv
+        program = arguments[arguments.index("-m") + 1].split(".")[0]
+    return pathlib.Path(program).stem == "keras_bn4"

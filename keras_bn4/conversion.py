@@ -1,0 +1,302 @@
+"""Converts any Keras model to the layers of this package, and back."""
+
+import collections
+import copy
+import warnings
+
+import keras
+
+from keras_bn4.common.arguments import (
+    check_example_weight,
+    check_ghost_batch_size,
+    check_groups,
+    check_groups_divide,
+    common_divisors,
+)
+from keras_bn4.common.models import check_built, layers_of, name_of
+from keras_bn4.common.tables import some
+from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.layers.exchange import CHANGEABLE, LAYERS, become
+
+OVERRIDES = (*CHANGEABLE, "variance_tracking")
+
+
+class ConversionReport(
+    collections.namedtuple("ConversionReport", ["converted", "skipped"])
+):
+    """What `convert` or `revert` did: the `conversion_report` of their model.
+
+    `converted` is a tuple of layer paths, `skipped` one of pairs (path, reason).
+    """
+
+    def __str__(self):
+        lines = [f"{len(self.converted)} converted, {len(self.skipped)} skipped"]
+        lines += [f"  converted  {path}" for path in self.converted]
+        lines += [f"  skipped    {path}: {reason}" for path, reason in self.skipped]
+        return "\n".join(lines)
+
+
+def convert(
+    model,
+    *,
+    ghost_batch_size=None,
+    groups=None,
+    example_weight=0.0,
+    select=None,
+    in_place=False,
+    **overrides,
+):
+    """Gives a model our normalization in place of `keras.layers.BatchNormalization`.
+
+    Reaches every layer of exactly that class, and every layer of ours, wherever it
+    sits: in Functional, Sequential, nested and subclassed models, shared, wrapped, or
+    inside other layers. Weights, names, `trainable`, dtype policies, the class of the
+    model and its compile configuration stay, as do the optimizer's slots. At
+    `example_weight=0` and without `groups` predictions stay as well.
+
+    A subclassed model that makes its layers itself makes Keras' own ones when it is
+    loaded from a file: save it before converting, and convert after loading.
+
+    Args:
+        model: A built `keras.Model`.
+        ghost_batch_size: Positive integer or `None`; see `GhostBatchNormalization`.
+        groups: `None` for `GhostBatchNormalization`. For `BatchGroupNormalization`
+            a positive integer that divides the channels of every layer, -1 for as
+            many groups as channels, or a function of the layer that returns either.
+        example_weight: Float from 0 to 1.
+        select: `None` for all, or a function of a layer that says whether to convert
+            it.
+        in_place: Whether to convert the given model itself. By default it is copied
+            as Keras saves and loads it, and left as it was.
+        **overrides: Arguments of the layers to set on the way: `momentum`, `epsilon`,
+            `beta_regularizer`, `gamma_regularizer`, `beta_constraint`,
+            `gamma_constraint`, `synchronized`, `variance_tracking`.
+
+    Returns:
+        The converted model. Its `conversion_report` says which layers were converted,
+        and which were skipped and why.
+
+    Raises:
+        ValueError: if an argument is not as above, if `groups` doesn't divide the
+            channels of a layer, if the model isn't built or has nothing to convert, or
+            if Keras can't rebuild it (then use `in_place=True`). The model is then as
+            it was.
+
+    Example:
+
+    >>> inputs = keras.Input((8, 8, 3))
+    >>> features = keras.layers.Conv2D(16, 3)(inputs)
+    >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(features))
+    >>> converted = convert(model, ghost_batch_size=16, example_weight=0.05)
+    >>> converted.layers[-1].ghost_batch_size
+    16
+    """
+    check_ghost_batch_size(ghost_batch_size)
+    check_example_weight(example_weight)
+    if groups is not None and not callable(groups):
+        check_groups(groups)
+    unknown = sorted(set(overrides) - set(OVERRIDES))
+    if unknown:
+        raise ValueError(
+            f"Unknown arguments {unknown}: `convert` can set {list(OVERRIDES)}. Other "
+            "arguments would change the layer's weights or where it stands; build the "
+            "model with them instead."
+        )
+    layers, skipped = convertible_layers(model, select)
+    arguments = {
+        **overrides,
+        "ghost_batch_size": ghost_batch_size,
+        "example_weight": example_weight,
+    }
+    templates = _templates(layers, groups, arguments)
+    return _apply(model, layers, templates, skipped, in_place)
+
+
+def convertible_layers(model, select=None):
+    """The layers that `convert` converts, and those it skips.
+
+    Args:
+        model: A built `keras.Model`.
+        select: `None` for all, or a function of a layer that says whether to take it.
+
+    Returns:
+        A pair: a list of layers, at least one, and a list of pairs (path, reason).
+
+    Raises:
+        ValueError: if the model isn't built or has nothing to convert.
+    """
+    check_built(model)
+    layers, skipped = [], []
+    for layer in _normalizers(model):
+        reason = _reason_to_skip(layer, select)
+        if reason is None:
+            layers.append(layer)
+        else:
+            skipped.append((name_of(layer), reason))
+    if not layers:
+        raise ValueError(
+            f"Model '{model.name}' has no batch normalization layer to convert. "
+            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Give a model "
+            "with keras.layers.BatchNormalization, and a `select` that picks some."
+        )
+    return layers, skipped
+
+
+def revert(model, *, force=False, in_place=False):
+    """Gives a model plain `keras.layers.BatchNormalization` in place of our layers.
+
+    For export, or for programs that don't import this package. Ghosts are lost, which
+    matters to further training only.
+
+    Args:
+        model: A built `keras.Model` with layers of ours.
+        force: Whether to revert also where predictions change.
+        in_place: Whether to revert the given model itself and not a copy.
+
+    Returns:
+        The reverted model, with a `conversion_report` as `convert` gives it.
+
+    Raises:
+        ValueError: if the model has no layer of ours, or if one has an
+            `example_weight` or channel groups, which plain layers lack, so that
+            predictions would change, and `force` is not set.
+    """
+    check_built(model)
+    ours = [layer for layer in _normalizers(model) if type(layer) in LAYERS]
+    if not ours:
+        raise ValueError(
+            f"Model '{model.name}' has no layer of keras_bn4 to revert. Give a model "
+            "that `keras_bn4.convert` has converted."
+        )
+    changing = [
+        f"'{name_of(layer)}' ({', '.join(reasons)})"
+        for layer in ours
+        if (reasons := _reasons_of_change(layer))
+    ]
+    if changing and not force:
+        raise ValueError(
+            f"Reverting {len(changing)} of {len(ours)} layers would change "
+            f"predictions: {some(changing)}. Set their example weight to 0 first "
+            "(`keras_bn4.set_example_weight(model, 0)`), or revert with force=True."
+        )
+    return _apply(model, ours, [None] * len(ours), [], in_place)
+
+
+def _reasons_of_change(layer):
+    reasons = []
+    if layer.example_weight:
+        reasons.append(f"example_weight={layer.example_weight}")
+    if layer.channels_per_group > 1:
+        reasons.append(f"groups={layer.groups}")
+    return reasons
+
+
+def _normalizers(model):
+    return layers_of(model, keras.layers.BatchNormalization)
+
+
+def _reason_to_skip(layer, select):
+    if type(layer) not in (keras.layers.BatchNormalization, *LAYERS):
+        return (
+            f"its class {type(layer).__name__} is an unknown subclass of "
+            "BatchNormalization, whose behaviour would be lost"
+        )
+    if not layer.built:
+        return "it was never built, so the model doesn't use it"
+    if layer.axis % layer.input_spec.ndim == 0:
+        return f"axis={layer.axis} is the axis of the examples"
+    if select is not None and not select(layer):
+        return "`select` didn't pick it"
+    return None
+
+
+def _templates(layers, groups, arguments):
+    """One unbuilt layer of ours for each layer, or an error that lists all misfits."""
+    templates, problems = [], []
+    for layer in layers:
+        config = {**_arguments(layer), **arguments}
+        config.pop("groups", None)
+        try:
+            if groups is None:
+                templates.append(GhostBatchNormalization(**config))
+            else:
+                count = groups(layer) if callable(groups) else groups
+                check_groups_divide(check_groups(count), layer.moving_mean.shape[0])
+                templates.append(BatchGroupNormalization(groups=count, **config))
+        except (TypeError, ValueError) as error:
+            problems.append(f"'{name_of(layer)}': {error}")
+    if problems:
+        divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
+        hint = (
+            f"Groups that divide the channels of all layers: {divisors}, and -1. "
+            "`groups` can be a function of the layer, too. "
+        )
+        raise ValueError(
+            f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
+            f"changed. {some(problems)}\n{'' if groups is None else hint}"
+            "With `select` layers can be left out."
+        )
+    return templates
+
+
+def _apply(model, layers, templates, skipped, in_place):
+    if not in_place:
+        copied = _copy(model)
+        # By position: layers that a class names by itself get new names in a copy.
+        pairs = zip(_normalizers(model), _normalizers(copied))
+        copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
+        layers = [copies[id(layer)] for layer in layers]
+        model = copied
+    for layer, template in zip(layers, templates):
+        become(layer, template)
+    for part in layers_of(model, keras.Model):
+        # These were traced with the old layers. The optimizer stays.
+        part.train_function = part.test_function = part.predict_function = None
+    model.conversion_report = ConversionReport(
+        tuple(map(name_of, layers)), tuple(skipped)
+    )
+    return model
+
+
+def _copy(model):
+    """A copy as Keras saves and loads it, made while our layers pass for Keras' own.
+
+    A class that makes its layers itself makes Keras' own again.
+    """
+    ours = {
+        i: (layer, type(layer))
+        for i, layer in enumerate(_normalizers(model))
+        if type(layer) in LAYERS
+    }
+    try:
+        for layer, _ in ours.values():
+            layer.__class__ = keras.layers.BatchNormalization
+        with warnings.catch_warnings():
+            # An optimizer that has not trained yet has no slots to copy.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            copied = copy.deepcopy(model)
+        shapes = [[w.shape for w in m.weights] for m in (model, copied)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("the copy has other weights")
+    except Exception as error:
+        # Keras appends whole configurations to some of its messages.
+        raise ValueError(
+            f"Keras can't rebuild model '{model.name}' of class {type(model).__name__} "
+            f"from its configuration: {str(error)[:300]}\n"
+            "Register its classes with `@keras.saving.register_keras_serializable()` "
+            "and give them a `get_config`, or convert the model itself with "
+            "`in_place=True`."
+        ) from error
+    finally:
+        for layer, cls in ours.values():
+            layer.__class__ = cls
+    copies = _normalizers(copied)
+    for i, (layer, cls) in ours.items():
+        become(copies[i], cls(**_arguments(layer)))
+    return copied
+
+
+def _arguments(layer):
+    """The arguments that make such a layer, as objects: some can't be serialized."""
+    arguments = {name: getattr(layer, name) for name in layer.get_config()}
+    return {**arguments, "dtype": layer.dtype_policy}

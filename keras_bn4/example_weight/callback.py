@@ -1,0 +1,99 @@
+"""A callback that finds the example weight on validation data."""
+
+import keras
+
+from keras_bn4.example_weight.setting import set_example_weight
+from keras_bn4.example_weight.sweep import EXAMPLE_WEIGHTS, sweep_example_weight
+
+
+class ExampleWeightTuning(keras.callbacks.Callback):
+    """Sweeps the example weight on validation data, and sets the best at the end.
+
+    Validation in `fit` judges the model at the example weight it has, 0 unless it was
+    set. With every sweep this callback adds two entries to the logs, for
+    `keras.callbacks.EarlyStopping`, `keras.callbacks.ModelCheckpoint` and the history:
+
+    - `val_<metric>_at_best_example_weight`
+    - `best_example_weight`
+
+    Put it before the callbacks that read them, and give those their `mode`, which they
+    can't know for this name. At the end of training the weights may be others than
+    those of the last epoch (`restore_best_weights`), so the model is swept once more,
+    and its example weight set to the best.
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.1.
+
+    Args:
+        validation_data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or a
+            data set as `keras_bn4.sweep_example_weight` takes it.
+        metric: Name of the metric that decides, as `model.evaluate` names it.
+        example_weights: Floats from 0 to 1.
+        every_epoch: Whether to sweep at the end of each epoch, or only at the end of
+            training.
+        mode: `"min"`, `"max"`, or `None` to ask the metric.
+        batch_size: Positive integer, where the data are arrays.
+        steps: Positive integer, how many batches of a data set to use, or `None`.
+        verbose: 0 or 1, whether to show a progress bar for each sweep.
+
+    Attributes:
+        sweep: The last `ExampleWeightSweep`, `None` before the first.
+
+    Example:
+
+    >>> import numpy as np, keras_bn4
+    >>> x = np.random.default_rng(0).normal(size=(64, 4))
+    >>> inputs = keras.Input((4,))
+    >>> outputs = keras_bn4.GhostBatchNormalization(ghost_batch_size=8)(inputs)
+    >>> model = keras.Model(inputs, outputs)
+    >>> model.compile(loss="mse")
+    >>> tuning = keras_bn4.ExampleWeightTuning((x, x))
+    >>> history = model.fit(x, x, verbose=0, callbacks=[tuning])
+    >>> tuning.sweep.best("loss")["example_weight"] == model.layers[-1].example_weight
+    True
+    """
+
+    def __init__(
+        self,
+        validation_data,
+        metric="loss",
+        *,
+        example_weights=EXAMPLE_WEIGHTS,
+        every_epoch=True,
+        mode=None,
+        batch_size=None,
+        steps=None,
+        verbose=0,
+    ):
+        super().__init__()
+        self.validation_data = validation_data
+        self.metric = metric
+        self.every_epoch = every_epoch
+        self.sweep = None
+        self._arguments = {
+            "example_weights": example_weights,
+            "mode": None if mode is None else {metric: mode},
+            "batch_size": batch_size,
+            "steps": steps,
+            "verbose": verbose,
+        }
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.every_epoch:
+            best = self._find_best()
+            if logs is not None:
+                logs[f"val_{self.metric}_at_best_example_weight"] = best[self.metric]
+                logs["best_example_weight"] = best["example_weight"]
+
+    def on_train_end(self, logs=None):
+        set_example_weight(self.model, self._find_best()["example_weight"])
+
+    def _find_best(self):
+        data = self.validation_data
+        data = data if isinstance(data, (tuple, list)) else (data,)
+        x, y, sample_weight = (*data, None, None)[:3]
+        self.sweep = sweep_example_weight(
+            self.model, x, y, sample_weight=sample_weight, **self._arguments
+        )
+        return self.sweep.best(self.metric)

@@ -1,0 +1,114 @@
+"""What a sweep of the example weight found: rows, intervals, table, plot."""
+
+import math
+
+import numpy as np
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+
+
+class PairedDifference:
+    """The 95 % interval of a weighted mean of paired differences, added by batches."""
+
+    def __init__(self):
+        self.sums = np.zeros(5)
+        self.count = 0
+
+    def add(self, values, baseline, weights):
+        d = np.asarray(values, "float64") - np.asarray(baseline, "float64")
+        w = np.broadcast_to(np.asarray(weights, "float64"), d.shape)
+        self.sums += [t.sum() for t in (w, w * w, w * d, w * w * d, (w * d) ** 2)]
+        self.count += len(d)
+
+    def half_width(self):
+        """Half the interval's width, by the normal approximation; NaN for n < 2."""
+        w, ww, wd, wwd, wwdd = self.sums.tolist()
+        if self.count < 2 or w == 0:
+            return math.nan
+        mean = wd / w
+        squares = max(0.0, wwdd - 2 * mean * wwd + mean**2 * ww)
+        return 1.959964 * math.sqrt(squares * self.count / (self.count - 1)) / w
+
+
+class ExampleWeightSweep:
+    """What `sweep_example_weight` found.
+
+    Attributes:
+        rows: List of dicts, one an example weight, ascending. Each has
+            `"example_weight"` and for every metric `m` its value `m`, the difference to
+            weight 0 `m_difference`, and the 95 % interval of that difference over
+            examples, paired, from `m_difference_lower` to `m_difference_upper` (NaN for
+            metrics that are no mean over examples, such as AUC).
+        metrics: List of the metrics' names, as `model.evaluate` names them.
+    """
+
+    def __init__(self, rows, modes):
+        self.rows = rows
+        self.metrics = list(modes)
+        self._modes = modes
+
+    def best(self, metric="loss"):
+        """The row with the best value of a metric, at the smallest weight among equals.
+
+        Raises:
+            ValueError: if there is no such metric, or its direction isn't known.
+        """
+        if metric not in self.metrics:
+            raise ValueError(
+                f"Unknown metric {metric!r}. This sweep has {self.metrics}."
+            )
+        mode = self._modes[metric]
+        if mode is None:
+            raise ValueError(
+                f"Metric {metric!r} doesn't say whether more is better. Sweep with "
+                f"mode={{{metric!r}: 'min'}} or mode={{{metric!r}: 'max'}}."
+            )
+        rows = [row for row in self.rows if not math.isnan(row[metric])]
+        if not rows:
+            raise ValueError(f"Metric {metric!r} is NaN at every example weight.")
+        return (min if mode == "min" else max)(rows, key=lambda row: row[metric])
+
+    def to_csv(self, path):
+        """Writes the rows as a CSV file with a header."""
+        tables.to_csv(self.rows, path)
+
+    def plot(self, metrics=None):
+        """Draws the difference to weight 0 over the example weight, with its interval.
+
+        Args:
+            metrics: List of metrics' names, or `None` for all.
+
+        Returns:
+            A `matplotlib.figure.Figure` with a panel for each metric.
+        """
+        metrics = self.metrics if metrics is None else metrics
+        figure = new_figure(4.2 * len(metrics), 3.4)
+        panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+        weights = [row["example_weight"] for row in self.rows]
+        for panel, metric in zip(panels, metrics):
+            columns = [f"{metric}_difference{end}" for end in ("", "_lower", "_upper")]
+            middle, lower, upper = ([row[c] for row in self.rows] for c in columns)
+            panel.axhline(0, color="0.6", linewidth=1)
+            panel.fill_between(weights, lower, upper, alpha=0.2, linewidth=0)
+            panel.plot(weights, middle, marker="o", markersize=3)
+            if self._modes[metric] is not None:
+                best = self.best(metric)
+                at = (best["example_weight"], best[f"{metric}_difference"])
+                panel.plot(*at, marker="o", color="C1", zorder=3)
+                panel.set_title(
+                    f"{metric}: {self.rows[0][metric]:.4g} at 0, "
+                    f"{best[metric]:.4g} at {at[0]:g}",
+                    fontsize="medium",
+                )
+            # Most of what happens, happens near 0.
+            panel.set_xscale("function", functions=(np.sqrt, np.square))
+            panel.set_xlabel("example weight")
+            panel.set_ylabel(f"{metric}, difference to weight 0")
+            panel.spines[["top", "right"]].set_visible(False)
+        return figure
+
+    def __str__(self):
+        header = ["example_weight", *self.metrics]
+        lines = [[f"{row[name]:.6g}" for name in header] for row in self.rows]
+        return tables.text([header, *lines])

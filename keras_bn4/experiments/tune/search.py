@@ -1,0 +1,261 @@
+"""A search of all four things with Keras Tuner, against the untouched baseline.
+
+Question: does the best of a search over kind of statistics, ghosts, groups, decay of γ
+and β, and example weight beat Keras' layer on data that the search did not see?
+
+Setting: `RandomSearch` with `HyperBatchNormalization`. By default on scikit-learn's
+digits with the network of `digits`; for any other data set a ResNet of three blocks
+with 16, 32 and 64 filters, SGD with Nesterov's momentum, a cosine schedule, minibatches
+of 64, and no augmentation. The first `examples` of the train split are trained on, a
+fifth as many after them validate.
+
+Selection: trials and example weights by validation data. The best trial's settings and
+the baseline are then trained again with other seeds than the search's, and compared on
+test data, paired by seed, each at the best of its epochs and, for ours, at the example
+weight, by validation data. "Keras, weighed" is the baseline with nothing but the
+example weight.
+
+Command: `python -m keras_bn4 tune`; about five minutes on two CPU cores. For CIFAR-100
+`python -m keras_bn4 tune --dataset cifar100 --data-dir DIR --examples 10000`, about an
+hour. `--workers 2` searches with a chief and two workers on this machine. Interrupted,
+the same command goes on.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import keras
+import keras_tuner
+
+from keras_bn4.common.arguments import check_integer
+from keras_bn4.experiments.tune import repeats as repeated
+from keras_bn4.experiments.tune.task import Task
+from keras_bn4.tuner import results
+
+OBJECTIVES = {"val_cross_entropy": "min", "val_accuracy": "max", "val_loss": "min"}
+PARENT = "KERAS_BN4_PARENT"
+
+
+def run(
+    dataset="digits",
+    *,
+    data_dir=None,
+    examples=10_000,
+    trials=12,
+    executions=1,
+    epochs=None,
+    objective="val_cross_entropy",
+    repeats=5,
+    seed=0,
+    workers=0,
+    output_dir="results/tune",
+    fresh=False,
+    verbose=1,
+):
+    """Searches, then trains the best and the baseline again; goes on where it stopped.
+
+    Under the environment variables with which Keras Tuner makes a process a chief or a
+    worker it does that process' part of the search alone.
+
+    Args:
+        dataset: `"digits"`, or a name as `keras_bn4.datasets.load` takes it.
+        data_dir: The folder of tensorflow-datasets.
+        examples: Positive integer, to train on, but for the digits.
+        trials: Positive integer, how many trials in all.
+        executions: Positive integer, how many trainings a trial, with a seed each.
+        epochs: Positive integer, of each training. By default 75 for the digits, and 12
+            for others.
+        objective: `"val_cross_entropy"`, `"val_accuracy"`, or `"val_loss"`, which is
+            cross-entropy with the penalty of decay.
+        repeats: Integer from 0, how many seeds to compare on test data.
+        seed: Integer, of the search.
+        workers: Integer from 0, how many processes besides a chief search. 0 for this
+            process alone.
+        output_dir: Folder for all results. It is made if necessary.
+        fresh: Whether to forget earlier results.
+        verbose: 0 or 1, whether to show progress.
+
+    Returns:
+        A pair of the `SearchResults`, and what `repeats.run` found. `None` in a
+        chief or worker.
+
+    Raises:
+        ValueError: if an argument is not as above, or `output_dir` holds a search with
+            other settings.
+        RuntimeError: if one of several processes fails.
+    """
+    if epochs is None:
+        epochs = 75 if dataset == "digits" else 12
+    settings = {
+        "dataset": dataset,
+        "examples": None if dataset == "digits" else examples,
+        "executions": executions,
+        "epochs": epochs,
+        "objective": objective,
+        "seed": seed,
+        "backend": keras.backend.backend(),
+    }
+    if objective not in OBJECTIVES:
+        raise ValueError(
+            f"Argument `objective` must be one of {list(OBJECTIVES)}. Received: "
+            f"objective={objective!r}."
+        )
+    for name, value, least in (
+        *(("trials", trials, 1), ("executions", executions, 1)),
+        *(("epochs", epochs, 1), ("examples", examples, 1)),
+        *(("repeats", repeats, 0), ("workers", workers, 0), ("seed", seed, 0)),
+    ):
+        check_integer(name, value, least)
+    task = Task(settings, data_dir)
+    folder = pathlib.Path(output_dir, "search")
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    _keep_settings(folder, settings)
+    tuner = _tuner(folder, task, settings, trials)
+    if "KERASTUNER_ORACLE_IP" in os.environ:
+        if PARENT in os.environ:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+        _search(tuner, task)
+        return None
+    length = epochs * executions
+    progress = keras.utils.Progbar(trials * length, verbose=verbose, unit_name="epoch")
+    progress.update(_completed(folder) * length)
+    if workers and _completed(folder) < trials:
+        command = [
+            *("tune", "--dataset", dataset, "--examples", examples, "--epochs", epochs),
+            *("--trials", trials, "--executions", executions, "--seed", seed),
+            *("--objective", objective, "--output-dir", output_dir),
+            *(("--data-dir", data_dir) if data_dir else ()),
+        ]
+        _search_in_processes(
+            command, workers, lambda: progress.update(_completed(folder) * length)
+        )
+        tuner = _tuner(folder, task, settings, trials)
+    else:
+        tuner.progress = progress
+        _search(tuner, task)
+    found = results(tuner)
+    if not found.rows or not repeats:
+        return found, []
+    best = found.rows[0]["trial"]
+    compared = repeated.run(task, tuner, best, settings, repeats, verbose=verbose)
+    return found, compared
+
+
+class _Tuner(keras_tuner.RandomSearch):
+    progress = None
+
+    def on_trial_begin(self, trial):
+        self.task.execution = 0
+        super().on_trial_begin(trial)
+
+    def on_epoch_begin(self, trial, model, epoch, logs=None):
+        self.task.execution += epoch == 0
+
+    def on_epoch_end(self, trial, model, epoch, logs=None):
+        if self.progress is not None:
+            self.progress.add(1)
+
+
+def _tuner(folder, task, settings, trials):
+    """The tuner, with the trials of earlier runs."""
+    objective = settings["objective"]
+    tuner = _Tuner(
+        task.hypermodel(settings["seed"], by_execution=True),
+        keras_tuner.Objective(objective, OBJECTIVES[objective]),
+        max_trials=trials,
+        executions_per_trial=settings["executions"],
+        # Keras Tuner takes 0 for none.
+        seed=settings["seed"] + 1,
+        directory=folder.parent,
+        project_name=folder.name,
+    )
+    tuner.task = task
+    # A chief and a single process know a search by files of different names.
+    is_worker = not isinstance(tuner.oracle, keras_tuner.Oracle)
+    if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():
+        tuner.oracle.reload()
+    return tuner
+
+
+def _search(tuner, task):
+    tuner.search(
+        *task.train, validation_data=task.validation, epochs=task.epochs, verbose=0
+    )
+
+
+def _completed(folder):
+    files = folder.glob("trial_*/trial.json")
+    # Not as JSON: another process may be writing it.
+    return sum('"status": "COMPLETED"' in file.read_text() for file in files)
+
+
+def _search_in_processes(command, workers, show):
+    """Starts a chief and workers with a command of this package; waits for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": str(port),
+        PARENT: str(os.getpid()),
+    }
+    command = [sys.executable, "-m", "keras_bn4", *map(str, command)]
+    names = ("chief", *(f"worker{i}" for i in range(workers)))
+    processes = {}
+    with contextlib.ExitStack() as stack:
+        logs = {name: stack.enter_context(tempfile.TemporaryFile()) for name in names}
+        for name in names:
+            processes[name] = subprocess.Popen(
+                command,
+                env={**os.environ, **environment, "KERASTUNER_TUNER_ID": name},
+                stdout=logs[name],
+                stderr=subprocess.STDOUT,
+            )
+            stack.callback(processes[name].wait)
+            stack.callback(processes[name].kill)
+        while any(process.poll() is None for process in processes.values()):
+            for name, process in processes.items():
+                if process.poll():
+                    logs[name].seek(0)
+                    raise RuntimeError(
+                        f"The {name} of the search failed with status "
+                        f"{process.returncode}. The same command goes on from here. "
+                        "Its last words:\n"
+                        + logs[name].read().decode(errors="replace")[-2000:]
+                    )
+            show()
+            time.sleep(1)
+    show()
+
+
+def _end_with_parent():
+    """Ends this process when that which started it was killed: it may start again."""
+    while os.getppid() == int(os.environ[PARENT]):
+        time.sleep(1)
+    os._exit(1)
+
+
+def _keep_settings(folder, settings):
+    """Writes what a search is of, or raises where it was of something else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    if not path.exists():
+        path.write_text(json.dumps(settings, indent=1))
+    before = json.loads(path.read_text())
+    other = {k: v for k, v in before.items() if settings.get(k) != v}
+    if other:
+        now = {k: settings.get(k) for k in other}
+        raise ValueError(
+            f"{folder.parent} holds a search with {other}, and this one has {now}. "
+            "Give another folder (--output-dir), or forget it (--fresh)."
+        )

@@ -1,0 +1,91 @@
+"""What `search.py` searches: data, network, space, and how a network is trained."""
+
+import functools
+
+import keras
+
+from keras_bn4 import datasets
+from keras_bn4.experiments import digits, networks
+from keras_bn4.tuner import HyperBatchNormalization
+
+BATCH_SIZE = 64
+
+
+class Task:
+    """Data and network of a search.
+
+    Args:
+        settings: Dict with `"dataset"`, `"examples"` and `"epochs"`; see `search.run`.
+        data_dir: The folder of tensorflow-datasets.
+
+    Attributes:
+        train, validation, test: Pairs `(x, y)` of arrays.
+        epochs: Integer, of each training.
+        execution: Integer, how often the present trial of the search was trained.
+    """
+
+    def __init__(self, settings, data_dir=None):
+        names = ("train", "validation", "test")
+        self._is_digits = settings["dataset"] == "digits"
+        if not self._is_digits:
+            n = settings["examples"]
+            names = (f"train[:{n}]", f"train[{n}:{n * 6 // 5}]", "test")
+        self.train, self.validation, self.test = datasets.load(
+            settings["dataset"], names, data_dir=data_dir
+        )
+        self.epochs = settings["epochs"]
+        self.execution = 0
+
+    def network(self, seed):
+        """The network with Keras' layer, compiled, with initial weights by seed."""
+        keras.utils.set_random_seed(seed)
+        x, y = self.train
+        steps = -(-len(x) // BATCH_SIZE) * self.epochs
+        if self._is_digits:
+            model = digits.build()
+            optimizer = keras.optimizers.Adam(digits.LEARNING_RATE)
+        else:
+            normalization = functools.partial(
+                keras.layers.BatchNormalization, momentum=digits.MOMENTUM
+            )
+            model = networks.resnet(
+                x.shape[1:], int(y.max()) + 1, 1, normalization=normalization
+            )
+            schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
+            optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
+        # The loss with decay holds its penalty, which the metric does not.
+        cross_entropy = keras.metrics.SparseCategoricalCrossentropy(
+            name="cross_entropy", from_logits=True
+        )
+        model.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy", cross_entropy],
+        )
+        return model
+
+    def hypermodel(self, seed, by_execution=False):
+        """The search around the network; executions can have seeds of their own."""
+
+        def build(hp):
+            # Far from the seeds of the repeats.
+            return self.network(seed + by_execution * 1000 * self.execution)
+
+        return HyperBatchNormalization(build, batch_size=BATCH_SIZE)
+
+    def fit(self, model, objective):
+        """Trains a model, which keeps the weights of its best epoch at weight 0."""
+        best_epoch = keras.callbacks.EarlyStopping(
+            objective.name,
+            patience=self.epochs,
+            mode=objective.direction,
+            restore_best_weights=True,
+        )
+        model.fit(
+            *self.train,
+            batch_size=BATCH_SIZE,
+            epochs=self.epochs,
+            validation_data=self.validation,
+            callbacks=[best_epoch],
+            verbose=0,
+        )

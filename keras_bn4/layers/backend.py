@@ -1,0 +1,112 @@
+"""What differs between TensorFlow, JAX and PyTorch: compilers, gradients, branches."""
+
+import keras
+from keras import ops
+
+
+def in_xla():
+    """Whether TensorFlow is tracing a function that XLA will compile."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # Private, because TensorFlow has no public question for this; Keras asks it the
+    # same way.
+    from tensorflow.python.ops import control_flow_util
+
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def custom_gradient(function):
+    """Gives a function the gradient that it computes itself, on TensorFlow.
+
+    TensorFlow's own gradient keeps every intermediate tensor and reads it again. JAX
+    and PyTorch gain little from a custom gradient, and `jax.jvp` refuses one, so that
+    they differentiate the function by themselves.
+
+    Args:
+        function: Function of tensors that returns a pair: its outputs, and a function
+            from the gradients to these outputs to those to the arguments.
+
+    Returns:
+        The function that returns the outputs alone.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        differentiable = tf.custom_gradient(function)
+
+        def in_this_graph(*tensors):
+            # In a branch or a loop the function must use copies of the tensors. If it
+            # used those of the surrounding graph, a gradient tape in another graph
+            # could not differentiate it.
+            if not tf.executing_eagerly():
+                tensors = map(tf.identity, tensors)
+            return differentiable(*tensors)
+
+        return in_this_graph
+    return lambda *tensors: function(*tensors)[0]
+
+
+def squared_difference(x, y):
+    """`(x - y)²`, in one pass over the tensors where the backend can."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.math.squared_difference(x, y)
+    return ops.square(x - y)
+
+
+def optimization_barrier(*tensors):
+    """Keeps XLA from computing tensors in a branch that is not taken.
+
+    XLA replaces a branch by a selection between both results, and so computes both,
+    where it estimates that the operations in it cost little. It estimates so for sums.
+    A branch with an optimization barrier in it stays a branch.
+
+    Returns:
+        The same tensors.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.optimization_barrier(tensors)
+    if not in_xla():
+        return tensors
+    # Private, because TensorFlow offers this operation of XLA nowhere else.
+    from tensorflow.compiler.tf2xla.python import xla
+
+    @custom_gradient
+    def barrier(*tensors):
+        return xla.optimization_barrier(*tensors), lambda *upstream: upstream
+
+    return barrier(*tensors)
+
+
+def when_positive(example_weight, mixed, plain):
+    """Returns `mixed()` if the example weight is above zero, and otherwise `plain()`.
+
+    The branch is chosen when a compiled function runs, not when it is traced, so that a
+    compiled `predict` follows a change of the example weight. It is a branch and not a
+    `where`, because at weight zero inference has to cost what it does in Keras, and has
+    to fold into the convolution before it.
+    """
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        if example_weight.device.type == "meta":  # Keras infers shapes.
+            return mixed()
+        # Under `torch.compile` a branch on data would break the graph in two. The
+        # mixture is exact at weight zero as well.
+        if torch.compiler.is_compiling() or example_weight > 0:
+            return mixed()
+        return plain()
+    if backend == "jax":
+        import jax
+
+        # Outside of a trace `lax.cond` would compile both branches at every call.
+        if not isinstance(example_weight, jax.core.Tracer):
+            return mixed() if float(example_weight) > 0 else plain()
+    return ops.cond(example_weight > 0, mixed, plain)

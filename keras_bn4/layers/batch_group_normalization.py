@@ -1,0 +1,118 @@
+"""The layer `BatchGroupNormalization`."""
+
+import keras
+
+from keras_bn4.common.arguments import (
+    check_groups,
+    check_groups_divide,
+    check_positional,
+)
+from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
+from keras_bn4.layers.moments import group_moments
+
+
+@keras.saving.register_keras_serializable(package="keras_bn4")
+class BatchGroupNormalization(GhostBatchNormalization):
+    """Batch normalization over groups of channels and of examples.
+
+    For batches too small for batch normalization. In training, statistics are those
+    of `C / groups` channels of the `ghost_batch_size` examples of a ghost, at all
+    positions. At inference the moving statistics, which stay per channel, are pooled
+    within the groups, and mixed with a share `example_weight` of the example's own
+    group statistics, as in `GhostBatchNormalization`.
+
+    **Relation to other normalizations:** with `ghost_batch_size=1` training is group
+    normalization, with `groups=-1` ghost batch normalization, with both
+    `ghost_batch_size=None` and `groups=-1` batch normalization. Inference with
+    `example_weight=1` is group normalization. Unlike
+    `keras.layers.GroupNormalization` the layer keeps moving statistics, so that
+    inference can use what training has seen of other examples.
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.4.
+
+    Args:
+        groups: Positive integer that divides the channels, or -1 for as many groups
+            as there are channels.
+        ghost_batch_size: Positive integer, the examples of a ghost, or `None` for
+            the whole batch, which is the case of the paper.
+        example_weight: Float from 0 to 1, as in `GhostBatchNormalization`.
+        variance_tracking: `"second_moment"` or `"variance"`, as in
+            `GhostBatchNormalization`, with ghosts or without.
+        **kwargs: Arguments of `keras.layers.BatchNormalization`, but `renorm`.
+
+    Call arguments:
+        inputs: Float tensor `(n, ...)`, of rank 2 or more.
+        training: Boolean, as in `GhostBatchNormalization`.
+        mask: Boolean tensor with one dimension less than `inputs`, as in
+            `GhostBatchNormalization`.
+
+    Input shape: any, of rank 2 or more, with a defined number of channels.
+
+    Output shape: that of the input.
+
+    Raises:
+        ValueError: if an argument is not among the values above, or, when the layer
+            is built, if `groups` does not divide the channels.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = BatchGroupNormalization(groups=4)
+    >>> pair = np.random.default_rng(0).normal(3, 2, (2, 8, 8, 16))
+    >>> outputs = keras.ops.convert_to_numpy(layer(pair, training=True))
+    >>> bool(abs(outputs[..., :4].mean()) < 1e-5)  # 4 channels of both examples
+    True
+    """
+
+    own_arguments = ("groups", *GhostBatchNormalization.own_arguments)
+
+    def __init__(
+        self,
+        groups=32,
+        axis=-1,
+        *positional,
+        ghost_batch_size=None,
+        example_weight=0.0,
+        variance_tracking="second_moment",
+        **kwargs,
+    ):
+        check_positional(type(self), ("groups", "axis"), positional)
+        super().__init__(
+            axis,
+            ghost_batch_size=ghost_batch_size,
+            example_weight=example_weight,
+            variance_tracking=variance_tracking,
+            **kwargs,
+        )
+        self.groups = check_groups(groups)
+
+    @property
+    def _has_own_statistics(self):
+        return True
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        channels = input_shape[self.axis] if -rank <= self.axis < rank else None
+        if channels is None:
+            raise ValueError(
+                f"Axis {self.axis} of the input tensor should have a defined "
+                "dimension but the layer received an input with shape "
+                f"{tuple(input_shape)}."
+            )
+        check_groups_divide(self.groups, channels)
+        super().build(input_shape)
+
+    @property
+    def _resolved_groups(self):
+        channels = self.moving_mean.shape[0]
+        return channels if self.groups == -1 else self.groups
+
+    @property
+    def channels_per_group(self):
+        """How many channels are normalized together, once the layer is built."""
+        return self.moving_mean.shape[0] // self._resolved_groups
+
+    def _pool_channels(self, moments):
+        return group_moments(moments, self._resolved_groups)

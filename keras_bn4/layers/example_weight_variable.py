@@ -1,0 +1,101 @@
+"""The example weight as state of a layer: a variable that is not a weight."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from keras_bn4.common.arguments import check_example_weight
+
+
+class HasExampleWeight:
+    """Gives a batch normalization layer the property `example_weight`.
+
+    Setting it has to take effect in functions that are already compiled, on all
+    backends, and it must not be one of the layer's weights, or checkpoints would not
+    fit `keras.layers.BatchNormalization`. A Python float is a constant in a compiled
+    function; so is, on JAX, a variable that the layer's `variables` do not list; and
+    whatever Keras tracks is a weight. So this is a variable that Keras does not track,
+    and that `variables` lists.
+    """
+
+    def _set_initial_example_weight(self, value):
+        """Takes the example weight that the constructor was given."""
+        self._example_weight = check_example_weight(value)
+        self._example_weight_variable = None
+        self._has_single_position = False
+        self._has_warned_of_constant_output = False
+
+    def build_example_weight(self, input_shape):
+        """Creates the variable behind `example_weight`.
+
+        Args:
+            input_shape: Shape tuple of the inputs that the layer was built for.
+        """
+        self._has_single_position = all(
+            size == 1
+            for i, size in enumerate(input_shape)
+            if i not in (0, self._channel_axis)
+        )
+        with keras.name_scope(self.name):
+            variable = keras.Variable(
+                # Keras' initializer `Constant` would round to float32.
+                initializer=lambda shape, dtype: ops.convert_to_tensor(
+                    self._example_weight, dtype
+                ),
+                shape=(),
+                dtype=keras.backend.result_type(self.variable_dtype, "float32"),
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name="example_weight",
+            )
+        # `object.__setattr__` goes past Keras' tracking of variables.
+        object.__setattr__(self, "_example_weight_variable", variable)
+        self._warn_of_constant_output()
+
+    @property
+    def variables(self):
+        """The weights, and the variable of the example weight, which is no weight."""
+        variables = super().variables
+        if self._example_weight_variable is not None:
+            variables.append(self._example_weight_variable)
+        return variables
+
+    def _track_variables(self):
+        # Keras calls this on PyTorch alone, to register what `state_dict` holds. It
+        # registers all `variables`, and may hold the weights only.
+        super()._track_variables()
+        if self._example_weight_variable is not None:
+            self._post_untrack_variable(self._example_weight_variable)
+
+    @property
+    def example_weight(self):
+        """The weight of the example's own statistics at inference, from 0 to 1."""
+        if self._example_weight_variable is not None:
+            value = self._example_weight_variable.numpy()
+            # Returns the float that was given, 0.1 and not 0.10000000149011612, unless
+            # something else has assigned to the variable since.
+            if value != value.dtype.type(self._example_weight):
+                return float(value)
+        return self._example_weight
+
+    @example_weight.setter
+    def example_weight(self, value):
+        self._example_weight = check_example_weight(value)
+        if self._example_weight_variable is not None:
+            self._example_weight_variable.assign(self._example_weight)
+            self._warn_of_constant_output()
+
+    def _warn_of_constant_output(self):
+        if self._example_weight < 1 or self._has_warned_of_constant_output:
+            return
+        if self._has_single_position and self.channels_per_group == 1:
+            self._has_warned_of_constant_output = True
+            warnings.warn(
+                f"Layer '{self.name}' normalizes single numbers. At example_weight=1 "
+                "each of them is normalized by itself alone, so that the output at "
+                "inference is `beta` whatever the input. Use an example_weight below "
+                "1.",
+                stacklevel=3,
+            )

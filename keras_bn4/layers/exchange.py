@@ -1,0 +1,64 @@
+"""Turns a built layer into one of another class: Keras' into ours, ours into Keras'.
+
+The class of the object itself is exchanged, so that the layer is reached wherever a
+model refers to it, which no rebuilding of the model does.
+"""
+
+import functools
+
+import keras
+
+from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization
+from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
+
+LAYERS = (GhostBatchNormalization, BatchGroupNormalization)
+# Arguments of Keras' layer that may change without other weights or another place.
+CHANGEABLE = (
+    "momentum",
+    "epsilon",
+    "beta_regularizer",
+    "gamma_regularizer",
+    "beta_constraint",
+    "gamma_constraint",
+    "synchronized",
+)
+
+
+def become(layer, template):
+    """Turns a built batch normalization layer into one like a template.
+
+    Args:
+        layer: A built layer of exactly `keras.layers.BatchNormalization` or one of
+            `LAYERS`. It keeps its weights.
+        template: A layer of `LAYERS` that isn't built, or `None` for Keras' own class.
+    """
+    input_shape = layer.get_build_config()["input_shape"]
+    for name in own_attributes() & vars(layer).keys():
+        object.__delattr__(layer, name)
+    if template is None:
+        layer.__class__ = keras.layers.BatchNormalization
+        layer.autocast = True
+        return
+    layer.__class__ = type(template)
+    layer.autocast = False
+    for name in CHANGEABLE:
+        setattr(layer, name, getattr(template, name))
+    for name in own_attributes() & vars(template).keys():
+        setattr(layer, name, vars(template)[name])
+    for name in ("beta", "gamma"):
+        if (variable := getattr(layer, name)) is not None:
+            variable.regularizer = getattr(layer, f"{name}_regularizer")
+            variable.constraint = getattr(layer, f"{name}_constraint")
+    layer.build_example_weight(input_shape)
+    for variable in layer.non_trainable_variables:
+        # Keras' layer lets replicas hold different values. All of them take the value
+        # that is saved, which is that of the first.
+        variable.assign(variable)
+
+
+@functools.cache
+def own_attributes():
+    """The names of the attributes that instances of `LAYERS` have and Keras' lack."""
+    plain = vars(keras.layers.BatchNormalization(name="plain"))
+    ours = (vars(layer_class(name="ours")) for layer_class in LAYERS)
+    return frozenset().union(*ours) - plain.keys()

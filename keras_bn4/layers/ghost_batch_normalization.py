@@ -1,0 +1,361 @@
+"""The layer `GhostBatchNormalization`. Its `call` is the place to start reading."""
+
+import keras
+from keras import ops
+
+from keras_bn4.common.arguments import (
+    check_ghost_batch_size,
+    check_keywords,
+    check_positional,
+    check_variance_tracking,
+)
+from keras_bn4.layers import tensorflow_fused, tensorflow_replicas
+from keras_bn4.layers.backend import optimization_barrier, when_positive
+from keras_bn4.layers.example_weight_variable import HasExampleWeight
+from keras_bn4.layers.ghosts import number_of_equal_ghosts
+from keras_bn4.layers.mixing import mix, move
+from keras_bn4.layers.moments import (
+    Moments,
+    batch_moments,
+    element_mask,
+    example_moments,
+    ghost_moments,
+    hide_masked,
+)
+from keras_bn4.layers.normalize import normalize, scale_and_shift
+
+
+@keras.saving.register_keras_serializable(package="keras_bn4")
+class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization):
+    """Batch normalization over ghost batches, with example weighing at inference.
+
+    In training every ghost, a contiguous run of `ghost_batch_size` examples of the
+    minibatch, is normalized by its own statistics. The smaller the ghost, the
+    noisier its statistics and the stronger the regularization; sizes from 8 to 32
+    are a good start at the usual batch sizes. Inference never looks at the ghost
+    size: it uses the moving statistics, of which a share `example_weight` can be
+    given to the example's own:
+
+    - `mean = a * mean(example) + (1 - a) * moving_mean`
+    - `variance = a * variance(example) + (1 - a) * moving_variance
+      + a * (1 - a) * (mean(example) - moving_mean) ** 2`
+
+    This narrows the gap between training, where an example is part of its own
+    statistics, and inference, where it is not. It needs no training, so it can be
+    set on a trained model (see `keras_bn4.convert` and
+    `keras_bn4.sweep_example_weight`).
+
+    Ghosts are contiguous: in data ordered by class a ghost sees one class. Shuffle
+    within the minibatch.
+
+    Under `tf.distribute` with several replicas, ghosts are of the examples of one
+    replica, and the moving statistics the mean of the replicas', weighted by their
+    examples. With `synchronized=True` ghosts are cut from the minibatch of all
+    replicas, in their order, and the layer does what it would do on one device. On JAX
+    a distribution of the data is always of this kind.
+
+    **Relation to `keras.layers.BatchNormalization`:** with the default arguments
+    the layer is that layer, in training and inference, moving statistics included.
+    Weights have the same names, shapes and order, so weights and checkpoints fit
+    both. A saved model needs `import keras_bn4` to load.
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548),
+      Sec. 3.1 (Eq. 3) and Sec. 3.2 (Eq. 4).
+
+    Args:
+        ghost_batch_size: Positive integer `B'`, the examples of a ghost, or `None`
+            for the whole batch. A batch of `n` examples is cut into
+            `max(1, n // ghost_batch_size)` ghosts as `numpy.array_split` does, so
+            that none is smaller than this unless the batch is.
+        example_weight: Float from 0 to 1, the weight of the example's own
+            statistics at inference; 0 is ordinary inference. Not to be confused
+            with Keras' `sample_weight`. It is a property: setting it takes effect
+            in functions that are already compiled, and is part of the
+            configuration, not of the weights.
+        variance_tracking: What the moving variance follows while
+            `ghost_batch_size` is set. `"second_moment"`, as the authors do, is the
+            moving average of the second moment less the squared moving mean, and so
+            holds the spread of batch means too; after `k` steps from zero a mean of
+            `m` still adds up to `m ** 2 * momentum ** k`, so short runs want
+            `momentum=0.9`. `"variance"` is the moving average of the batch
+            variance, as in Keras.
+        **kwargs: Arguments of `keras.layers.BatchNormalization`: `axis`,
+            `momentum`, `epsilon`, `center`, `scale`, initializers, regularizers,
+            constraints, `renorm` (not with ghosts), `synchronized`, `name`,
+            `dtype`.
+
+    Call arguments:
+        inputs: Float tensor `(n, ...)`, of rank 2 or more. It is computed in
+            float32 at least, whatever the dtype policy.
+        training: Boolean, whether to normalize by the ghosts' statistics and to
+            update the moving ones. A layer with `trainable=False` never does.
+        mask: Boolean tensor with one dimension less than `inputs`, lacking the
+            channels'. What is masked counts in no statistic.
+
+    Input shape: any, of rank 2 or more.
+
+    Output shape: that of the input.
+
+    Raises:
+        ValueError: if an argument is not among the values above, or `renorm` is
+            combined with ghosts.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = GhostBatchNormalization(ghost_batch_size=4, example_weight=0.1)
+    >>> images = np.random.default_rng(0).normal(3, 2, (10, 8, 8, 3))
+    >>> outputs = layer(images, training=True)
+    >>> first_ghost = keras.ops.convert_to_numpy(outputs)[:5]  # 10 = 5 + 5
+    >>> bool(np.abs(first_ghost.mean((0, 1, 2))).max() < 1e-5)
+    True
+    >>> layer.example_weight = 0.0  # no retrace
+    """
+
+    # The arguments that `keras.layers.BatchNormalization` lacks.
+    own_arguments = ("ghost_batch_size", "example_weight", "variance_tracking")
+
+    def __init__(
+        self,
+        axis=-1,
+        *positional,
+        ghost_batch_size=None,
+        example_weight=0.0,
+        variance_tracking="second_moment",
+        **kwargs,
+    ):
+        check_positional(type(self), ("axis",), positional)
+        check_keywords(type(self), kwargs)
+        # Autocasting would turn 7e4 into infinity before `call` could widen it.
+        super().__init__(axis, **{"autocast": False, **kwargs})
+        self.ghost_batch_size = check_ghost_batch_size(ghost_batch_size)
+        self.variance_tracking = check_variance_tracking(variance_tracking)
+        self._set_initial_example_weight(example_weight)
+        if self.renorm and self._has_own_statistics:
+            raise ValueError(
+                "`renorm` corrects the statistics of the whole batch and can't be "
+                "combined with ghosts or groups. Leave out `renorm`, or use "
+                "GhostBatchNormalization with ghost_batch_size=None. Received: "
+                f"renorm={self.renorm}, ghost_batch_size={self.ghost_batch_size}."
+            )
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        if not 1 <= (self.axis + rank if self.axis < 0 else self.axis) < rank:
+            raise ValueError(
+                "The inputs need examples along their first axis and channels along "
+                f"`axis`, another one. Received: axis={self.axis}, "
+                f"input_shape={tuple(input_shape)}. If {self.axis} is the size of a "
+                "ghost, give it by its name: "
+                f"{type(self).__name__}(ghost_batch_size={self.axis})."
+            )
+        super().build(input_shape)
+        self.build_example_weight(input_shape)
+
+    @property
+    def _channel_axis(self):
+        return self.axis % self.input_spec.ndim
+
+    @property
+    def channels_per_group(self):
+        """How many channels are normalized together."""
+        return 1
+
+    @property
+    def _has_own_statistics(self):
+        """Whether training differs from that of `keras.layers.BatchNormalization`."""
+        return self.ghost_batch_size is not None
+
+    @property
+    def _pools_replicas(self):
+        """Whether ghosts are cut from the batch of all replicas of `tf.distribute`."""
+        return self.synchronized and tensorflow_replicas.context() is not None
+
+    def call(self, inputs, training=None, mask=None):
+        # Half precision that comes to a wider layer is widened before it is rounded.
+        # Everything but the fused kernel computes in float32 at least.
+        narrow = ops.convert_to_tensor(inputs)
+        narrow = ops.cast(narrow, _wider(narrow.dtype, self.compute_dtype))
+        inputs = ops.cast(narrow, _wider(self.compute_dtype, "float32"))
+        if not (training and self.trainable):
+            outputs = self._infer(inputs, mask)
+        elif self.renorm:
+            outputs = self._train_with_renorm(inputs, mask)
+        elif mask is None and self._has_fused_kernel(narrow):
+            outputs = self._train_by_fused_kernel(narrow)
+        elif tensorflow_replicas.context() is not None:
+            outputs = self._train_on_replicas(inputs, mask)
+        elif ghosts := self._number_of_leading_ghosts(inputs):
+            outputs = self._train_by_leading_axis(inputs, mask, ghosts)
+        else:
+            outputs = self._train_by_any_cut(inputs, mask)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _infer(self, inputs, mask):
+        """Mixes the example's own moments into the moving statistics (Eq. 3)."""
+        mean, variance, _ = self._moving(inputs.dtype)
+        moving = self._pool_channels(Moments(mean[None], variance[None]))
+        weight = ops.convert_to_tensor(self._example_weight_variable)
+
+        def mixed():
+            elements = None
+            if mask is not None:
+                elements = element_mask(mask, inputs, self._channel_axis)
+            examples = example_moments(
+                inputs, self._channel_axis, elements, training=False
+            )
+            mean, variance = optimization_barrier(examples.mean, examples.variance)
+            examples = self._pool_channels(Moments(mean, variance, examples.count))
+            mixture = mix(examples, moving, ops.cast(weight, inputs.dtype))
+            return scale_and_shift(inputs, mixture, **self._affine(inputs))
+
+        def plain():
+            # The operation that Keras' own layer uses, so that not a bit changes.
+            return ops.batch_normalization(
+                inputs,
+                mean=moving.mean[0],
+                variance=moving.variance[0],
+                axis=self.axis,
+                offset=_cast(self.beta, inputs.dtype),
+                scale=_cast(self.gamma, inputs.dtype),
+                epsilon=self.epsilon,
+            )
+
+        return when_positive(weight, mixed, plain)
+
+    def _train_with_renorm(self, inputs, mask):
+        """Lets Keras train; it takes the moments of the batch from `_moments`."""
+        outputs = super().call(inputs, training=True, mask=mask)
+        if not self.synchronized and tensorflow_replicas.context() is not None:
+            variables = [
+                self.moving_mean,
+                self.moving_variance,
+                self.renorm_mean,
+                self.renorm_stddev,
+            ]
+            n = ops.shape(inputs)[0] if mask is None else ops.count_nonzero(mask)
+            values = [ops.convert_to_tensor(variable) for variable in variables]
+            for variable, value in zip(
+                variables, tensorflow_replicas.average(values, n)
+            ):
+                variable.assign(value)
+        return outputs
+
+    def _has_fused_kernel(self, inputs):
+        return (
+            not self._pools_replicas
+            and self.channels_per_group == 1
+            and self.moving_mean.dtype == "float32"
+            and tensorflow_fused.serves(inputs, self._channel_axis, self.epsilon)
+        )
+
+    def _train_by_fused_kernel(self, inputs):
+        outputs, batch = tensorflow_fused.normalize_ghosts(
+            inputs,
+            _cast(self.gamma, "float32"),
+            _cast(self.beta, "float32"),
+            self.ghost_batch_size,
+            self.epsilon,
+        )
+        self._update_moving_statistics(batch)
+        return outputs
+
+    def _train_on_replicas(self, inputs, mask):
+        """Cuts ghosts from the batch of this replica, or of all of them together."""
+        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
+        examples = example_moments(inputs, self._channel_axis, mask)
+        if self.synchronized:
+            moments, batch = tensorflow_replicas.pooled_moments(
+                examples, self.ghost_batch_size
+            )
+        else:
+            examples = tensorflow_replicas.counted(examples)
+            batch = batch_moments(examples)
+            moments = ghost_moments(examples, self.ghost_batch_size)
+        self._update_moving_statistics(batch)
+        moments = self._pool_channels(moments)
+        return normalize(inputs, moments, **self._affine(inputs))
+
+    def _number_of_leading_ghosts(self, inputs):
+        """How many ghosts of equal size there are, or `None` if that doesn't help."""
+        ghosts = number_of_equal_ghosts(inputs.shape[0], self.ghost_batch_size)
+        # On a CPU, XLA sums a single axis faster the way it is.
+        return None if ghosts == 1 and len(inputs.shape) == 2 else ghosts
+
+    def _train_by_leading_axis(self, inputs, mask, ghosts):
+        """Puts ghosts in the place of examples, and their examples among positions."""
+        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
+        shape = ops.shape(inputs)
+        split = (ghosts, -1, *shape[1:])
+        inputs = ops.reshape(inputs, split)
+        mask = None if mask is None else ops.reshape(mask, split)
+        axis = self._channel_axis + 1
+        moments = example_moments(inputs, axis, mask)
+        self._update_moving_statistics(batch_moments(moments))
+        moments = self._pool_channels(moments)
+        outputs = normalize(inputs, moments, **{**self._affine(inputs), "axis": axis})
+        return ops.reshape(outputs, shape)
+
+    def _train_by_any_cut(self, inputs, mask):
+        """Pools the moments of examples over ghosts of any number and size."""
+        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
+        examples = example_moments(inputs, self._channel_axis, mask)
+        self._update_moving_statistics(batch_moments(examples))
+        moments = ghost_moments(examples, self.ghost_batch_size)
+        moments = self._pool_channels(moments)
+        return normalize(inputs, moments, **self._affine(inputs))
+
+    def _pool_channels(self, moments):
+        """Pools the channels of a group, where there are groups."""
+        return moments
+
+    def _affine(self, inputs):
+        """What turns normalized inputs into outputs, besides the moments."""
+        return {
+            "gamma": _cast(self.gamma, inputs.dtype),
+            "beta": _cast(self.beta, inputs.dtype),
+            "axis": self._channel_axis,
+            "epsilon": self.epsilon,
+        }
+
+    def _moving(self, dtype):
+        return Moments(
+            _cast(self.moving_mean, dtype), _cast(self.moving_variance, dtype)
+        )
+
+    def _update_moving_statistics(self, batch):
+        follows_second_moment = (
+            self._has_own_statistics and self.variance_tracking == "second_moment"
+        )
+        moving = self._moving(batch.mean.dtype)
+        moved = move(moving, batch, self.momentum, follows_second_moment)
+        if tensorflow_replicas.context() is not None and not self.synchronized:
+            moved = Moments(*tensorflow_replicas.average(moved[:2], batch.count[0]))
+        self.moving_mean.assign(moved.mean)
+        self.moving_variance.assign(moved.variance)
+
+    def _moments(self, inputs, mask):
+        # Overrides what Keras' layer calls to train with `renorm`, and is the riskiest
+        # private name used here. Keras' own moments are not centred on PyTorch, and
+        # fail with a mask where the channels are not last.
+        if mask is not None:
+            mask = element_mask(mask, inputs, self._channel_axis)
+        examples = example_moments(inputs, self._channel_axis, mask)
+        if self._pools_replicas:
+            moments, _ = tensorflow_replicas.pooled_moments(examples, None)
+            return moments.mean[0], moments.variance[0]
+        return batch_moments(examples)[:2]
+
+    def get_config(self):
+        own = {name: getattr(self, name) for name in self.own_arguments}
+        return {**super().get_config(), **own}
+
+
+def _wider(*dtypes):
+    return keras.backend.result_type(*dtypes)
+
+
+def _cast(variable, dtype):
+    return None if variable is None else ops.cast(variable, dtype)

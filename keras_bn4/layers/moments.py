@@ -1,0 +1,312 @@
+"""Moments of activations: of examples, of ghosts, of channel groups, of the batch.
+
+In the letters of the paper there are `n` examples and `C` channels; the *positions* of
+an example are all axes but the first one and that of the channels. Everything starts
+from the moments of single examples, of shape `(n, C)`. Those of ghosts and groups are
+pooled from them, so that the large tensor is read only here, and any cut of the batch
+into ghosts, even or uneven, moves small tensors only.
+
+Variances are biased and always centred, because `E[x²] - E[x]²` loses every digit in
+float32 once the mean is a few hundred standard deviations away from zero.
+"""
+
+import collections
+import math
+
+from keras import ops
+
+from keras_bn4.layers import ghosts
+from keras_bn4.layers.backend import custom_gradient, in_xla, squared_difference
+
+# How many parts of a sum are added in one pass; more than these are slower again.
+MOST_PARTS = 8
+
+Moments = collections.namedtuple(
+    "Moments", ["mean", "variance", "count"], defaults=[None]
+)
+Moments.__doc__ = """Mean, biased variance, and the number of elements they are of.
+
+`count` has the shape of `mean`, or is `None` where all entries weigh the same.
+"""
+
+
+def example_moments(x, axis, mask=None, training=True):
+    """Moments of every example and channel over the example's own positions.
+
+    Args:
+        x: Float tensor of shape `(n, ...)` with `C` channels along `axis`.
+        axis: Integer from 1, the axis of the channels.
+        mask: `None`, or a boolean tensor of the shape of `x`, `False` where an
+            element must not count (see `element_mask`).
+        training: Whether the gradient is a custom one, which is faster. TensorFlow
+            can't load a function that was saved for inference and has a custom gradient
+            in one of its branches.
+
+    Returns:
+        `Moments` of shape `(n, C)`; mean and variance are 0 where nothing counts.
+    """
+    channels = (-1, x.shape[axis])
+    if mask is None:
+        if len(x.shape) == 2:
+            return Moments(x, ops.zeros_like(x))
+        masks, count = (), None
+        # A list: `torch.compile` can't go into a generator.
+        size = math.prod([ops.shape(x)[i] for i in positions_of(x, axis)])
+        if isinstance(size, int):
+            size = max(size, 1)
+        else:
+            size = ops.maximum(ops.cast(size, x.dtype), 1)
+    else:
+        masks = (mask,)
+        count = sum_positions(lambda mask: ops.cast(mask, x.dtype), (mask,), axis)
+        size = ops.maximum(count, 1)
+
+    def counting(tensor, mask=None):
+        # `where` and not a product: a masked NaN must not survive as 0 * NaN.
+        return tensor if mask is None else ops.where(mask, tensor, 0)
+
+    def moments(x):
+        mean = sum_positions(counting, (x, *masks), axis) / size
+        # Deviations from the mean sum to 0, so no gradient has to flow through the mean
+        # in them. The last term of the variance is 0 as well; it keeps the derivatives
+        # of higher order right.
+        fixed = ops.stop_gradient(mean)
+
+        def square(x, *mask):
+            return counting(squared_difference(x, fixed), *mask)
+
+        squares = sum_positions(square, (x, *masks), axis)
+
+        def gradient(to_mean, to_variance):
+            by_deviation = 2 * to_variance / size
+            return counting((x - mean) * by_deviation + to_mean / size, *masks)
+
+        return (mean, squares / size - ops.square(mean - fixed)), gradient
+
+    found = custom_gradient(moments)(x) if training else moments(x)[0]
+    mean, variance = (ops.reshape(t, channels) for t in found)
+    return Moments(
+        mean, variance, count if mask is None else ops.reshape(count, channels)
+    )
+
+
+def positions_of(x, axis):
+    """The axes of the positions: all but the first and the channels'."""
+    return [i for i in range(1, len(x.shape)) if i != axis]
+
+
+def sum_positions(term, tensors, axis):
+    """Sums a term over the positions of every example; their axes keep size 1.
+
+    On a CPU, XLA stores all values of a term before it sums them along any axis but the
+    last. So the first axis of positions is cut into equal parts, whose terms XLA adds
+    up in one pass, and only their sum is stored.
+
+    Args:
+        term: Function of tensors, element by element.
+        tensors: Tensors of shape `(n, ...)`, the arguments of the term.
+        axis: Integer from 1, the axis of the channels.
+    """
+    positions = positions_of(tensors[0], axis)
+    parts = 1
+    if positions and positions[0] < axis and in_xla():
+        size = tensors[0].shape[1] or 1
+        parts = max(i for i in range(1, MOST_PARTS + 1) if size % i == 0)
+    if parts == 1:
+        return ops.sum(term(*tensors), positions, keepdims=True)
+    length = size // parts
+    terms = (
+        term(*(tensor[:, i * length : (i + 1) * length] for tensor in tensors))
+        for i in range(parts)
+    )
+    return ops.sum(sum(terms), positions, keepdims=True)
+
+
+def with_count(examples, x):
+    """The moments of `example_moments(x, ...)`, with their count where it is `None`.
+
+    The count is then the number of positions of an example. Whoever pools over several
+    batches needs it.
+    """
+    if examples.count is not None:
+        return examples
+    n, channels = ops.shape(examples.mean)
+    elements = math.prod(ops.shape(x)[1:])
+    positions = ops.cast(elements // channels, examples.mean.dtype)
+    return examples._replace(count=ops.broadcast_to(positions, (n, channels)))
+
+
+def hide_masked(x, mask, axis):
+    """Prepares inputs and a Keras mask for training.
+
+    A masked NaN must not reach the gradients of γ and β either, by way of outputs that
+    nobody uses, so that masked elements that are not finite become 0.
+
+    Args:
+        x: Float tensor of shape `(n, ...)`.
+        mask: `None`, or a Keras mask (see `element_mask`).
+        axis: Integer from 1, the axis of the channels.
+
+    Returns:
+        A pair of the inputs and `None`, or a boolean tensor of the shape of `x`.
+    """
+    if mask is None:
+        return x, None
+    mask = element_mask(mask, x, axis)
+    return ops.where(ops.logical_or(mask, ops.isfinite(x)), x, 0), mask
+
+
+def element_mask(mask, x, axis):
+    """A Keras mask as a boolean tensor of the shape of `x`.
+
+    A mask has one axis less than `x`: it covers the examples and positions. Where
+    the channels are not last, a mask that only fits the leading axes, as
+    `keras.layers.Masking` makes it, is read as covering those.
+    """
+    if len(mask.shape) != len(x.shape) - 1:
+        raise ValueError(
+            "The mask must have one dimension less than the inputs, all of them "
+            "but the channels'. "
+            f"Received: mask.shape={tuple(mask.shape)}, "
+            f"inputs.shape={tuple(x.shape)}, axis={axis}."
+        )
+    others = [size for i, size in enumerate(x.shape) if i != axis]
+    fits = all(
+        have in (1, None) or want is None or have == want
+        for have, want in zip(mask.shape, others)
+    )
+    mask = ops.expand_dims(ops.cast(mask, "bool"), axis if fits else -1)
+    return ops.logical_and(mask, ops.ones_like(x, dtype="bool"))
+
+
+def pool(moments, axis):
+    """Moments of the union of all entries along `axis`, which is kept with size 1.
+
+    Returns:
+        `Moments` by the laws of total mean and variance,
+        `v = E[vᵢ] + E[(mᵢ - m)²]`; 0 where no entry counts.
+    """
+    mean, variance, count = moments
+    if count is None:
+
+        def average(tensor):
+            return _average(tensor, [axis])
+
+    else:
+        total = ops.sum(count, axis, keepdims=True)
+        share = count / ops.maximum(total, 1)
+        count = total
+
+        def average(tensor):
+            return ops.sum(share * tensor, axis, keepdims=True)
+
+    pooled = average(mean)
+    # The second average takes off what the first one has rounded. At a mean of ten
+    # thousand standard deviations the rounding would show in the outputs, and would
+    # depend on how the batch is cut.
+    pooled = pooled + average(mean - pooled)
+    spread = ops.square(mean - pooled)
+    return Moments(pooled, average(variance + spread), count)
+
+
+def batch_moments(examples):
+    """Pools all examples of a batch.
+
+    Args:
+        examples: `Moments` of shape `(n, C)`.
+
+    Returns:
+        `Moments` of shape `(C,)`. `count` is `None` only where the batch is known
+        not to be empty.
+    """
+    mean, variance, count = pool(examples, 0)
+    if count is None and not isinstance(examples.mean.shape[0], int):
+        n = ops.cast(ops.shape(examples.mean)[0], mean.dtype)
+        count = ops.broadcast_to(n, ops.shape(mean))
+    if examples.mean.shape[0] == 0:
+        count = ops.zeros_like(mean)
+    return Moments(*(None if t is None else t[0] for t in (mean, variance, count)))
+
+
+def ghost_moments(examples, ghost_batch_size):
+    """Pools examples over ghosts, which `ghosts` cuts (Eq. 4).
+
+    Args:
+        examples: `Moments` of shape `(n, C)`.
+        ghost_batch_size: Integer, or `None` for the whole batch.
+
+    Returns:
+        `Moments` of shape `(n, C)`, every example carrying those of its ghost, or
+        of shape `(1, C)` where there is only one ghost.
+    """
+    cut = ghosts.cut(ops.shape(examples.mean)[0], ghost_batch_size)
+    if isinstance(cut.ghosts, int) and cut.ghosts == 1:
+        return pool(examples, 0)
+    if isinstance(cut.longer, int) and cut.longer == 0:
+        return _of_equal_ghosts(examples, cut.ghosts, cut.size)
+    end = cut.end_of_longer
+    parts = (
+        Moments(*(None if t is None else t[rows] for t in examples))
+        for rows in (slice(None, end), slice(end, None))
+    )
+    longer, others = (
+        _of_equal_ghosts(part, *run) for part, run in zip(parts, cut.runs)
+    )
+    return Moments(
+        *(
+            None if first is None else ops.concatenate([first, rest])
+            for first, rest in zip(longer, others)
+        )
+    )
+
+
+def group_moments(moments, groups):
+    """Pools `C` channels within `groups` runs of `C / groups` (Sec. 3.4).
+
+    Args:
+        moments: `Moments` of shape `(..., C)`.
+        groups: Integer that divides `C`.
+
+    Returns:
+        `Moments` of the same shape, every channel carrying those of its group.
+    """
+    shape = ops.shape(moments.mean)
+    channels = shape[-1]
+    if groups == channels:
+        return moments
+    return _pool_and_spread(
+        moments, (*shape[:-1], groups, channels // groups), -1, shape
+    )
+
+
+def _average(tensor, axes):
+    """The mean along `axes`, which are kept with size 1; 0 where they are empty."""
+    sizes = [tensor.shape[axis] for axis in axes]
+    if all(sizes):
+        return ops.mean(tensor, axes, keepdims=True)
+    size = math.prod([ops.shape(tensor)[axis] for axis in axes])
+    size = ops.maximum(ops.cast(size, tensor.dtype), 1)
+    return ops.sum(tensor, axes, keepdims=True) / size
+
+
+def _of_equal_ghosts(examples, number, size):
+    shape = ops.shape(examples.mean)
+    return _pool_and_spread(examples, (number, size, shape[-1]), 1, shape)
+
+
+def _pool_and_spread(moments, view, axis, shape):
+    """Pools along one axis of a view, and gives every entry its pool's moments."""
+
+    def spread(pooled):
+        if pooled is None:
+            return None
+        if isinstance(view[axis], int):
+            # XLA can't find the shape of the gradient of `broadcast_to` in a branch
+            # that is not taken.
+            full = ops.take(pooled, ops.zeros(view[axis], "int32"), axis)
+        else:
+            full = ops.broadcast_to(pooled, view)
+        return ops.reshape(full, shape)
+
+    viewed = (None if t is None else ops.reshape(t, view) for t in moments)
+    return Moments(*map(spread, pool(Moments(*viewed), axis)))

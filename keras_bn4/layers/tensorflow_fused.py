@@ -1,0 +1,291 @@
+"""Training by TensorFlow's fused batch normalization kernel, for all ghosts of a batch.
+
+The kernel reads its input twice in the forward pass and twice in the backward pass,
+where separate operations read and write it a dozen times. It takes half precision as it
+is. It has no notion of ghosts. Large ghosts are given to it one after the other, which
+costs one copy of the outputs. Small ghosts, for which starting the kernel would take
+longer than its work, are laid side by side as if they were channels, which costs two
+copies.
+"""
+
+import functools
+import math
+
+import keras
+
+from keras_bn4.layers import ghosts
+from keras_bn4.layers.backend import in_xla
+from keras_bn4.layers.moments import Moments, batch_moments
+
+# The number of elements from which a ghost is worth a start of the kernel. In a loop it
+# has to be twice that.
+LEAST_ELEMENTS = 2**16
+# The smallest epsilon that cuDNN takes, according to `tf.nn.fused_batch_norm`.
+LEAST_EPSILON = 1.001e-5
+
+
+def serves(x, axis, epsilon):
+    """Whether `normalize_ghosts` can take such an input.
+
+    Args:
+        x: Tensor of shape `(n, ...)`.
+        axis: Integer from 1, the channels.
+        epsilon: Float, added to the variance.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    if axis != len(x.shape) - 1 or None in x.shape[1:] or 0 in x.shape:
+        return False
+    if epsilon < LEAST_EPSILON and tf.config.list_physical_devices("GPU"):
+        return False
+    # XLA fuses operations by itself, and silently drops rows from slices whose length
+    # it doesn't know.
+    return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla()
+
+
+def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):
+    """Normalizes every ghost by its own moments (Eq. 1 and 4).
+
+    Args:
+        x: Tensor of shape `(n, ..., C)`, which `serves` has approved.
+        gamma: float32 tensor of shape `(C,)`, or `None` for 1.
+        beta: float32 tensor of shape `(C,)`, or `None` for 0.
+        ghost_batch_size: Positive integer, or `None` for the whole batch.
+        epsilon: Float, added to the variance.
+
+    Returns:
+        A pair of the outputs, of the shape and dtype of `x`, and float32 `Moments` of
+        shape `(C,)` of the whole batch, through which no gradient flows.
+    """
+    import tensorflow as tf
+
+    n, channels = x.shape[0], x.shape[-1]
+    positions = math.prod(x.shape[1:-1])
+    gamma = tf.ones([channels]) if gamma is None else gamma
+    beta = tf.zeros([channels]) if beta is None else beta
+    flat = tf.reshape(x, [-1 if n is None else n, 1, positions, channels])
+    n = tf.shape(flat)[0] if n is None else n
+
+    cut = ghosts.cut(n, ghost_batch_size)
+    is_known = isinstance(cut.ghosts, int)
+    if is_known and cut.ghosts == 1:
+        outputs, means, variances = _forward(flat, gamma, beta, epsilon)[:3]
+        means, variances = means[None], variances[None]
+    else:
+        least = LEAST_ELEMENTS if is_known else 2 * LEAST_ELEMENTS
+        if ghost_batch_size * positions * channels < least:
+            normalize = _side_by_side
+        else:
+            normalize = _one_by_one if is_known else _in_a_loop
+        outputs, means, variances = normalize(flat, gamma, beta, cut, epsilon)
+    sizes = cut.size_of(tf.range(cut.ghosts))
+    count = tf.cast(sizes * positions, tf.float32)[:, None]
+    # The kernel's variances are divided by the count less one.
+    variances = variances * (count - 1) / tf.maximum(count, 1)
+    count = tf.broadcast_to(count, tf.shape(means))
+    batch = batch_moments(Moments(means, variances, count))
+    outputs = tf.reshape(outputs, tf.shape(x) if x.shape[0] is None else x.shape)
+    outputs.set_shape(x.shape)
+    return outputs, Moments(*map(tf.stop_gradient, batch))
+
+
+def _forward(x, gamma, beta, epsilon):
+    import tensorflow as tf
+
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=epsilon,
+        is_training=True,
+    )
+
+
+def _backward(upstream, x, gamma, reserved, epsilon):
+    import tensorflow as tf
+
+    one, two, three = reserved
+    return tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=upstream,
+        x=x,
+        scale=gamma,
+        reserve_space_1=one,
+        reserve_space_2=two,
+        reserve_space_3=three,
+        epsilon=epsilon,
+        is_training=True,
+    )
+
+
+def _side_by_side(x, gamma, beta, cut, epsilon):
+    """Takes ghosts for channels: first the longer ghosts, and then the others."""
+    import tensorflow as tf
+
+    positions, channels = x.shape[2:]
+    end = cut.end_of_longer
+    rows = slice(None, end), slice(end, None)
+    parts = [
+        (rows_of_run, number, size * positions)
+        for rows_of_run, (number, size) in zip(rows, cut.runs)
+        if not (isinstance(number, int) and number == 0)
+    ]
+
+    def beside(tensor):
+        return [
+            tf.reshape(
+                _exchange(tf.reshape(tensor[rows], [number, length, channels])),
+                [1, 1, length, number * channels],
+            )
+            for rows, number, length in parts
+        ]
+
+    def back(tensors):
+        restored = [
+            tf.reshape(
+                _exchange(tf.reshape(tensor, [length, number, channels])),
+                [-1, 1, positions, channels],
+            )
+            for tensor, (_, number, length) in zip(tensors, parts)
+        ]
+        if len(restored) == 1:
+            return restored[0]
+        join = functools.partial(tf.concat, restored, 0)
+        if isinstance(cut.longer, int):
+            return join()
+        return tf.cond(cut.longer > 0, join, lambda: restored[1])
+
+    def by_ghost(tensors):
+        return tf.concat([tf.reshape(t, [-1, channels]) for t in tensors], 0)
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        inputs = beside(x)
+        scales = [tf.tile(gamma, [number]) for _, number, _ in parts]
+        offsets = [tf.tile(beta, [number]) for _, number, _ in parts]
+        results = [_forward(*part, epsilon) for part in zip(inputs, scales, offsets)]
+
+        def gradient(upstream, *_):
+            to_inputs, to_scales, to_offsets = zip(
+                *(
+                    _backward(dy, part, scale, result[3:], epsilon)[:3]
+                    for dy, part, scale, result in zip(
+                        beside(upstream), inputs, scales, results
+                    )
+                )
+            )
+            return (
+                back(to_inputs),
+                tf.reduce_sum(by_ghost(to_scales), 0),
+                tf.reduce_sum(by_ghost(to_offsets), 0),
+            )
+
+        outputs, means, variances = zip(*(result[:3] for result in results))
+        return (back(outputs), by_ghost(means), by_ghost(variances)), gradient
+
+    return normalize(x, gamma, beta)
+
+
+def _exchange(tensor):
+    """Exchanges the first two axes, without a copy where one of them has size 1."""
+    import tensorflow as tf
+
+    return tf.transpose(tensor, [1, 0, 2])
+
+
+def _one_by_one(x, gamma, beta, cut, epsilon):
+    """Starts the kernel once for each ghost of a batch of known size."""
+    import tensorflow as tf
+
+    sizes = [cut.size_of(i) for i in range(cut.ghosts)]
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        parts = tf.split(x, sizes)
+        results = [_forward(part, gamma, beta, epsilon) for part in parts]
+
+        def gradient(upstream, *_):
+            results_back = [
+                _backward(dy, part, gamma, result[3:], epsilon)
+                for dy, part, result in zip(tf.split(upstream, sizes), parts, results)
+            ]
+            return (
+                tf.concat([result.x_backprop for result in results_back], 0),
+                tf.add_n([result.scale_backprop for result in results_back]),
+                tf.add_n([result.offset_backprop for result in results_back]),
+            )
+
+        outputs = (
+            tf.concat([result.y for result in results], 0),
+            tf.stack([result.batch_mean for result in results]),
+            tf.stack([result.batch_variance for result in results]),
+        )
+        return outputs, gradient
+
+    return normalize(x, gamma, beta)
+
+
+def _in_a_loop(x, gamma, beta, cut, epsilon):
+    """Starts the kernel once for each ghost of a batch of unknown size."""
+    import tensorflow as tf
+
+    k = cut.ghosts
+    channels = x.shape[-1:]
+
+    def array(dtype, shape=None):
+        return tf.TensorArray(dtype, k, element_shape=shape, infer_shape=False)
+
+    def join(array):
+        # A single ghost is not copied.
+        return tf.cond(k > 1, array.concat, lambda: array.read(0))
+
+    def loop(body, *variables):
+        return tf.while_loop(lambda i, *_: i < k, body, (0, *variables))[1:]
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        def forward(i, outputs, *statistics):
+            result = _forward(x[cut.rows(i)], gamma, beta, epsilon)
+            three = tf.reshape(result[5], [-1])
+            pairs = zip(statistics, (*result[1:5], three, tf.size(three)))
+            written = (array.write(i, value) for array, value in pairs)
+            return i + 1, outputs.write(i, result.y), *written
+
+        outputs, *statistics, three, lengths = loop(
+            forward,
+            array(x.dtype, [None, *x.shape[1:]]),
+            *(array(tf.float32, channels) for _ in range(4)),
+            array(tf.float32, [None]),
+            array(tf.int32, []),
+        )
+        means, variances, one, two = (array.stack() for array in statistics)
+        three, lengths = three.concat(), lengths.stack()
+        starts = tf.cumsum(lengths, exclusive=True)
+
+        def gradient(upstream, *_):
+            def backward(i, inputs, scale, offset):
+                end = starts[i] + lengths[i]
+                reserved = one[i], two[i], three[starts[i] : end]
+                rows = cut.rows(i)
+                result = _backward(upstream[rows], x[rows], gamma, reserved, epsilon)
+                return (
+                    i + 1,
+                    inputs.write(i, result.x_backprop),
+                    scale + result.scale_backprop,
+                    offset + result.offset_backprop,
+                )
+
+            inputs, scale, offset = loop(
+                backward,
+                array(x.dtype, [None, *x.shape[1:]]),
+                tf.zeros(channels),
+                tf.zeros(channels),
+            )
+            return join(inputs), scale, offset
+
+        return (join(outputs), means, variances), gradient
+
+    return normalize(x, gamma, beta)

@@ -1,0 +1,234 @@
+"""Training against inference, layer by layer (App. A and B)."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_bn4.layers.mixing import mix
+from keras_bn4.layers.moments import (
+    Moments,
+    batch_moments,
+    element_mask,
+    example_moments,
+    ghost_moments,
+    group_moments,
+    with_count,
+)
+from keras_bn4.moving_statistics.comparison_result import Discrepancy
+from keras_bn4.moving_statistics.recalibration import pooled
+from keras_bn4.moving_statistics.recorder import (
+    Recorder,
+    input_batches,
+    preserved,
+    training_layers,
+)
+
+# Candidates between which the example weight that closes the gap is interpolated.
+WEIGHTS = (
+    *(0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4),
+    *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
+
+
+def discrepancy(model, data, *, batch_size=None, steps=None, verbose="auto"):
+    """Compares what batch normalization puts out in training and at inference.
+
+    In training an example is part of its own statistics, and so no output is further
+    from 0 than `√(B - 1)` before γ and β, where `B` numbers are normalized together
+    (Eq. 2, App. A). At inference nothing bounds it. This runs the data through the
+    model twice, once with batch normalization as in training, with its ghosts and
+    groups, and once as at inference, at the example weight it has; dropout and the
+    like are off in both. The model is left as it was.
+
+    The wider range at inference is one gap; the example weight of a row would close
+    it for that layer, given what it receives now. That is a hint where to look: which
+    weight is best for a loss or metric, `keras_bn4.sweep_example_weight` finds, and it
+    is one for the whole model. A mean far from 0 and a standard deviation far from 1
+    at inference show another gap: moving statistics that are not those of the data,
+    which `keras_bn4.recalibrate` closes.
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Eq. 2, App. A and
+      B (Fig. 6).
+
+    Args:
+        model: A built `keras.Model`. It need not be compiled.
+        data: Inputs of the model: arrays with the examples along their first axis (a
+            list of arrays is the inputs of a model that has several), a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, or another iterable of
+            batches. Labels in batches are ignored.
+        batch_size: Positive integer, 32 by default, where `data` is arrays. It matters:
+            give that of the training, if there are no ghosts.
+        steps: Positive integer, how many batches to use, or `None` for all.
+        verbose: 0 or `"auto"`/1, whether to show a progress bar.
+
+    Returns:
+        A `Discrepancy`, with one row for every layer of batch normalization that is not
+        frozen; it prints as a table, and has `plot()` and `to_csv(path)`.
+
+    Raises:
+        ValueError: if no layer trains, or the data are empty or have fewer batches than
+            `steps`.
+
+    Example:
+
+    >>> import keras, keras_bn4
+    >>> inputs = keras.Input((4,))
+    >>> layer = keras_bn4.GhostBatchNormalization(ghost_batch_size=2, name="bn")
+    >>> model = keras.Model(inputs, layer(inputs))
+    >>> x = np.random.default_rng(0).normal(size=(64, 4))
+    >>> found = discrepancy(model, x, batch_size=16, verbose=0)
+    >>> found.rows[0]["bound"], round(found.rows[0]["training_maximum"], 2)
+    (1.0, 1.0)
+    >>> found.rows[0]["inference_maximum"] > 2
+    True
+    """
+    layers = training_layers(model)
+    weights = {id(layer): getattr(layer, "example_weight", 0.0) for layer in layers}
+
+    def inference(layer, inputs, mask):
+        return _inference(layer, inputs, mask, weights[id(layer)])
+
+    seen = {(mode, i): None for mode in (True, False) for i in range(len(layers))}
+    infer = Recorder(model, layers, inference, training=False)
+    train = Recorder(model, layers, _training, training=True)
+    for x in input_batches(data, batch_size, steps, verbose):
+        for training, recorder in ((False, infer), (True, train)):
+            with preserved(layers):
+                summaries = recorder.record(x)
+            for i, places in enumerate(summaries):
+                for summary in places:
+                    seen[training, i] = _merged(seen[training, i], summary)
+    rows = [
+        _row(layer, seen[True, i], seen[False, i])
+        for i, layer in enumerate(layers)
+        if seen[True, i] is not None
+    ]
+    if not rows:
+        raise ValueError(
+            "The data set is empty, or the model ran none of its layers. Give at least "
+            "one example."
+        )
+    return Discrepancy(rows)
+
+
+def _training(layer, inputs, mask):
+    """Moments and range of a layer's outputs in training, before γ and β."""
+    examples, low, high = _examples(layer, inputs, mask)
+    together = ghost_moments(examples, getattr(layer, "ghost_batch_size", None))
+    return _summary(layer, examples, low, high, _of_groups(layer, together))
+
+
+def _inference(layer, inputs, mask, example_weight):
+    """The same at inference, and the ranges at all of `WEIGHTS`."""
+    examples, low, high = _examples(layer, inputs, mask)
+    dtype = examples.mean.dtype
+    moving = (layer.moving_mean, layer.moving_variance)
+    moving = Moments(*(ops.cast(variable, dtype)[None] for variable in moving))
+    moving, example = _of_groups(layer, moving), _of_groups(layer, examples)
+    now = mix(example, moving, example_weight)
+    summary = _summary(layer, examples, low, high, now)
+    ranges = []
+    for weight in WEIGHTS:
+        mixture = mix(example, moving, weight)
+        ranges.append(_range(layer, low, high, examples.count, mixture))
+    summary["ranges"] = ops.stack([ops.stack(ends) for ends in ranges])
+    return summary
+
+
+def _examples(layer, inputs, mask):
+    """Moments of every example and channel, and its smallest and largest number."""
+    axis = layer.axis % len(inputs.shape)
+    if mask is not None:
+        mask = element_mask(mask, inputs, axis)
+    examples = example_moments(inputs, axis, mask)
+    examples = with_count(examples, inputs)
+    positions = [i for i in range(1, len(inputs.shape)) if i != axis]
+    ends = []
+    for reduce, worst in ((ops.amin, math.inf), (ops.amax, -math.inf)):
+        values = inputs if mask is None else ops.where(mask, inputs, worst)
+        ends.append(reduce(values, positions) if positions else values)
+    return examples, *ends
+
+
+def _of_groups(layer, moments):
+    channels = moments.mean.shape[-1]
+    groups = channels // getattr(layer, "channels_per_group", 1)
+    return group_moments(moments, groups)
+
+
+def _summary(layer, examples, low, high, moments):
+    """Moments `(C,)` of normalized outputs, their range and `B`."""
+    scale = ops.rsqrt(moments.variance + layer.epsilon)
+    outputs = Moments(
+        (examples.mean - moments.mean) * scale,
+        examples.variance * ops.square(scale),
+        examples.count,
+    )
+    summary = {
+        "moments": tuple(batch_moments(outputs)),
+        "range": ops.stack(_range(layer, low, high, examples.count, moments)),
+    }
+    if moments.count is not None:
+        summary["elements"] = ops.max(moments.count)
+    return summary
+
+
+def _range(layer, low, high, count, moments):
+    scale = ops.rsqrt(moments.variance + layer.epsilon)
+    counts = ops.broadcast_to(count > 0, ops.shape(low))
+    low = ops.where(counts, (low - moments.mean) * scale, math.inf)
+    high = ops.where(counts, (high - moments.mean) * scale, -math.inf)
+    return ops.min(low), ops.max(high)
+
+
+def _merged(seen, summary):
+    summary = dict(summary)
+    moments = pooled(seen and seen["moments"], Moments(*summary["moments"]))
+    merged = {"moments": moments}
+    for name in ("range", "ranges"):
+        if name in summary:
+            low, high = np.moveaxis(summary[name].astype("float64"), -1, 0)
+            if seen:
+                low = np.minimum(low, seen[name][..., 0])
+                high = np.maximum(high, seen[name][..., 1])
+            merged[name] = np.stack([low, high], -1)
+    if "elements" in summary:
+        before = seen["elements"] if seen else 0
+        merged["elements"] = max(float(summary["elements"]), before)
+    return merged
+
+
+def _row(layer, training, inference):
+    row = {
+        "layer": layer.path,
+        "elements": training["elements"],
+        "bound": math.sqrt(max(training["elements"] - 1, 0)),
+    }
+    for mode, seen in (("training", training), ("inference", inference)):
+        row[f"{mode}_minimum"], row[f"{mode}_maximum"] = map(float, seen["range"])
+        mean, variance, _ = seen["moments"]
+        row[f"{mode}_mean"] = float(np.sqrt(np.mean(mean**2)))
+        row[f"{mode}_deviation"] = float(np.sqrt(np.mean(variance)))
+    widths = inference["ranges"][:, 1] - inference["ranges"][:, 0]
+    row["example_weight"] = _crossing(
+        widths, row["training_maximum"] - row["training_minimum"]
+    )
+    return row
+
+
+def _crossing(widths, target):
+    """The smallest weight at which the width falls to the target, interpolated.
+
+    Ghosts of one example meet the target at 1 and not before, give or take rounding.
+    """
+    target *= 1.001
+    for i, width in enumerate(widths):
+        if width <= target:
+            if i == 0:
+                return 0.0
+            share = (widths[i - 1] - target) / (widths[i - 1] - width)
+            return float(WEIGHTS[i - 1] + share * (WEIGHTS[i] - WEIGHTS[i - 1]))
+    return math.nan

@@ -1,0 +1,80 @@
+"""What a comparison of training with inference found: rows, table, plot."""
+
+import numpy as np
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+
+
+class Discrepancy:
+    """What `discrepancy` found.
+
+    Attributes:
+        rows: List of dicts, one a layer, in the order of the model. All outputs are
+            before γ and β, `(x - μ) / √(σ² + ε)`, so that layers and the bound compare.
+
+            - `"layer"`: its path.
+            - `"elements"`: how many numbers are normalized together in training, the
+              `B` of Eq. 2: examples of a ghost, times positions, times channels of a
+              group; the largest seen.
+            - `"bound"`: `√(B - 1)`, which no output exceeds in training (Eq. 2).
+            - `"training_minimum"`, `"training_maximum"`, `"inference_minimum"`,
+              `"inference_maximum"`: the ranges of outputs.
+            - `"training_mean"`, `"training_deviation"`, `"inference_mean"`,
+              `"inference_deviation"`: root mean square over channels of their mean
+              and of their standard deviation. In training 0 and 1, up to epsilon.
+            - `"example_weight"`: the smallest at which the range at inference is no
+              wider than in training: 0 where it isn't wider anyway, NaN where it is
+              at every weight.
+    """
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def to_csv(self, path):
+        """Writes the rows as a CSV file with a header."""
+        tables.to_csv(self.rows, path)
+
+    def __str__(self):
+        lines = [["layer", "B", "bound", "training", "inference", "mean", "std", "α"]]
+        for row in self.rows:
+            ranges = [
+                f"{row[f'{mode}_minimum']:.2f} .. {row[f'{mode}_maximum']:.2f}"
+                for mode in ("training", "inference")
+            ]
+            line = [row["layer"], f"{row['elements']:.0f}", f"{row['bound']:.2f}"]
+            line += [*ranges, f"{row['inference_mean']:.2f}"]
+            line += [f"{row['inference_deviation']:.2f}"]
+            lines.append([*line, f"{row['example_weight']:.2g}"])
+        return tables.text(lines, left=1)
+
+    def plot(self):
+        """Draws the ranges of every layer, with the bound of Eq. 2 where it is near.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+        """
+        figure = new_figure(7.5, 1.3 + 0.26 * len(self.rows))
+        panel = figure.subplots()
+        at = np.arange(len(self.rows))
+        for mode, color, shift in (
+            ("inference", "#D55E00", 0.17),
+            ("training", "#0072B2", -0.17),
+        ):
+            low, high = (
+                np.array([row[f"{mode}_{end}"] for row in self.rows])
+                for end in ("minimum", "maximum")
+            )
+            panel.barh(at + shift, high - low, 0.32, left=low, color=color, label=mode)
+        lowest, highest = panel.get_xlim()
+        bounds = np.array([row["bound"] for row in self.rows])
+        panel.plot(-bounds, at, "|", bounds, at, "|", color="0.2", markersize=9)
+        # Bounds far away would squeeze the ranges.
+        panel.set_xlim(lowest, highest)
+        panel.lines[0].set_label("bound of training, if in sight")
+        panel.set_yticks(at, [row["layer"] for row in self.rows], fontsize="small")
+        panel.invert_yaxis()
+        panel.set_xlabel("output before γ and β, standard deviations")
+        panel.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+        return figure

@@ -1,0 +1,233 @@
+"""The hypermodel, which wraps a function `build` and searches how to normalize."""
+
+import functools
+
+import keras
+import keras_tuner
+from keras_tuner import errors
+
+from keras_bn4.common.arguments import check_example_weight
+from keras_bn4.conversion import convert, convertible_layers
+from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.tuner.fit_arguments import (
+    by_name,
+    check_batch_size,
+    check_objective,
+    with_validation,
+)
+from keras_bn4.tuner.grid_search import restore_grid
+from keras_bn4.tuner.space import DECAY, SearchSpace, candidates
+from keras_bn4.tuner.trial import BestEpoch, find_checkpoint, finish, reported
+from keras_bn4.weight_decay.optimizer import exclude_variables
+from keras_bn4.weight_decay.paths import affine_variables
+
+
+class HyperBatchNormalization(keras_tuner.HyperModel):
+    """Searches how to normalize, for any model with batch normalization.
+
+    Wraps a function `build(hp)` or a `keras_tuner.HyperModel`, converts the batch
+    normalization of its model in every trial (`keras_bn4.convert`), and adds these
+    hyperparameters to those that `build` has itself:
+
+    - `normalization/kind`: `"batch"`, the statistics of the whole minibatch; `"ghost"`,
+      of ghosts (Sec. 3.2); or `"batch_group"`, of ghosts and channel groups (Sec. 3.4)
+    - `normalization/ghost/ghost_batch_size`: B', for ghosts
+    - `normalization/batch_group/ghost_batch_size` and `.../groups`: B' and channel
+      groups, for batch groups
+    - `normalization/decay` and `normalization/l2`: whether γ is pulled to 1 and β to 0
+      by a regularizer (Sec. 3.3), and its factor
+    - `normalization/momentum`, if asked
+
+    The example weight α (Sec. 3.1) needs no training and is no hyperparameter: after
+    the training of a trial the weights of its best epoch are swept on the validation
+    data, and the objective is taken at its best α. A trial records, for every execution
+    `i`, `execution_i/example_weight`, and the objective there and at α = 0. What the
+    tuner averages over executions are objectives, each at its own α.
+
+    Checkpoints don't hold α: take the best model with `keras_bn4.tuner.best_model`, not
+    `tuner.get_best_models`, whose models have α = 0. `keras_bn4.tuner.results` has a
+    table and a plot. Out of a tuner, `fit` is that of the model or hypermodel.
+
+    Works with every tuner of Keras Tuner that trains Keras models, with
+    `executions_per_trial`, `distribution_strategy`, and chief and workers. A search
+    that was killed goes on when it is run again; Keras Tuner's `GridSearch` only
+    without a chief, and a finished one not with more trials (keras-tuner#1055).
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548)
+
+    Args:
+        build: Function of `keras_tuner.HyperParameters` that returns a compiled and
+            built `keras.Model` with batch normalization, or a `keras_tuner.HyperModel`.
+        batch_size: Positive integer, the examples in a minibatch of the training, which
+            is with arrays what `fit` uses. Where a hypermodel's own `fit` chooses it,
+            the smallest.
+        kinds: Sequence of kinds to try, or `None` for those that the batch size and the
+            channels allow.
+        ghost_batch_sizes: Sequence of B' to try, integers from 1 to `batch_size`, or
+            `None` for the powers of two from 2 to half of it, and for batch groups the
+            whole batch besides.
+        groups: Sequence of numbers of channel groups to try, which divide the channels
+            of every layer, or -1. `None` for all common divisors but 1. Where channels
+            depend on a hyperparameter, a layer that a number doesn't divide gets their
+            greatest common divisor.
+        decay: Sequence of factors of the regularizer to try, besides γ and β as `build`
+            has them, or `None` for these alone. With a sequence, γ and β are excluded
+            from the optimizer's own weight decay. As always in Keras, `val_loss` holds
+            the regularizer's penalty: an objective without it, such as accuracy or
+            cross-entropy as a metric, is not biased against decay.
+        momentum: Sequence of floats to try, or `None` to leave it as `build` has it.
+        example_weights: Floats from 0 to 1, the α to sweep.
+        select: `None` for all layers, or a function of a layer that says whether to
+            convert it.
+        name: String, or `None`.
+        tunable: Whether the hyperparameters are searched.
+
+    Raises:
+        ValueError: if an argument is not as above; when the tuner is made, if the model
+            has no batch normalization, or `groups` don't divide its channels; before
+            the first trial trains, if there are no validation data, or the objective is
+            none of what validation reports.
+
+    Example:
+
+    >>> import keras_tuner, numpy as np, tempfile
+    >>> from keras_bn4.tuner import best_model, results
+    >>> def build(hp):
+    ...     inputs = keras.Input((4,))
+    ...     x = keras.layers.Dense(hp.Choice("units", [8, 16]))(inputs)
+    ...     x = keras.layers.BatchNormalization()(x)
+    ...     model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    ...     model.compile(loss="mse")
+    ...     return model
+    >>> hypermodel = HyperBatchNormalization(build, batch_size=16)
+    >>> tuner = keras_tuner.RandomSearch(
+    ...     hypermodel, "val_loss", max_trials=2, directory=tempfile.mkdtemp()
+    ... )
+    >>> x = np.random.default_rng(0).normal(size=(64, 4))
+    >>> tuner.search(x, x[:, :1], validation_split=0.25, verbose=0)
+    >>> found = results(tuner)
+    >>> len(found.rows)
+    2
+    >>> model = best_model(tuner)
+    """
+
+    def __init__(
+        self,
+        build,
+        *,
+        batch_size,
+        kinds=None,
+        ghost_batch_sizes=None,
+        groups=None,
+        decay=DECAY,
+        momentum=None,
+        example_weights=EXAMPLE_WEIGHTS,
+        select=None,
+        name=None,
+        tunable=True,
+    ):
+        super().__init__(name=name, tunable=tunable)
+        self._is_hypermodel = isinstance(build, keras_tuner.HyperModel)
+        is_function = callable(build) and not isinstance(build, keras.layers.Layer)
+        if not self._is_hypermodel and not is_function:
+            raise ValueError(
+                "Argument `build` must be a function of `keras_tuner.HyperParameters` "
+                "that returns a model, or a `keras_tuner.HyperModel`. Received: "
+                f"build={build!r}."
+            )
+        self.space = SearchSpace(
+            batch_size=batch_size,
+            kinds=kinds,
+            ghost_batch_sizes=ghost_batch_sizes,
+            groups=groups,
+            decay=decay,
+            momentum=momentum,
+        )
+        self.example_weights = candidates(
+            "example_weights", example_weights, check_example_weight
+        )
+        self.select = select
+        self.hypermodel = build
+        # To read from a data set can take long: once is enough.
+        self._has_checked_batch_size = False
+
+    def declare_hyperparameters(self, hp):
+        if self._is_hypermodel:
+            self.hypermodel.declare_hyperparameters(hp)
+
+    def build(self, hp):
+        """A model of the wrapped `build`, converted as the hyperparameters say."""
+        model = (self.hypermodel.build if self._is_hypermodel else self.hypermodel)(hp)
+        try:
+            layers, _ = convertible_layers(model, self.select)
+            channels = [layer.moving_mean.shape[0] for layer in layers]
+            arguments = self.space.choose(hp, channels)
+            # `build` made the model for us, and may have told an optimizer of it.
+            return convert(model, select=self.select, in_place=True, **arguments)
+        except ValueError as error:
+            raise errors.FatalValueError(str(error)) from error
+
+    def fit(self, hp, model, *args, **kwargs):
+        """Trains a model as `model.fit` does, then sweeps its example weight.
+
+        Returns:
+            Dict of the trial's metrics. Out of a tuner, what the wrapped `fit` returns.
+        """
+        self._exclude_from_weight_decay(model)
+        fit = model.fit
+        # Which may choose the size of minibatches, too.
+        is_own = self._is_hypermodel and (
+            type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
+        )
+        if is_own:
+            fit = functools.partial(self.hypermodel.fit, hp, model)
+        checkpoint = find_checkpoint(kwargs.get("callbacks") or ())
+        if checkpoint is None:
+            return fit(*args, **kwargs)
+        restore_grid(kwargs["callbacks"])
+        metrics = reported(checkpoint, kwargs["callbacks"])
+        if metrics is not None:
+            return metrics
+        names, arguments = by_name(fit, model, args, kwargs)
+        try:
+            batch_size = None if is_own else self.space.batch_size
+            arguments, validation = with_validation(arguments, batch_size)
+            if batch_size is not None and not self._has_checked_batch_size:
+                check_batch_size(arguments, batch_size)
+                self._has_checked_batch_size = True
+            check_objective(checkpoint.objective, model, validation)
+        except ValueError as error:
+            raise errors.FatalValueError(str(error)) from error
+        best_epoch = BestEpoch(checkpoint.objective)
+        arguments["callbacks"] = [
+            best_epoch if callback is checkpoint else callback
+            for callback in kwargs["callbacks"]
+        ]
+        args = [arguments.pop(name) for name in names]
+        result = fit(*args, **arguments)
+        logs = dict(result) if isinstance(result, dict) else {}
+        if best_epoch.weights is not None:
+            logs.update(best_epoch.logs)
+            model.set_weights(best_epoch.weights)
+        sweep = sweep_example_weight(
+            model,
+            **validation,
+            example_weights=self.example_weights,
+            verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
+        )
+        return finish(checkpoint, model, logs, sweep)
+
+    def _exclude_from_weight_decay(self, model):
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        if not self.space.decay or not getattr(optimizer, "weight_decay", None):
+            return
+        layers, _ = convertible_layers(model, self.select)
+        variables = [v for layer in layers for v in affine_variables(layer)]
+        try:
+            exclude_variables(optimizer, variables)
+        except ValueError as error:
+            raise errors.FatalValueError(
+                f"{error} Or leave γ and β to it: HyperBatchNormalization(decay=None)."
+            ) from error

@@ -1,0 +1,159 @@
+"""What a search found: table, CSV, and the plot of the objective over ghost sizes."""
+
+import numpy as np
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+
+NAMES = {"ghost_batch_size": "B'", "l2": "decay", "example_weight": "α"}
+
+
+class SearchResults:
+    """The completed trials of a search, the best first.
+
+    Attributes:
+        rows: List of dicts, one a trial: `"trial"`, its name; `"kind"`, `"batch"`,
+            `"ghost"` or `"batch_group"`; `"ghost_batch_size"` and `"groups"`, `None`
+            where the kind has none; `"l2"`, the decay of γ and β that the search added,
+            0 for none; `"momentum"`, if searched; `"hyperparameters"`, a dict of those
+            of `build`; `"example_weight"`, a list with the best weight of each
+            execution; the objective at weight 0 by its name with `"_at_0"`, and at the
+            best weight by its name, means over executions.
+        objective: String, the name of the objective.
+        direction: `"min"` or `"max"`.
+        failed: Integer, how many trials failed or have not ended.
+    """
+
+    def __init__(self, rows, objective, direction, batch_size, failed=0):
+        self.rows = rows
+        self.objective = objective
+        self.direction = direction
+        self.failed = failed
+        self._batch_size = batch_size
+
+    def to_csv(self, path):
+        """Writes the rows as a CSV file with a header.
+
+        Raises:
+            ValueError: if there is no completed trial.
+        """
+        self._check()
+        rows, columns = self._flat()
+        for row in rows:
+            row["example_weight"] = _list(row["example_weight"])
+        tables.to_csv([{**dict.fromkeys(columns), **row} for row in rows], path)
+
+    def plot(self):
+        """Draws the objective over the ghost size, in the manner of Fig. 3 and 4.
+
+        A dot is a trial, at weight 0 and at its best weight. Lines join the best trial
+        of every size, of `"batch"` and `"ghost"` together, where the whole batch is the
+        largest ghost. Squares are trials with channel groups.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if there is no completed trial.
+        """
+        self._check()
+        figure = new_figure(6.4, 4.2)
+        panel = figure.subplots()
+        sizes = sorted({self._size(row) for row in self.rows})
+        for name, color, offset, label in (
+            (f"{self.objective}_at_0", "#0072B2", -0.03, "example weight 0"),
+            (self.objective, "#D55E00", 0.03, "best example weight"),
+        ):
+            self._draw(panel, sizes, name, color, offset, label)
+        if any(row["kind"] == "batch_group" for row in self.rows):
+            panel.plot([], [], "s", color="0.4", mfc="none", label="channel groups")
+        panel.set_xticks(
+            range(len(sizes)),
+            [
+                f"{size}\n(whole batch)" if size == self._batch_size else f"{size}"
+                for size in sizes
+            ],
+        )
+        panel.set_xlabel("ghost batch size B'")
+        panel.set_ylabel(self.objective)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, fontsize=9)
+        return figure
+
+    def _draw(self, panel, sizes, name, color, offset, label):
+        best = {}
+        pick = min if self.direction == "min" else max
+        for row in self.rows:
+            grouped = row["kind"] == "batch_group"
+            size = self._size(row)
+            panel.plot(
+                sizes.index(size) + offset,
+                row[name],
+                marker="s" if grouped else "o",
+                markerfacecolor="none" if grouped else color,
+                color=color,
+                markersize=5,
+                alpha=0.8,
+            )
+            if not grouped:
+                best[size] = pick(best.get(size, row[name]), row[name])
+        at = [size for size in sizes if size in best]
+        panel.plot(
+            [sizes.index(size) + offset for size in at],
+            [best[size] for size in at],
+            color=color,
+            linewidth=1.6,
+            label=label,
+        )
+
+    def _flat(self):
+        """Rows with the hyperparameters of `build` among the others, and all columns.
+
+        A name that we have ourselves is then `build/name`.
+        """
+        taken = {*NAMES, *NAMES.values(), *(name for row in self.rows for name in row)}
+        rows = []
+        for row in self.rows:
+            flat = {}
+            for name, value in row.items():
+                if name == "hyperparameters":
+                    for own, choice in value.items():
+                        flat[f"build/{own}" if own in taken else own] = choice
+                else:
+                    flat[name] = value
+            rows.append(flat)
+        return rows, list(dict.fromkeys(name for row in rows for name in row))
+
+    def _size(self, row):
+        return row["ghost_batch_size"] or self._batch_size
+
+    def _check(self):
+        if not self.rows:
+            raise ValueError(
+                f"No trial has been completed yet ({self.failed} failed or not ended). "
+                "Search first, with the same directory and project name."
+            )
+
+    def __str__(self):
+        rows, columns = self._flat()
+        lines = [[NAMES.get(name, name) for name in columns]]
+        lines += [[_cell(row.get(name)) for name in columns] for row in rows]
+        text = tables.text(lines, left=2)
+        if self.failed:
+            text += f"\n{self.failed} trials failed or have not ended."
+        return text
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return _list(value)
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def _list(values):
+    return " ".join(f"{value:g}" for value in values)

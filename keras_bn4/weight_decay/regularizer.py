@@ -1,0 +1,45 @@
+"""A regularizer that pulls weights to a value, for γ, which starts at 1 (Sec. 3.3)."""
+
+import keras
+from keras import ops
+
+from keras_bn4.common.arguments import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_bn4")
+class CenteredL2(keras.regularizers.Regularizer):
+    """A regularizer that pulls weights to a value: `l2 * sum((x - center) ** 2)`.
+
+    For γ, which starts at 1. Like `keras.regularizers.L2`, and unlike TensorFlow's
+    `l2_loss`, it has no factor of one half. The paper found no difference between
+    pulling γ to 0 and to 1 (p = 0.46): what counts is that it is decayed at all. To 1
+    leaves the scale of the network's activations where it was.
+
+    Reference:
+
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.3.
+
+    Args:
+        l2: Float, the factor, not negative.
+        center: Float, the value where there is no penalty.
+
+    Raises:
+        ValueError: if an argument is not such a number.
+
+    Example:
+
+    >>> regularizer = CenteredL2(l2=0.1)
+    >>> float(regularizer(keras.ops.ones(3)))
+    0.0
+    >>> layer = keras.layers.BatchNormalization(gamma_regularizer=regularizer)
+    """
+
+    def __init__(self, l2=0.01, center=1.0):
+        self.l2 = check_number("l2", l2, least=0)
+        self.center = check_number("center", center)
+
+    def __call__(self, x):
+        return self.l2 * ops.sum(ops.square(x - self.center))
+
+    def get_config(self):
+        return {"l2": self.l2, "center": self.center}

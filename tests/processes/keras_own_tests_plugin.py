@@ -1,0 +1,35 @@
+"""A pytest plugin that puts our layers in the place of Keras' in Keras' own tests.
+
+`-p keras_own_tests_plugin` swaps the names before anything is collected by which the
+test files refer to the layers, `layers.BatchNormalization` of `keras.src`.
+"""
+
+import keras
+from keras.src import layers, testing
+
+from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="keras_bn4_tests")
+class GroupNormalization(BatchGroupNormalization):
+    """Ours by the arguments of Keras': every example by itself, always."""
+
+    def __init__(self, groups=32, axis=-1, **kwargs):
+        always = {"ghost_batch_size": 1, "example_weight": 1.0}
+        super().__init__(groups, axis, **{**always, **kwargs})
+
+
+def run_layer_test(self, layer_class, *args, **kwargs):
+    # The one difference: ours keeps moving statistics.
+    if layer_class is GroupNormalization:
+        kwargs["expected_num_non_trainable_weights"] = 2
+    return _run_layer_test(self, layer_class, *args, **kwargs)
+
+
+_run_layer_test = testing.TestCase.run_layer_test
+
+
+def pytest_collection_modifyitems():
+    layers.BatchNormalization = GhostBatchNormalization
+    layers.GroupNormalization = GroupNormalization
+    testing.TestCase.run_layer_test = run_layer_test
