@@ -3,6 +3,7 @@
 import collections
 import copy
 import warnings
+from collections.abc import Callable
 
 import keras
 
@@ -24,9 +25,11 @@ OVERRIDES = (*CHANGEABLE, "variance_tracking")
 class ConversionReport(
     collections.namedtuple("ConversionReport", ["converted", "skipped"])
 ):
-    """What `convert` or `revert` did: the `conversion_report` of their model.
+    """What `convert` or `revert` did; the attribute `conversion_report` of their model.
 
-    `converted` is a tuple of layer paths, `skipped` one of pairs (path, reason).
+    Attributes:
+        converted: Tuple of the paths of converted layers.
+        skipped: Tuple of pairs of the path of a layer and the reason it was skipped.
     """
 
     def __str__(self):
@@ -37,25 +40,25 @@ class ConversionReport(
 
 
 def convert(
-    model,
+    model: keras.Model,
     *,
-    ghost_batch_size=None,
-    groups=None,
-    example_weight=0.0,
-    select=None,
-    in_place=False,
+    ghost_batch_size: int | None = None,
+    groups: int | Callable[[keras.layers.Layer], int] | None = None,
+    example_weight: float = 0.0,
+    select: Callable[[keras.layers.Layer], bool] | None = None,
+    in_place: bool = False,
     **overrides,
-):
-    """Gives a model our normalization in place of `keras.layers.BatchNormalization`.
+) -> keras.Model:
+    """Exchanges `keras.layers.BatchNormalization` for the layers of this package.
 
-    Reaches every layer of exactly that class, and every layer of ours, wherever it
-    sits: in Functional, Sequential, nested and subclassed models, shared, wrapped, or
-    inside other layers. Weights, names, `trainable`, dtype policies, the class of the
-    model and its compile configuration stay, as do the optimizer's slots. At
-    `example_weight=0` and without `groups` predictions stay as well.
+    It reaches every layer of exactly that class, and every layer of this package,
+    wherever it is: in Functional, Sequential, nested and subclassed models, shared,
+    wrapped, or inside other layers. Weights, names, `trainable`, dtype policies, the
+    class of the model, its compile configuration and the slots of its optimizer stay.
+    With `example_weight=0` and without `groups` the predictions stay as well.
 
-    A subclassed model that makes its layers itself makes Keras' own ones when it is
-    loaded from a file: save it before converting, and convert after loading.
+    A subclassed model that creates its layers itself creates Keras' own ones when it is
+    loaded from a file. Save such a model before converting, and convert after loading.
 
     Args:
         model: A built `keras.Model`.
@@ -64,12 +67,12 @@ def convert(
             a positive integer that divides the channels of every layer, -1 for as
             many groups as channels, or a function of the layer that returns either.
         example_weight: Float from 0 to 1.
-        select: `None` for all, or a function of a layer that says whether to convert
-            it.
-        in_place: Whether to convert the given model itself. By default it is copied
-            as Keras saves and loads it, and left as it was.
-        **overrides: Arguments of the layers to set on the way: `momentum`, `epsilon`,
-            `beta_regularizer`, `gamma_regularizer`, `beta_constraint`,
+        select: `None` for all layers, or a function of a layer that says whether to
+            convert it.
+        in_place: Whether to convert the given model itself. By default the model is
+            copied, as Keras saves and loads it, and left as it was.
+        **overrides: Arguments of the layers to set at the same time: `momentum`,
+            `epsilon`, `beta_regularizer`, `gamma_regularizer`, `beta_constraint`,
             `gamma_constraint`, `synchronized`, `variance_tracking`.
 
     Returns:
@@ -142,24 +145,33 @@ def convertible_layers(model, select=None):
     return layers, skipped
 
 
-def revert(model, *, force=False, in_place=False):
-    """Gives a model plain `keras.layers.BatchNormalization` in place of our layers.
+def revert(
+    model: keras.Model, *, force: bool = False, in_place: bool = False
+) -> keras.Model:
+    """Exchanges the layers of this package for `keras.layers.BatchNormalization`.
 
-    For export, or for programs that don't import this package. Ghosts are lost, which
-    matters to further training only.
+    This is for export, or for programs that don't import this package. The ghost batch
+    size is lost, which matters to further training only.
 
     Args:
-        model: A built `keras.Model` with layers of ours.
-        force: Whether to revert also where predictions change.
+        model: A built `keras.Model` with layers of this package.
+        force: Whether to revert layers even if predictions change.
         in_place: Whether to revert the given model itself and not a copy.
 
     Returns:
         The reverted model, with a `conversion_report` as `convert` gives it.
 
     Raises:
-        ValueError: if the model has no layer of ours, or if one has an
-            `example_weight` or channel groups, which plain layers lack, so that
+        ValueError: if the model has no layer of this package, or if one has an
+            `example_weight` or channel groups, which Keras' layer lacks, so that
             predictions would change, and `force` is not set.
+
+    Example:
+
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, GhostBatchNormalization()(inputs))
+    >>> type(revert(model).layers[-1]) is keras.layers.BatchNormalization
+    True
     """
     check_built(model)
     ours = [layer for layer in _normalizers(model) if type(layer) in LAYERS]
@@ -211,7 +223,7 @@ def _reason_to_skip(layer, select):
 
 
 def _templates(layers, groups, arguments):
-    """One unbuilt layer of ours for each layer, or an error that lists all misfits."""
+    """An unbuilt layer of this package for each layer, or an error for all misfits."""
     templates, problems = [], []
     for layer in layers:
         config = {**_arguments(layer), **arguments}
@@ -242,7 +254,8 @@ def _templates(layers, groups, arguments):
 def _apply(model, layers, templates, skipped, in_place):
     if not in_place:
         copied = _copy(model)
-        # By position: layers that a class names by itself get new names in a copy.
+        # Layers correspond by position, because those that a subclassed model creates
+        # and doesn't name get new names in a copy.
         pairs = zip(_normalizers(model), _normalizers(copied))
         copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
         layers = [copies[id(layer)] for layer in layers]
@@ -259,9 +272,10 @@ def _apply(model, layers, templates, skipped, in_place):
 
 
 def _copy(model):
-    """A copy as Keras saves and loads it, made while our layers pass for Keras' own.
+    """Copies a model as Keras saves and loads it.
 
-    A class that makes its layers itself makes Keras' own again.
+    Meanwhile the layers of this package pass for Keras' own, because a subclassed model
+    that creates its layers itself creates Keras' own in the copy.
     """
     ours = {
         i: (layer, type(layer))
@@ -272,7 +286,7 @@ def _copy(model):
         for layer, _ in ours.values():
             layer.__class__ = keras.layers.BatchNormalization
         with warnings.catch_warnings():
-            # An optimizer that has not trained yet has no slots to copy.
+            # The optimizer of a model that has not trained yet has no slots to copy.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             copied = copy.deepcopy(model)
         shapes = [[w.shape for w in m.weights] for m in (model, copied)]

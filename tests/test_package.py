@@ -1,7 +1,8 @@
-"""The package as a house: imports, documentation, and what may be missing."""
+"""The package as a whole: its reading order, its documentation, optional packages."""
 
 import ast
 import doctest
+import importlib
 import importlib.util
 import inspect
 import pathlib
@@ -17,42 +18,44 @@ import keras_bn4
 ROOT = pathlib.Path(keras_bn4.__file__).parent
 
 
-def order(documentation):
-    """The names of the reading order that a package's documentation gives."""
-    return re.findall(r"`(\w+)`", documentation)
-
-
-def reading_order():
-    """All modules, as tuples of names, in the order in which they may import."""
-    modules = []
-    for part in re.findall(r"^- `(\w+)`:", keras_bn4.__doc__, re.MULTILINE):
-        package = ROOT / part / "__init__.py"
-        if not package.exists():
-            modules.append((part,))
-            continue
-        modules += [(part, path.stem) for path in package.parent.glob("*.py")]
-    return modules
-
-
 PARTS = re.findall(r"^- `(\w+)`:", keras_bn4.__doc__, re.MULTILINE)
+FOLDERS = sorted(path.parent for path in ROOT.rglob("*/__init__.py"))
+
+
+def reading_order(folder):
+    """The modules and folders in a folder, in the order its documentation gives.
+
+    That is the last paragraph of its docstring that begins with "Read".
+    """
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    paragraphs = [p for p in docstring.split("\n\n") if p.startswith("Read ")]
+    return re.findall(r"`(\w+)`", paragraphs[-1]) if paragraphs else []
+
+
+def contents(folder):
+    """The names of the modules and folders in a folder."""
+    names = {path.stem for path in folder.glob("*.py")}
+    names |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    return names - {"__init__", "__main__"}
 
 
 def imported(path):
-    """What of this package a file imports: tuples of names."""
+    """The modules of this package that a file imports, as tuples of names."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            "keras_bn4"
-        ):
-            parts = tuple(node.module.split(".")[1:])
-            found |= {parts} if parts else {(alias.name,) for alias in node.names}
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        package, *names = (node.module or "").split(".")
+        if package == "keras_bn4":
+            folder = ROOT.joinpath(*names)
+            for alias in node.names:
+                inside = folder.is_dir() and alias.name in contents(folder)
+                found.add((*names, alias.name) if inside else tuple(names))
     return found
 
 
 def test_every_part_is_in_the_reading_order():
-    files = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__"}
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert set(PARTS) == files | folders
+    assert set(PARTS) == contents(ROOT)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -61,7 +64,36 @@ def test_parts_import_only_from_parts_above(part):
     files = [file] if file.exists() else (ROOT / part).rglob("*.py")
     for file in files:
         above = {*PARTS[: PARTS.index(part)], part}
-        assert {names[0] for names in imported(file)} <= above, file
+        # The version is the package's own.
+        assert {names[0] for names in imported(file) if names} <= above, file
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_modules_of_a_folder_import_only_from_those_before(folder):
+    order = reading_order(folder)
+    assert set(order) == contents(folder)
+    here = folder.relative_to(ROOT).parts
+    for i, name in enumerate(order):
+        inside = folder / name
+        files = inside.rglob("*.py") if inside.is_dir() else [inside.with_suffix(".py")]
+        for file in files:
+            siblings = {
+                names[len(here)]
+                for names in imported(file)
+                if names[: len(here)] == here and len(names) > len(here)
+            }
+            assert siblings <= {*order[:i], name}, file
+
+
+def test_no_module_is_named_like_one_of_python_or_like_a_public_name():
+    modules = {name for folder in (ROOT, *FOLDERS) for name in contents(folder)}
+    assert not modules & set(sys.stdlib_module_names)
+    for folder in (ROOT, *FOLDERS):
+        package = importlib.import_module(
+            ".".join(("keras_bn4", *folder.relative_to(ROOT).parts))
+        )
+        for name in contents(folder) & set(getattr(package, "__all__", ())):
+            assert inspect.ismodule(getattr(package, name)), (folder, name)
 
 
 PUBLIC = {name: getattr(keras_bn4, name) for name in keras_bn4.__all__}

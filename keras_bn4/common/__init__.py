@@ -1,1 +1,4 @@
-"""What several folders share: one module for each subject, below everything else."""
+"""What several folders share, one module for each subject.
+
+Read `quiet`, `arguments`, `models`, `batches`, `files`, `tables`, `figures`.
+"""

@@ -8,7 +8,7 @@ import numbers
 import keras
 
 VARIANCE_TRACKING = ("second_moment", "variance")
-# What other packages call an argument of ours, or have and we lack.
+# What other packages call an argument of these layers, or have where these have none.
 FOREIGN_NAMES = {
     "virtual_batch_size": "it is called `ghost_batch_size` here",
     "ghost_size": "it is called `ghost_batch_size` here",
@@ -29,7 +29,7 @@ def check_integer(name, value, least=1):
     """Returns the value as an int, or raises `ValueError`."""
     if not _is_integer(value) or value < least:
         raise ValueError(
-            f"Argument `{name}` must be an integer of at least {least}. "
+            f"Argument `{name}` must be an integer from {least} upwards. "
             f"Received: {name}={value!r}."
         )
     return int(value)

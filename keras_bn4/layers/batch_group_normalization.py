@@ -15,32 +15,37 @@ from keras_bn4.layers.moments import group_moments
 class BatchGroupNormalization(GhostBatchNormalization):
     """Batch normalization over groups of channels and of examples.
 
-    For batches too small for batch normalization. In training, statistics are those
-    of `C / groups` channels of the `ghost_batch_size` examples of a ghost, at all
-    positions. At inference the moving statistics, which stay per channel, are pooled
-    within the groups, and mixed with a share `example_weight` of the example's own
-    group statistics, as in `GhostBatchNormalization`.
+    This is for batches that are too small for batch normalization. In training,
+    statistics are taken over the `C / groups` channels of a group, the
+    `ghost_batch_size` examples of a ghost, and all positions. The moving statistics are
+    kept for each channel; at inference they are pooled within the groups, and the
+    example's own group statistics are mixed in with weight `example_weight`, as in
+    `GhostBatchNormalization`.
 
     **Relation to other normalizations:** with `ghost_batch_size=1` training is group
-    normalization, with `groups=-1` ghost batch normalization, with both
-    `ghost_batch_size=None` and `groups=-1` batch normalization. Inference with
+    normalization; with `groups=-1` it is ghost batch normalization; with both
+    `ghost_batch_size=None` and `groups=-1` it is batch normalization. Inference with
     `example_weight=1` is group normalization. Unlike
-    `keras.layers.GroupNormalization` the layer keeps moving statistics, so that
-    inference can use what training has seen of other examples.
+    `keras.layers.GroupNormalization` this layer keeps moving statistics, so that
+    inference can use what training has seen of other examples. The batch group
+    normalization of Zhou et al. (2020, arXiv 2012.02782), of the same name, is another
+    method: it merges channels and positions and groups the result.
 
     Reference:
 
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.4.
 
     Args:
-        groups: Positive integer that divides the channels, or -1 for as many groups
-            as there are channels.
-        ghost_batch_size: Positive integer, the examples of a ghost, or `None` for
-            the whole batch, which is the case of the paper.
+        groups: Positive integer that divides the number of channels, or -1 for as many
+            groups as there are channels. 32 by default.
+        axis: Integer, the axis of the channels, -1 by default.
+        ghost_batch_size: Positive integer, the number of examples of a ghost, or `None`
+            for the whole batch, which is the case of the paper.
         example_weight: Float from 0 to 1, as in `GhostBatchNormalization`.
         variance_tracking: `"second_moment"` or `"variance"`, as in
             `GhostBatchNormalization`, with ghosts or without.
-        **kwargs: Arguments of `keras.layers.BatchNormalization`, but `renorm`.
+        **kwargs: The other arguments of `keras.layers.BatchNormalization`, except
+            `renorm`.
 
     Call arguments:
         inputs: Float tensor `(n, ...)`, of rank 2 or more.
@@ -53,8 +58,9 @@ class BatchGroupNormalization(GhostBatchNormalization):
     Output shape: that of the input.
 
     Raises:
-        ValueError: if an argument is not among the values above, or, when the layer
-            is built, if `groups` does not divide the channels.
+        TypeError: if an argument other than `groups` and `axis` is given by position.
+        ValueError: if an argument is unknown or not among the values above, or, when
+            the layer is built, if `groups` does not divide the number of channels.
 
     Example:
 
@@ -70,12 +76,12 @@ class BatchGroupNormalization(GhostBatchNormalization):
 
     def __init__(
         self,
-        groups=32,
-        axis=-1,
+        groups: int = 32,
+        axis: int = -1,
         *positional,
-        ghost_batch_size=None,
-        example_weight=0.0,
-        variance_tracking="second_moment",
+        ghost_batch_size: int | None = None,
+        example_weight: float = 0.0,
+        variance_tracking: str = "second_moment",
         **kwargs,
     ):
         check_positional(type(self), ("groups", "axis"), positional)

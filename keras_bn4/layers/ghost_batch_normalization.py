@@ -27,37 +27,43 @@ from keras_bn4.layers.normalize import normalize, scale_and_shift
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
 class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization):
-    """Batch normalization over ghost batches, with example weighing at inference.
+    """Batch normalization over ghost batches, with inference example weighing.
 
-    In training every ghost, a contiguous run of `ghost_batch_size` examples of the
-    minibatch, is normalized by its own statistics. The smaller the ghost, the
-    noisier its statistics and the stronger the regularization; sizes from 8 to 32
-    are a good start at the usual batch sizes. Inference never looks at the ghost
-    size: it uses the moving statistics, of which a share `example_weight` can be
-    given to the example's own:
+    In training, every ghost is normalized by its own statistics. A ghost is a
+    contiguous run of `ghost_batch_size` examples of the minibatch. The smaller the
+    ghosts, the noisier their statistics and the stronger the regularization; sizes from
+    8 to 32 are a good start at the usual batch sizes. Inference does not depend on the
+    ghost batch size. It uses the moving statistics, into which it mixes the example's
+    own statistics with weight `a = example_weight`:
 
     - `mean = a * mean(example) + (1 - a) * moving_mean`
     - `variance = a * variance(example) + (1 - a) * moving_variance
       + a * (1 - a) * (mean(example) - moving_mean) ** 2`
 
-    This narrows the gap between training, where an example is part of its own
-    statistics, and inference, where it is not. It needs no training, so it can be
-    set on a trained model (see `keras_bn4.convert` and
+    This narrows the gap between training, where an example is part of the statistics
+    that normalize it, and inference, where it is not. It needs no training, so it can
+    be set on a trained model (see `keras_bn4.convert` and
     `keras_bn4.sweep_example_weight`).
 
-    Ghosts are contiguous: in data ordered by class a ghost sees one class. Shuffle
-    within the minibatch.
+    Where the data are ordered by class, a ghost sees only one class, because ghosts are
+    contiguous. Shuffle within the minibatch.
 
-    Under `tf.distribute` with several replicas, ghosts are of the examples of one
-    replica, and the moving statistics the mean of the replicas', weighted by their
-    examples. With `synchronized=True` ghosts are cut from the minibatch of all
-    replicas, in their order, and the layer does what it would do on one device. On JAX
-    a distribution of the data is always of this kind.
+    Under `tf.distribute` with several replicas, ghosts are cut from the examples of one
+    replica, and the moving statistics are the mean of the replicas' ones, weighted by
+    their numbers of examples. With `synchronized=True` ghosts are cut from the
+    minibatch of all replicas, in their order, and the layer computes what it would
+    compute on one device. On JAX, a distribution of the data always works like this.
 
-    **Relation to `keras.layers.BatchNormalization`:** with the default arguments
-    the layer is that layer, in training and inference, moving statistics included.
-    Weights have the same names, shapes and order, so weights and checkpoints fit
-    both. A saved model needs `import keras_bn4` to load.
+    **Relation to `keras.layers.BatchNormalization`:** with the default arguments this
+    layer is that layer, in training and at inference, moving statistics included.
+    Weights have the same names, shapes and order, so that weights and checkpoints fit
+    both. A program that loads a saved model needs `import keras_bn4`. Positional
+    arguments mean the same in both; the arguments that Keras' layer lacks are given by
+    name.
+
+    **Relation to `virtual_batch_size` of tf.keras:** with that argument the examples of
+    a ghost were not contiguous, its size had to divide the batch size, and the moving
+    variance was the mean of the variances of ghosts.
 
     Reference:
 
@@ -65,42 +71,42 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
       Sec. 3.1 (Eq. 3) and Sec. 3.2 (Eq. 4).
 
     Args:
-        ghost_batch_size: Positive integer `B'`, the examples of a ghost, or `None`
-            for the whole batch. A batch of `n` examples is cut into
-            `max(1, n // ghost_batch_size)` ghosts as `numpy.array_split` does, so
-            that none is smaller than this unless the batch is.
-        example_weight: Float from 0 to 1, the weight of the example's own
-            statistics at inference; 0 is ordinary inference. Not to be confused
-            with Keras' `sample_weight`. It is a property: setting it takes effect
-            in functions that are already compiled, and is part of the
-            configuration, not of the weights.
-        variance_tracking: What the moving variance follows while
-            `ghost_batch_size` is set. `"second_moment"`, as the authors do, is the
-            moving average of the second moment less the squared moving mean, and so
-            holds the spread of batch means too; after `k` steps from zero a mean of
-            `m` still adds up to `m ** 2 * momentum ** k`, so short runs want
-            `momentum=0.9`. `"variance"` is the moving average of the batch
-            variance, as in Keras.
-        **kwargs: Arguments of `keras.layers.BatchNormalization`: `axis`,
-            `momentum`, `epsilon`, `center`, `scale`, initializers, regularizers,
-            constraints, `renorm` (not with ghosts), `synchronized`, `name`,
-            `dtype`.
+        axis: Integer, the axis of the channels, -1 by default.
+        ghost_batch_size: Positive integer `B'`, the number of examples of a ghost, or
+            `None` for the whole batch. A batch of `n` examples is cut into
+            `max(1, n // ghost_batch_size)` ghosts as `numpy.array_split` cuts it, so
+            that no ghost is smaller than this unless the batch is.
+        example_weight: Float from 0 to 1, the weight of the example's own statistics
+            at inference. 0 is ordinary inference. It is not Keras' `sample_weight`. It
+            is a property: setting it takes effect in functions that are already
+            compiled. It is part of the layer's configuration and not of its weights.
+        variance_tracking: What the moving variance follows while `ghost_batch_size` is
+            set. `"second_moment"`, as in the authors' code, is the moving average of
+            the second moment less the squared moving mean, which contains the variance
+            of batch means as well. After `k` steps from zero a mean of `m` still adds
+            up to `m ** 2 * momentum ** k` to it, so that short trainings need
+            `momentum=0.9`. `"variance"` is the moving average of the batch variance, as
+            in Keras.
+        **kwargs: The other arguments of `keras.layers.BatchNormalization`: `momentum`,
+            `epsilon`, `center`, `scale`, initializers, regularizers, constraints,
+            `renorm` (not with ghosts), `synchronized`, `name`, `dtype`.
 
     Call arguments:
-        inputs: Float tensor `(n, ...)`, of rank 2 or more. It is computed in
+        inputs: Float tensor `(n, ...)`, of rank 2 or more. The layer computes in
             float32 at least, whatever the dtype policy.
-        training: Boolean, whether to normalize by the ghosts' statistics and to
-            update the moving ones. A layer with `trainable=False` never does.
-        mask: Boolean tensor with one dimension less than `inputs`, lacking the
-            channels'. What is masked counts in no statistic.
+        training: Boolean, whether to normalize by the statistics of ghosts and to
+            update the moving statistics. A layer with `trainable=False` does neither.
+        mask: Boolean tensor with one dimension less than `inputs`, which lacks that of
+            the channels. Masked positions count in no statistic.
 
     Input shape: any, of rank 2 or more.
 
     Output shape: that of the input.
 
     Raises:
-        ValueError: if an argument is not among the values above, or `renorm` is
-            combined with ghosts.
+        TypeError: if an argument other than `axis` is given by position.
+        ValueError: if an argument is unknown or not among the values above, or if
+            `renorm` is combined with ghosts.
 
     Example:
 
@@ -119,11 +125,11 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
 
     def __init__(
         self,
-        axis=-1,
+        axis: int = -1,
         *positional,
-        ghost_batch_size=None,
-        example_weight=0.0,
-        variance_tracking="second_moment",
+        ghost_batch_size: int | None = None,
+        example_weight: float = 0.0,
+        variance_tracking: str = "second_moment",
         **kwargs,
     ):
         check_positional(type(self), ("axis",), positional)

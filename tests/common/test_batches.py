@@ -1,0 +1,47 @@
+"""Data sets of every kind are tested where they are used, in the tests of the sweep."""
+
+import numpy as np
+import pytest
+
+from keras_bn4.common.batches import iterate, split
+
+
+def test_arrays_are_cut_as_evaluate_cuts_them():
+    x, y = np.arange(10)[:, None], np.arange(10)
+    batches, count = iterate({"a": x, "b": 2 * x}, y, batch_size=4)
+    batches = list(batches)
+    assert count == len(batches) == 3
+    assert [len(batch[1]) for batch in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(batches[2][0]["b"], 2 * x[8:])
+    assert batches[0][2] is None
+
+
+def test_steps_end_an_endless_iterable():
+    def endless():
+        while True:
+            yield np.zeros((2, 1)), np.zeros(2)
+
+    batches, count = iterate(endless(), steps=3)
+    assert len(list(batches)) == count == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": np.zeros((4, 1)), "batch_size": 0}, "batch_size=0"),
+        ({"x": np.zeros((4, 1)), "y": np.zeros(3)}, r"\[3, 4\]"),
+        ({"x": [(np.zeros((4, 1)), np.zeros(4))], "steps": -1}, "steps=-1"),
+        ({"x": iter([]), "batch_size": 4}, "batch_size"),
+        ({"x": 3}, "Expected arrays"),
+    ],
+)
+def test_what_is_no_data(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        iterate(**arguments)
+
+
+def test_the_last_examples_are_for_validation():
+    x = np.arange(10)
+    (train, _, _), (validation, _, _) = split(x, None, None, 0.25)
+    np.testing.assert_array_equal(train, x[:7])
+    np.testing.assert_array_equal(validation, x[7:])

@@ -1,0 +1,57 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from keras_bn4.common import files
+from keras_bn4.common.files import written_whole
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with written_whole(path) as unfinished:
+        assert unfinished.suffix == ".json"
+        unfinished.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def interrupted():
+        with written_whole(path) as unfinished:
+            unfinished.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    path = tmp_path / "results.txt"
+    path.write_text("old")
+    code = f"""
+import sys, time
+sys.path.insert(0, {os.path.dirname(files.__file__)!r})  # without Keras
+from files import written_whole
+with written_whole({str(path)!r}) as unfinished:
+    unfinished.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    assert path.read_text() == "old"
