@@ -1,6 +1,6 @@
 """Inference example weighing of a trained model: sets and finds the weight (Sec. 3.1).
 
-Read `setting`, `sweep_result`, `evaluation`, `sweep`, `callback`.
+Read `setting`, `example_values`, `evaluation`, `sweep_result`, `sweep`, `callback`.
 """
 
 from keras_bn4.example_weight.callback import ExampleWeightTuning

@@ -1,238 +1,340 @@
-"""One pass over the data: losses, metrics, and what each example adds to them.
+"""Runs the test step of a model at many example weights within one `model.evaluate`.
 
-`keras.Model.evaluate` tells one number a metric. To say whether two settings of a
-model differ by more than chance takes the numbers of every example, of both, on the
-same batches. This room is the only one that looks into how Keras compiles losses and
-metrics.
+`evaluate` calls the attribute `test_function` of a model for every batch. During a
+sweep that attribute is a function of this module, which runs the model's own test
+function on the batch once for each setting of the example weights. So everything that
+`evaluate` takes (data of any kind, losses, metrics, masks, sample weights, several
+outputs, strategies, a test step of the user's own) is treated by Keras as it is in
+`evaluate`. What a step changes, above all the states of metrics, is kept apart for each
+setting.
 """
 
-import copy
+import contextlib
+import itertools
 
 import keras
-from keras import ops, tree
+import numpy as np
+from keras import ops
+
+from keras_bn4.example_weight.example_values import KEY, added_to_logs, metrics_by_name
+from keras_bn4.example_weight.setting import example_weights_kept
+
+_under_way = set()
 
 
-class Evaluation:
-    """Losses and metrics of one setting of a model, summed over batches.
+def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
+    """Calls `model.evaluate` once, for several settings of the example weights.
 
-    Attributes:
-        metrics: Dict of results, by the names and of the values that
-            `keras.Model.evaluate` gives them.
-        examples: Dict of pairs of float arrays, for each metric that is a mean over
-            examples: every example's own value, and its weight, in the last batch.
-    """
-
-    def __init__(self, metric_state):
-        self.metric_state = metric_state
-        self.metrics = {}
-        self.examples = {}
-        self.loss_sums = {}
-        self.seen = 0
-
-
-class Evaluator(keras.Model):
-    """Evaluates a compiled model by batches, in a function that is traced once.
-
-    A model around the model, so that Keras compiles it, on any backend, as it compiles
-    `predict`.
+    The model is afterwards as it was, also if an error ends the evaluation.
 
     Args:
-        model: A built and compiled `keras.Model`.
-        batch: A tuple `(x, y, sample_weight)` of arrays, the first batch.
+        model: A compiled `keras.Model`.
+        layers: List of its layers that have an example weight.
+        settings: List of settings, each a list with the weight of every layer.
+        on_step: Function that is called after every step with the number of the
+            setting and a `Step`.
+        *args: Arguments of `model.evaluate`.
+        **kwargs: Arguments of `model.evaluate`.
+
+    Returns:
+        List of dicts, what `model.evaluate(..., return_dict=True)` returns for each
+        setting. It is empty if there was no batch.
+
+    Raises:
+        RuntimeError: if the model is in another sweep.
+    """
+    if id(model) in _under_way:
+        raise RuntimeError(
+            f"Model '{model.name}' is being swept already. Wait until that sweep ends, "
+            "or sweep a copy of the model."
+        )
+    _under_way.add(id(model))
+    before = model.test_function
+    on_jax = keras.backend.backend() == "jax"
+    try:
+        with example_weights_kept(layers), _new_test_step(model), added_to_logs(model):
+            steps = (_StatelessSteps if on_jax else _StatefulSteps)(
+                model, layers, settings, on_step
+            )
+            with steps.state_kept():
+                model.test_function = None
+                model.make_test_function()
+                steps.test_function = model.test_function
+                model.test_function = steps
+                model.evaluate(*args, **kwargs)
+                return steps.results()
+    finally:
+        model.test_function = before
+        _under_way.discard(id(model))
+
+
+@contextlib.contextmanager
+def _new_test_step(model):
+    """Gives a model a test step that was never traced, and takes it away again.
+
+    JAX finds functions that it has traced before, and would find the one that doesn't
+    return the values of examples. On TensorFlow the new step doesn't know the number of
+    examples when it is traced, as in `evaluate`: it decides how Keras weights the
+    losses of several outputs.
     """
 
-    def __init__(self, model, batch):
-        super().__init__(name=f"evaluator_of_{model.name}", dtype="float32")
-        self.autocast = False
-        self.model = model
-        self.compile(jit_compile=model.jit_compile, run_eagerly=model.run_eagerly)
-        model._symbolic_build(data_batch=batch)
-        self.built = True
-        self._compiled_names = []
-        if model._compile_metrics is not None:
-            state = model._compile_metrics.stateless_reset_state()
-            self._compiled_names = list(model._compile_metrics.stateless_result(state))
+    def test_step(*args):
         if keras.backend.backend() == "tensorflow":
-            self._trace_for_any_batch_size(self._pack(batch, self.new().metric_state))
+            args = keras.tree.map_structure(_of_unknown_size, args)
+        return type(model).test_step(model, *args)
 
-    def new(self):
-        """An `Evaluation` of nothing yet."""
-        metrics = self.model._compile_metrics
-        state = [] if metrics is None else metrics.stateless_reset_state()
-        return Evaluation([ops.convert_to_numpy(value) for value in state])
-
-    def add(self, evaluation, batch):
-        """Adds a batch `(x, y, sample_weight)` to an evaluation."""
-        result = self.predict_on_batch(self._pack(batch, evaluation.metric_state))
-        n = tree.flatten(batch[0])[0].shape[0]
-        evaluation.seen += n
-        for name, value in result["losses"].items():
-            total = evaluation.loss_sums.get(name, 0.0) + n * float(value)
-            evaluation.loss_sums[name] = total
-            evaluation.metrics[name] = total / evaluation.seen
-        evaluation.metric_state = result["metric_state"]
-        if self._compiled_names:
-            metrics = self.model._compile_metrics
-            state = [ops.convert_to_tensor(v) for v in evaluation.metric_state]
-            for name, value in metrics.stateless_result(state).items():
-                evaluation.metrics[name] = float(value)
-        evaluation.examples = result["examples"]
-
-    @property
-    def metric_names(self):
-        """Names of all losses and metrics, as `keras.Model.evaluate` names them."""
-        loss = self.model._compile_loss
-        if loss is None:
-            return self._compiled_names
-        return ["loss", *(part.name for part in loss.metrics), *self._compiled_names]
-
-    def direction(self, name):
-        """`"min"`, `"max"`, or `None` where the metric doesn't say."""
-        if name not in self._compiled_names:
-            return "min"
-        metric = self.model._compile_metrics.metrics[self._compiled_names.index(name)]
-        direction = getattr(metric, "_direction", None)
-        return {"up": "max", "down": "min"}.get(direction)
-
-    def call(self, data):
-        x, y, sample_weight = (data.get(k) for k in ("x", "y", "sample_weight"))
-        y_pred = self.model(x, training=False)
-        losses, examples = {}, {}
-        if self.model._compile_loss is not None:
-            losses, examples = self._loss_values(x, y, y_pred, sample_weight)
-        state = data.get("metric_state", [])
-        if self._compiled_names:
-            state = self.model._compile_metrics.stateless_update_state(
-                state, y, y_pred, sample_weight
-            )
-            examples.update(self._metric_examples(y, y_pred, sample_weight))
-        return {"losses": losses, "examples": examples, "metric_state": state}
-
-    def _loss_values(self, x, y, y_pred, sample_weight):
-        # It updates the model's own trackers of losses, which must stay as they are.
-        state = [(variable, variable.value) for variable in self.model.variables]
-        with keras.StatelessScope(state_mapping=state):
-            total = self.model.compute_loss(x, y, y_pred, sample_weight, training=False)
-        total = _of_all_replicas(total)
-        losses, examples = {"loss": total}, {}
-        parts = self.model._compile_loss._flat_losses
-        sum_of_parts = 0.0
-        for part in parts:
-            arguments = [self._part(t, part.path) for t in (y, y_pred, sample_weight)]
-            loss = _of_all_replicas(part.loss(*arguments))
-            values = _example_losses(part.loss, loss, *arguments)
-            if len(parts) > 1:
-                name = f"{part.name}_loss"
-                losses[name], examples[name] = loss, (values, ops.ones_like(values))
-            weight = 1.0 if part.loss_weights is None else part.loss_weights
-            sum_of_parts = sum_of_parts + weight * values
-        # Regularization is the same for all examples.
-        rest = total - ops.mean(sum_of_parts)
-        examples["loss"] = (sum_of_parts + rest, ops.ones_like(sum_of_parts))
-        return losses, examples
-
-    def _part(self, values, path):
-        """What belongs to one of several outputs, by its path in the losses."""
-        if not tree.is_nested(values):
-            return values
-        compiled = self.model._compile_loss
-        if isinstance(values, dict) and compiled.output_names:
-            values = [values[name] for name in compiled.output_names]
-        values = tree.pack_sequence_as(
-            compiled._y_pred_build_structure, tree.flatten(values)
-        )
-        for key in path:
-            values = values[key]
-        return values
-
-    def _metrics_with_output(self, y, y_pred, sample_weight):
-        """Every metric, in the order of its names, with what it is computed from."""
-        compiled = self.model._compile_metrics
-
-        def by_output(values, count):
-            values = [None] if values is None else compiled._flatten_y(values)
-            return values * count if len(values) < count else values
-
-        for lists, weights in (
-            (compiled._flat_metrics, None),
-            (compiled._flat_weighted_metrics, sample_weight),
-        ):
-            columns = (by_output(t, len(lists)) for t in (y, y_pred, weights))
-            for metrics, *arguments in zip(lists, *columns):
-                for metric in metrics.metrics if metrics else ():
-                    yield metric, *arguments
-
-    def _metric_examples(self, y, y_pred, sample_weight):
-        examples = {}
-        rows = self._metrics_with_output(y, y_pred, sample_weight)
-        for name, (metric, y_true, prediction, weight) in zip(
-            self._compiled_names, rows
-        ):
-            # Others, like AUC, are no mean over examples.
-            if isinstance(metric, keras.metrics.MeanMetricWrapper):
-                values = metric._fn(y_true, prediction, **metric._fn_kwargs)
-                values = _by_example(ops.cast(values, "float32"))
-                if weight is None:
-                    weights = ops.ones_like(values)
-                else:
-                    weights = _by_example(ops.cast(weight, "float32"))
-                examples[name] = (values, weights)
-        return examples
-
-    def _pack(self, batch, metric_state):
-        packed = dict(zip(("x", "y", "sample_weight"), batch))
-        packed = {k: v for k, v in packed.items() if v is not None}
-        if len(metric_state):
-            packed["metric_state"] = list(metric_state)
-        return packed
-
-    def _trace_for_any_batch_size(self, packed):
-        """One trace, although the last batch may be shorter."""
-        import tensorflow as tf
-
-        self.make_predict_function()
-        if tf.distribute.has_strategy():
-            # On one replica: the examples of a batch have to stay together.
-            predict_step = self.predict_step
-            self.predict_function = lambda data: predict_step(*data)
-            if not self.run_eagerly:
-                self.predict_function = tf.function(self.predict_function)
-        if self.run_eagerly:
-            return
-
-        def spec(leaf, shape):
-            return tf.TensorSpec(shape, keras.backend.standardize_dtype(leaf.dtype))
-
-        def any_size(leaf):
-            return spec(leaf, [None, *leaf.shape[1:]])
-
-        specs = {
-            key: [spec(leaf, leaf.shape) for leaf in value]
-            if key == "metric_state"
-            else tree.map_structure(any_size, value)
-            for key, value in packed.items()
-        }
-        self.predict_function = self.predict_function.get_concrete_function([(specs,)])
+    object.__setattr__(model, "test_step", test_step)
+    try:
+        yield
+    finally:
+        object.__delattr__(model, "test_step")
 
 
-def _of_all_replicas(loss):
-    """Keras divides a loss by the replicas of the strategy in whose scope it is."""
-    if keras.backend.backend() != "tensorflow":
-        return loss
+def _of_unknown_size(x):
+    """The same tensor, of whose first axis the graph doesn't know the size."""
     import tensorflow as tf
 
-    return loss * tf.distribute.get_strategy().num_replicas_in_sync
+    is_dense = isinstance(x, tf.Tensor) and x.shape.rank
+    if tf.executing_eagerly() or not is_dense:
+        return x
+    return tf.raw_ops.PlaceholderWithDefault(input=x, shape=[None, *x.shape[1:]])
 
 
-def _by_example(values):
-    axes = list(range(1, len(values.shape)))
-    return ops.mean(values, axes) if axes else values
+class Step:
+    """One test step at one setting.
+
+    Attributes:
+        logs: Dict of what the step returned, without the values of examples.
+        example_values: Dict of pairs of arrays by metric, the value of every example of
+            the batch and its weight, where they can be had.
+    """
+
+    def __init__(self, logs, metrics, before, after):
+        self.logs = {k: v for k, v in logs.items() if KEY not in k}
+        self.example_values = logs.get(KEY, {})
+        self._metrics = metrics
+        self._before = before
+        self._after = after
+
+    def batch_value(self, name):
+        """The mean of a metric over the batch and its weight, or `None`.
+
+        It is known of the metrics that are a mean, `keras.metrics.Mean`.
+        """
+        if name not in self._metrics:
+            return None
+        total, count = (
+            float(self._after[i]) - float(self._before[i]) for i in self._metrics[name]
+        )
+        return (total / count, count) if count else None
 
 
-def _example_losses(loss, reduced, y_true, y_pred, sample_weight):
-    """What each example adds to a loss: values whose mean is the reduced loss."""
-    single = copy.copy(loss)
-    single.reduction = "none"
-    values = _by_example(ops.cast(single(y_true, y_pred, sample_weight), "float32"))
-    # Reductions differ in what they divide by, which is the same for all examples.
-    return values * ops.divide_no_nan(reduced, ops.mean(values))
+class _Steps:
+    """A test function that runs every step at every setting."""
+
+    def __init__(self, model, layers, settings, on_step):
+        self.model = model
+        self.layers = layers
+        self.settings = settings
+        self.on_step = on_step
+        self.logs = None
+
+    def batches(self, iterator):
+        """The batches of one execution, for which a model can have several steps."""
+        batches = list(itertools.islice(iterator, self.model.steps_per_execution))
+        if not batches:
+            raise StopIteration
+        return batches
+
+    def begin(self):
+        """Prepares for the first step, when all variables of metrics are there."""
+        self.logs = [None] * len(self.settings)
+        places = {id(v): i for i, v in enumerate(self.model.metrics_variables)}
+        self.means = {
+            name: (places[id(metric.total)], places[id(metric.count)])
+            for name, metric in metrics_by_name(self.model).items()
+            if isinstance(metric, keras.metrics.Mean) and id(metric.total) in places
+        }
+
+    def end_step(self, i, logs, before, after):
+        step = Step(logs, self.means, before, after)
+        self.logs[i] = step.logs
+        self.on_step(i, step)
+
+    def results(self):
+        if self.logs is None:
+            return []
+        found = []
+        for i, logs in enumerate(self.logs):
+            for variable, value in zip(self.model.metrics_variables, self.states[i]):
+                variable.assign(value)
+            results = self.model.get_metrics_result()
+            # A test step of the user's own may return something else than metrics.
+            found.append(dict(flat(results if set(results) == set(logs) else logs)))
+        return found
+
+
+class _StatefulSteps(_Steps):
+    """On TensorFlow and PyTorch, where a step assigns to variables."""
+
+    @contextlib.contextmanager
+    def state_kept(self):
+        own = _example_weight_variables(self.layers)
+        self.others = [
+            v for v in self.model.non_trainable_variables if id(v) not in own
+        ]
+        others = [_value(v) for v in self.others]
+        metrics = [_value(v) for v in self.model.metrics_variables]
+        try:
+            yield
+        finally:
+            _assign_changed(self.others, others)
+            if len(metrics) == len(self.model.metrics_variables):
+                _assign_changed(self.model.metrics_variables, metrics)
+
+    def __call__(self, iterator):
+        batches = self.batches(iterator)
+        if self.logs is None:
+            self._try_a_step(batches[0])
+        for batch in batches:
+            for i, setting in enumerate(self.settings):
+                for layer, weight in zip(self.layers, setting):
+                    layer.example_weight = weight
+                before = self.states[i]
+                for variable, value in zip(self.exchanged, before):
+                    variable.assign(value)
+                logs = self.test_function([batch])
+                self.states[i] = [_value(v) for v in self.exchanged]
+                self.end_step(i, logs, before, self.states[i])
+        return self.logs[0]
+
+    def _try_a_step(self, batch):
+        """Takes a step and takes it back, to learn what a step creates and changes.
+
+        Some metrics create variables in their first step. A step may change recurrent
+        states and the seeds of random layers.
+        """
+        before = [_value(v) for v in self.others]
+        self.test_function([batch])
+        after = [_value(v) for v in self.others]
+        changed = [not _equal(*pair) for pair in zip(before, after)]
+        _assign_changed(self.others, before)
+        self.model.reset_metrics()
+        self.begin()
+        self.exchanged = [
+            *self.model.metrics_variables,
+            *itertools.compress(self.others, changed),
+        ]
+        first = [_value(v) for v in self.exchanged]
+        self.states = [first] * len(self.settings)
+
+
+class _StatelessSteps(_Steps):
+    """On JAX, where a step takes the state of the model and returns the new one."""
+
+    @contextlib.contextmanager
+    def state_kept(self):
+        # `evaluate` hands the memory of all variables to a compiled function, and an
+        # error there would leave the model without them.
+        variables = [*self.model.variables, *self.model.metrics_variables]
+        values = [_value(v) for v in variables]
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+
+    def __call__(self, state, iterator):
+        batches = self.batches(iterator)
+        if self.logs is None:
+            state = self._try_a_step(state, batches[0])
+        trainable, others, metrics = state
+        for batch in batches:
+            for i in range(len(self.settings)):
+                before = [np.array(value) for value in self.states[i]]
+                others = self._with(others, self.exchanged[i])
+                logs, (trainable, others, metrics) = self.test_function(
+                    (trainable, others, self.states[i]), iter([batch])
+                )
+                self.states[i] = metrics
+                self.exchanged[i] = {place: others[place] for place in self.places}
+                self.end_step(i, logs, before, metrics)
+        return self.logs[0], (trainable, others, metrics)
+
+    def _try_a_step(self, state, batch):
+        """Takes a step and takes it back, to learn what a step changes.
+
+        That can be recurrent states and the seeds of random layers, besides the example
+        weights, which are set here.
+        """
+        import jax
+
+        _, others, metrics = state
+        before = [np.array(value) for value in others]
+        shardings = [value.sharding for value in others]
+        first = [np.array(value) for value in metrics]
+        _, (trainable, others, _) = self.test_function(state, iter([batch]))
+        variables = {id(v): i for i, v in enumerate(self.model.non_trainable_variables)}
+        own = [variables[key] for key in _example_weight_variables(self.layers)]
+        changed = [
+            place
+            for place, value in enumerate(before)
+            if place not in own and not _equal(np.asarray(others[place]), value)
+        ]
+        self.places = [*own, *changed]
+        self.begin()
+        self.states, self.exchanged = [], []
+        for setting in self.settings:
+            # Every setting needs memory of its own, which a step takes.
+            self.states.append([jax.numpy.array(value) for value in first])
+            values = {**dict(enumerate(before)), **dict(zip(own, setting))}
+            self.exchanged.append(
+                {
+                    place: jax.device_put(
+                        np.asarray(values[place], before[place].dtype),
+                        shardings[place],
+                    )
+                    for place in self.places
+                }
+            )
+        return trainable, others, first
+
+    @staticmethod
+    def _with(values, exchanged):
+        return [exchanged.get(place, value) for place, value in enumerate(values)]
+
+
+def flat(logs):
+    """Logs as pairs of a name and a float, as `evaluate` flattens and converts them.
+
+    The elements of a vector get the names `name_0`, `name_1`, and so on.
+    """
+    for name, value in sorted(logs.items()):
+        if isinstance(value, dict):
+            yield from flat(value)
+            continue
+        value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+        if np.ndim(value) == 0:
+            yield name, float(value)
+        else:
+            for index, element in np.ndenumerate(value):
+                yield "_".join((name, *map(str, index))), float(element)
+
+
+def _example_weight_variables(layers):
+    """The identities of the variables behind the example weights of layers."""
+    return [id(layer._example_weight_variable) for layer in layers]
+
+
+def _assign_changed(variables, values):
+    for variable, value in zip(variables, values):
+        if not _equal(_value(variable), value):
+            variable.assign(value)
+
+
+def _equal(a, b):
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _value(variable):
+    return np.array(ops.convert_to_numpy(variable))

@@ -2,6 +2,8 @@
 
 import contextlib
 
+import keras
+
 from keras_bn4.common.arguments import check_example_weight
 from keras_bn4.common.models import layers_of
 from keras_bn4.layers import GhostBatchNormalization
@@ -9,6 +11,9 @@ from keras_bn4.layers import GhostBatchNormalization
 
 def weighing_layers(model):
     """The layers of a model that have an example weight.
+
+    Args:
+        model: A `keras.Model`.
 
     Raises:
         ValueError: if there are none.
@@ -22,13 +27,13 @@ def weighing_layers(model):
     return layers
 
 
-def set_example_weight(model, example_weight):
-    """Sets `example_weight` of all layers of ours in a model.
+def set_example_weight(model: keras.Model, example_weight: float) -> None:
+    """Sets the example weight of all layers of this package in a model.
 
     It takes effect in functions that are already compiled.
 
     Args:
-        model: A built `keras.Model` with layers of ours.
+        model: A built `keras.Model` with layers of this package.
         example_weight: Float from 0 to 1.
 
     Raises:
@@ -36,7 +41,6 @@ def set_example_weight(model, example_weight):
 
     Example:
 
-    >>> import keras
     >>> inputs = keras.Input((4,))
     >>> model = keras.Model(inputs, GhostBatchNormalization()(inputs))
     >>> set_example_weight(model, 0.05)
@@ -50,7 +54,7 @@ def set_example_weight(model, example_weight):
 
 @contextlib.contextmanager
 def example_weights_kept(layers):
-    """Gives layers back the weights they had, also where an error ends it."""
+    """Gives layers their example weights back, also if an error ends the block."""
     before = [layer.example_weight for layer in layers]
     try:
         yield

@@ -1,16 +1,18 @@
 """Evaluates a model at many example weights in one pass over the data (Sec. 3.1)."""
 
 import collections
-import itertools
+import contextlib
+import inspect
 import math
+import warnings
 
 import keras
 
-from keras_bn4.common.arguments import check_example_weight
-from keras_bn4.common.batches import iterate
+from keras_bn4.common.arguments import check_example_weight, check_integer
 from keras_bn4.common.models import check_compiled
-from keras_bn4.example_weight import evaluation
-from keras_bn4.example_weight.setting import example_weights_kept, weighing_layers
+from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
+from keras_bn4.example_weight.example_values import direction, metrics_by_name
+from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_result import ExampleWeightSweep, PairedDifference
 
 EXAMPLE_WEIGHTS = (
@@ -33,20 +35,22 @@ def sweep_example_weight(
 ):
     """Evaluates a compiled model at many example weights, in one pass over the data.
 
-    The example weight (Sec. 3.1) needs no training and is best chosen on validation
-    data, for each metric by itself: loss and accuracy often want different ones. It is
-    not Keras' `sample_weight`, which says how much an example counts in a metric.
+    The example weight (Sec. 3.1) needs no training. Choose it on validation data, and
+    for each metric by itself: loss and accuracy often have different best weights. It
+    is not Keras' `sample_weight`, which says how much an example counts in a metric.
 
-    Every batch is evaluated at every weight before the next one is read, so that a data
-    set that shuffles is compared with itself. Losses and metrics are the compiled ones,
-    as `model.evaluate` computes them; a custom `test_step` is not called. The model
-    keeps the weights it had.
+    A sweep is `model.evaluate` at every example weight. It takes the data, losses,
+    metrics and outputs that `evaluate` takes, runs the test step of the model, its own
+    one included, and agrees with `evaluate` in all results. Every batch is evaluated at
+    every weight before the next one is read, so that a data set that shuffles is
+    compared with itself. The model is afterwards as it was.
 
     Args:
-        model: A built and compiled `keras.Model` with layers of ours (see
+        model: A built and compiled `keras.Model` with layers of this package (see
             `keras_bn4.convert`).
-        x: Arrays with the examples along their first axis, a `tf.data.Dataset`, a
-            `keras.utils.PyDataset`, or another iterable of batches.
+        x: Data as `model.evaluate` takes them: arrays with the examples along their
+            first axis, a `tf.data.Dataset`, a `keras.utils.PyDataset`, and so on, or
+            another iterator of batches.
         y: Labels, where `x` is arrays.
         example_weights: Floats from 0 to 1. 0 is always evaluated, to compare with.
         sample_weight: Weights of the examples, where `x` is arrays.
@@ -54,14 +58,16 @@ def sweep_example_weight(
         steps: Positive integer, how many batches to use, or `None` for all.
         mode: `"min"` or `"max"`, or a dict of these by metric, what is best. `None`
             asks the metric, which Keras' own ones answer.
-        verbose: 0 or `"auto"`/1, whether to show a progress bar.
+        verbose: As in `model.evaluate`: 0 for silence, 1 or `"auto"` for a progress
+            bar over batches, which shows the metrics at weight 0.
 
     Returns:
         An `ExampleWeightSweep`.
 
     Raises:
-        ValueError: if an argument is not as above, the model has no layer of ours or is
-            not compiled, or the data are empty or lack labels.
+        ValueError: if an argument is not as above, the model has no layer of this
+            package or is not compiled, or the data are empty or lack labels.
+        RuntimeError: if the model is in another sweep.
 
     Example:
 
@@ -76,59 +82,137 @@ def sweep_example_weight(
     0.0
     """
     weights = sorted({0.0, *map(check_example_weight, example_weights)})
+    _check_mode(mode)
     layers = weighing_layers(model)
     check_compiled(model)
-    batches, count = iterate(x, y, sample_weight, batch_size, steps)
-    batches = (batch for batch in batches if len(keras.tree.flatten(batch[0])[0]))
-    first = next(batches, None)
-    if first is None:
+    for name, value in (("batch_size", batch_size), ("steps", steps)):
+        if value is not None:
+            check_integer(name, value)
+    x = _checked_data(x, steps)
+    differences = _Differences(model, len(weights), mode)
+    given = {"y": y, "sample_weight": sample_weight}
+    given |= {"batch_size": batch_size, "steps": steps}
+    with warnings.catch_warnings():
+        if steps is None:
+            # Keras warns at the end of any data whose length it doesn't know.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+        with _labels_explained(model, x, y):
+            results = evaluate_at_settings(
+                model,
+                layers,
+                [[weight] * len(layers) for weight in weights],
+                differences.add,
+                x,
+                verbose=verbose,
+                **{name: value for name, value in given.items() if value is not None},
+            )
+    if not results:
         raise ValueError("The data set is empty. Give at least one example.")
-    if first[1] is None:
-        raise ValueError(
-            f"The data have no labels, and model '{model.name}' needs them for its "
-            "loss or metrics. Give `y`, or batches `(x, y)`."
-        )
-    evaluator = evaluation.Evaluator(model, first)
-    modes = _modes(mode, evaluator)
-    evaluations = [evaluator.new() for _ in weights]
-    differences = [collections.defaultdict(PairedDifference) for _ in weights]
-    target = None if count is None else count * len(weights)
-    progress = keras.utils.Progbar(target, verbose=int(bool(verbose)))
-    with example_weights_kept(layers):
-        for batch in itertools.chain([first], batches):
-            for i, weight in enumerate(weights):
-                for layer in layers:
-                    layer.example_weight = weight
-                evaluator.add(evaluations[i], batch)
-                for name, (values, shares) in evaluations[i].examples.items():
-                    baseline = evaluations[0].examples[name][0]
-                    differences[i][name].add(values, baseline, shares)
-                progress.add(1)
     rows = []
-    for weight, one, paired in zip(weights, evaluations, differences):
+    for i, (weight, result) in enumerate(zip(weights, results)):
         row = {"example_weight": weight}
-        for name, value in one.metrics.items():
-            difference = value - evaluations[0].metrics[name]
-            half = paired[name].half_width() if name in paired else math.nan
+        for name in differences.modes:
+            value = result[name]
+            difference = value - results[0][name]
+            half = differences.half_width(i, name, value, results[0][name])
             row[name] = value
             row[f"{name}_difference"] = difference
             row[f"{name}_difference_lower"] = difference - half
             row[f"{name}_difference_upper"] = difference + half
         rows.append(row)
-    return ExampleWeightSweep(rows, modes)
+    return ExampleWeightSweep(rows, differences.modes)
 
 
-def _modes(mode, evaluator):
-    """Each metric's direction: as given, else as it says itself."""
-    names = evaluator.metric_names
+class _Differences:
+    """Paired differences of every setting to the first one, added step by step."""
+
+    def __init__(self, model, settings, mode):
+        self.modes = None
+        self._model = model
+        self._mode = mode
+        self._by_example, self._by_batch = (
+            [collections.defaultdict(PairedDifference) for _ in range(settings)]
+            for _ in range(2)
+        )
+
+    def add(self, i, step):
+        """Adds a step at a setting; that of the first setting comes first."""
+        names = [name for name, _ in flat(step.logs)]
+        if self.modes is None:
+            self.modes = _modes(self._mode, names, self._model)
+        if i == 0:
+            self._baseline = step
+        for name in names:
+            if name in step.example_values and name in self._baseline.example_values:
+                values, weights = step.example_values[name]
+                baseline, _ = self._baseline.example_values[name]
+                self._by_example[i][name].add(values, baseline, weights)
+            batch, baseline = (s.batch_value(name) for s in (step, self._baseline))
+            if batch is not None and baseline is not None:
+                pair = ([batch[0]], [baseline[0]], [batch[1]])
+                self._by_batch[i][name].add(*pair)
+
+    def half_width(self, i, name, value, baseline):
+        """Half the width of the 95 % interval of a difference, or NaN without one."""
+        by_example = self._by_example[i].get(name)
+        # Where they don't add up to the difference, something else is in the metric.
+        tolerance = 1e-4 * max(abs(value), abs(baseline), 1e-3)
+        if by_example and abs(by_example.mean() - (value - baseline)) <= tolerance:
+            return by_example.half_width()
+        by_batch = self._by_batch[i].get(name)
+        return by_batch.half_width() if by_batch else math.nan
+
+
+def _checked_data(x, steps):
+    """The data in a form that `evaluate` takes, or a `ValueError`."""
+    leaves = keras.tree.flatten(x)
+    if not leaves or any(
+        getattr(leaf, "shape", None)[:1] == (0,)
+        for leaf in leaves
+        if hasattr(leaf, "shape")
+    ):
+        raise ValueError("The data set is empty. Give at least one example.")
+    if steps is None and getattr(x, "cardinality", lambda: 0)() == -1:
+        raise ValueError(
+            "The data set has no end. Say how many batches to use with `steps`."
+        )
+    # Of iterables that are no data sets Keras takes generators alone.
+    is_other_iterator = hasattr(x, "__next__") and not inspect.isgenerator(x)
+    return (batch for batch in x) if is_other_iterator else x
+
+
+@contextlib.contextmanager
+def _labels_explained(model, x, y):
+    """Says that labels are missing, where that may be why an evaluation fails."""
+    try:
+        yield
+    except Exception as error:
+        is_arrays = all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
+        if y is not None or not is_arrays:
+            raise
+        raise ValueError(
+            f"The data have no labels, and model '{model.name}' seems to need them for "
+            f"its loss or metrics ({type(error).__name__}: {error}). Give `y`, or "
+            "batches `(x, y)`."
+        ) from error
+
+
+def _modes(mode, names, model):
+    """Each metric's direction: as given, else as the metric says itself."""
+    metrics = metrics_by_name(model)
+    order = [name for name in metrics if name in names]
+    names = [*order, *(name for name in names if name not in order)]
     given = mode if isinstance(mode, dict) else dict.fromkeys(names, mode)
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise ValueError(f"Unknown metrics {unknown} in `mode`. The model has {names}.")
-    for value in given.values():
+    return {name: given.get(name) or direction(name, metrics) for name in names}
+
+
+def _check_mode(mode):
+    for value in mode.values() if isinstance(mode, dict) else [mode]:
         if value not in (None, "min", "max"):
             raise ValueError(
                 'Argument `mode` must be "min", "max", None, or a dict of these by '
                 f"metric. Received: mode={mode!r}."
             )
-    return {name: given.get(name) or evaluator.direction(name) for name in names}

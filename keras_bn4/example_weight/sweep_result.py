@@ -21,6 +21,10 @@ class PairedDifference:
         self.sums += [t.sum() for t in (w, w * w, w * d, w * w * d, (w * d) ** 2)]
         self.count += len(d)
 
+    def mean(self):
+        """The weighted mean of the differences."""
+        return self.sums[2] / self.sums[0] if self.sums[0] else math.nan
+
     def half_width(self):
         """Half the interval's width, by the normal approximation; NaN for n < 2."""
         w, ww, wd, wwd, wwdd = self.sums.tolist()

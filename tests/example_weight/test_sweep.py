@@ -18,7 +18,7 @@ from keras_bn4 import (
 
 BACKEND = keras.backend.backend()
 WEIGHTS = [0.0, 0.1, 0.5]
-PRETRAINED = pathlib.Path(__file__).parents[2] / "shared/pretrained"
+PRETRAINED = pathlib.Path(__file__).parents[3] / "shared/pretrained"
 
 
 class CountTraces(layers.Layer):
@@ -71,14 +71,13 @@ def data(rng):
     return x, rng.integers(0, 3, 70)
 
 
-def assert_rows_are_evaluations(model, sweep, *arguments, skip=(), **keywords):
+def assert_rows_are_evaluations(model, sweep, *arguments, **keywords):
     for row in sweep.rows:
         set_example_weight(model, row["example_weight"])
         expected = model.evaluate(*arguments, **keywords, verbose=0, return_dict=True)
         assert set(expected) == set(sweep.metrics)
         for name, value in expected.items():
-            if name not in skip:
-                assert row[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+            assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
     set_example_weight(model, 0)
 
 
@@ -105,12 +104,13 @@ def test_rows_of_two_outputs_with_and_without_sample_weights(data, rng, weighted
     sweep = sweep_example_weight(
         model, x, y, example_weights=WEIGHTS, verbose=0, **keywords
     )
-    # On TensorFlow Keras gives the short last batch the weight of a whole one in the
-    # losses of single outputs.
-    skip = ("kind_loss", "odd_loss") if BACKEND == "tensorflow" else ()
-    assert_rows_are_evaluations(model, sweep, x, y, skip=skip, **keywords)
+    assert_rows_are_evaluations(model, sweep, x, y, **keywords)
     row = sweep.rows[1]
-    assert row["kind_loss"] + 0.3 * row["odd_loss"] == pytest.approx(row["loss"], 1e-5)
+    # On TensorFlow, Keras gives the short last batch the weight of a whole one in the
+    # losses of single outputs.
+    if BACKEND != "tensorflow":
+        total = row["kind_loss"] + 0.3 * row["odd_loss"]
+        assert total == pytest.approx(row["loss"], 1e-5)
     assert math.isnan(row["odd_auc_difference_lower"])
     assert not math.isnan(row["odd_mae_difference_lower"])
 
@@ -120,8 +120,7 @@ def test_outputs_by_name(data):
     y = {"kind": kind, "odd": (kind % 2).astype("float32")[:, None]}
     model = two_outputs()
     sweep = sweep_example_weight(model, x, y, example_weights=[0.2], verbose=0)
-    skip = ("kind_loss", "odd_loss") if BACKEND == "tensorflow" else ()
-    assert_rows_are_evaluations(model, sweep, x, y, skip=skip)
+    assert_rows_are_evaluations(model, sweep, x, y)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean_with_sample_weight"])
@@ -255,10 +254,10 @@ def test_one_trace_for_all_weights(data):
     CountTraces.traces = 0
     sweep_example_weight(model, x, y, example_weights=[0.1, 0.2, 0.3], verbose=0)
     assert CountTraces.traces == 1
-    if BACKEND == "tensorflow":  # A shorter last batch is no other trace either.
+    if BACKEND == "tensorflow":  # One more for a shorter last batch.
         CountTraces.traces = 0
         sweep_example_weight(model, *data, example_weights=[0.1], verbose=0)
-        assert CountTraces.traces == 1
+        assert CountTraces.traces == 2
 
 
 def test_best_follows_each_metrics_own_direction(data):
@@ -328,7 +327,7 @@ def test_progress_is_shown_unless_silenced(data, capsys):
     sweep_example_weight(model, *data, example_weights=[0.1], verbose=0)
     assert capsys.readouterr().out == ""
     sweep_example_weight(model, *data, example_weights=[0.1])
-    assert "6/6" in capsys.readouterr().out
+    assert "3/3" in capsys.readouterr().out
 
 
 def uncompiled():
@@ -347,11 +346,11 @@ def uncompiled():
         ({"batch_size": 0}, "batch_size=0"),
         ({"steps": 2.5}, "steps=2.5"),
         ({"y": None}, "no labels"),
-        ({"y": np.zeros(3)}, r"\[3, 70\]"),
+        ({"y": np.zeros(3)}, r"(?s)same number of samples.*70.*3"),
         ({"x": np.zeros((0, 6, 6, 2)), "y": np.zeros(0)}, "empty"),
         ({"x": [], "y": None}, "empty"),
         ({"x": 5, "y": None}, "x=5"),
-        ({"x": iter([(1, 2)])}, r"\['y'\]"),
+        ({"x": iter([(1, 2)])}, "`y` should not be passed"),
     ],
 )
 def test_bad_arguments(data, keywords, message):

@@ -1,0 +1,182 @@
+"""What every example adds to losses and metrics, for intervals of paired differences.
+
+`keras.Model.evaluate` returns one number for each metric. Whether two example weights
+differ by more than chance depends on the numbers of every example, at both of them.
+This is the only module that looks into how Keras compiles losses and metrics. Keras has
+no public names for that. Where one of the private names is missing or means something
+else, there are no values, and intervals are computed from batches.
+"""
+
+import contextlib
+
+import keras
+from keras import ops, tree
+
+# Where the values are among the logs of a test step.
+KEY = "keras_bn4_example_values"
+
+
+@contextlib.contextmanager
+def added_to_logs(model):
+    """Lets the test steps of a model return the values of every example in their logs.
+
+    It does so only where the test step is Keras' own, which returns what
+    `compute_metrics` returns, and where a single replica sees the whole batch.
+
+    Args:
+        model: A compiled `keras.Model`. Its test function has to be made and traced
+            within the block.
+    """
+    is_own_step = type(model).test_step.__module__.startswith("keras.")
+    if not is_own_step or _replicas(model) > 1:
+        yield
+        return
+    compute_metrics = model.compute_metrics
+
+    def with_values(x, y, y_pred, sample_weight=None):
+        logs = compute_metrics(x, y, y_pred, sample_weight)
+        values = _example_values(model, y, y_pred, sample_weight)
+        return {**logs, KEY: values} if values else logs
+
+    object.__setattr__(model, "compute_metrics", with_values)
+    try:
+        yield
+    finally:
+        object.__delattr__(model, "compute_metrics")
+
+
+def _replicas(model):
+    strategy = getattr(model, "distribute_strategy", None)
+    return getattr(strategy, "num_replicas_in_sync", 1)
+
+
+def _example_values(model, y, y_pred, sample_weight):
+    """Dict by metric of pairs of tensors: every example's value, and its weight."""
+    found = {}
+    # An error here means that a metric is not made as expected. It has no values then.
+    with contextlib.suppress(Exception):
+        found.update(_metric_values(model, y, y_pred, sample_weight))
+    with contextlib.suppress(Exception):
+        found.update(_loss_values(model, y, y_pred, sample_weight))
+    return found
+
+
+def _loss_values(model, y, y_pred, sample_weight):
+    compiled = model._compile_loss
+    found, total = {}, 0.0
+    for part in compiled._flat_losses:
+        arguments = [
+            _output(compiled, values, part.path)
+            for values in (y, y_pred, sample_weight)
+        ]
+        values = _unreduced(part.loss, *arguments)
+        if len(compiled._flat_losses) > 1:
+            found[f"{part.name}_loss"] = (values, ops.ones_like(values))
+        weight = 1.0 if part.loss_weights is None else part.loss_weights
+        total = total + weight * values
+    # What regularizers add is the same for all examples, and cancels in differences.
+    return {**found, "loss": (total, ops.ones_like(total))}
+
+
+def _output(compiled, values, path):
+    """What belongs to one of several outputs, by its path in the compiled losses."""
+    if not tree.is_nested(values):
+        return values
+    if isinstance(values, dict) and compiled.output_names:
+        values = [values[name] for name in compiled.output_names]
+    values = tree.pack_sequence_as(
+        compiled._y_pred_build_structure, tree.flatten(values)
+    )
+    for key in path:
+        values = values[key]
+    return values
+
+
+def _unreduced(loss, y_true, y_pred, sample_weight):
+    """What every example adds to a loss: values whose mean is the reduced loss."""
+    reduced = loss(y_true, y_pred, sample_weight)
+    reduction = loss.reduction
+    loss.reduction = "none"
+    try:
+        values = _by_example(loss(y_true, y_pred, sample_weight))
+    finally:
+        loss.reduction = reduction
+    # Reductions differ in what they divide by, which is the same for all examples.
+    return values * ops.divide_no_nan(ops.cast(reduced, values.dtype), ops.mean(values))
+
+
+def _metric_values(model, y, y_pred, sample_weight):
+    found = {}
+    names = compiled_names(model)
+    rows = _metrics_with_output(model._compile_metrics, y, y_pred, sample_weight)
+    for name, (metric, y_true, prediction, weight) in zip(names, rows):
+        # Other metrics, such as AUC, are no mean over examples.
+        if isinstance(metric, keras.metrics.MeanMetricWrapper):
+            values = _by_example(metric._fn(y_true, prediction, **metric._fn_kwargs))
+            weights = ops.ones_like(values) if weight is None else _by_example(weight)
+            found[name] = (values, weights)
+    return found
+
+
+def _metrics_with_output(compiled, y, y_pred, sample_weight):
+    """Every metric, in the order of its names, with what it is computed from."""
+
+    def by_output(values, count):
+        values = [None] if values is None else compiled._flatten_y(values)
+        return values * count if len(values) < count else values
+
+    for lists, weights in (
+        (compiled._flat_metrics, None),
+        (compiled._flat_weighted_metrics, sample_weight),
+    ):
+        columns = (by_output(t, len(lists)) for t in (y, y_pred, weights))
+        for metrics, *arguments in zip(lists, *columns):
+            for metric in metrics.metrics if metrics else ():
+                yield metric, *arguments
+
+
+def compiled_names(model):
+    """The names of the compiled metrics, or `[]` where they can't be told apart."""
+    compiled = getattr(model, "_compile_metrics", None)
+    if compiled is None:
+        return []
+    # Without the variables, which have no values within `evaluate` on JAX.
+    names = list(compiled.stateless_result(compiled.stateless_reset_state()))
+    return names if len(names) == len(compiled.metrics) else []
+
+
+def metrics_by_name(model):
+    """The metrics of a model by the names that `evaluate` gives them.
+
+    Returns:
+        Dict of `keras.metrics.Metric`s. It lacks those whose result is a dict.
+    """
+    compiled = getattr(model, "_compile_metrics", None)
+    found = {metric.name: metric for metric in model.metrics if metric is not compiled}
+    with contextlib.suppress(Exception):
+        found.update(zip(compiled_names(model), compiled.metrics))
+    return found
+
+
+def direction(name, metrics):
+    """Whether a metric is best at its `"min"` or `"max"`, or `None` if it doesn't say.
+
+    Args:
+        name: String, the name of the metric.
+        metrics: Dict as `metrics_by_name` returns it.
+    """
+    if name == "loss" or (name.endswith("_loss") and type(metrics.get(name)) is MEAN):
+        return "min"
+    # Private, because Keras itself asks it nowhere else for the direction of a metric.
+    value = getattr(metrics.get(name), "_direction", None)
+    return {"up": "max", "down": "min"}.get(value)
+
+
+# What Keras tracks the losses of several outputs with.
+MEAN = keras.metrics.Mean
+
+
+def _by_example(values):
+    values = ops.cast(values, "float32")
+    axes = list(range(1, len(values.shape)))
+    return ops.mean(values, axes) if axes else values
