@@ -1,49 +1,61 @@
-"""Data: arrays by name, and minibatches that are not drawn at random (Sec. 4.4)."""
+"""Loads data sets by name, and makes minibatches that are not i.i.d. (Sec. 4.4)."""
 
 import difflib
 import re
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from keras_bn4.common.arguments import check_integer
 
+if TYPE_CHECKING:
+    import os
+
 DIGITS_SPLITS = ("train", "validation", "test")
 DIGITS_TRAIN_SIZE = 200
 
 
-def load(name, split, *, data_dir=None, download=False, image_size=None):
+def load(
+    name: str,
+    split: str | list[str] | tuple[str, ...],
+    *,
+    data_dir: "str | os.PathLike | None" = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+) -> tuple:
     """Loads images and labels as arrays.
 
     `"digits"` are 1,797 real handwritten digits that come with scikit-learn, so that
-    nothing is fetched: grey images of 8 by 8 with values from 0 to 16. The splits are
-    always the same and hold every class in proportion: `"train"` with 200 images,
-    `"validation"` with 798 and `"test"` with 799. Any other name is that of an image
-    classification data set of tensorflow-datasets, in its own splits. All of a split
-    is held in memory.
+    nothing is downloaded. They are gray images of 8 by 8 pixels with values from 0 to
+    16. Their splits are always the same and hold every class in proportion: `"train"`
+    with 200 images, `"validation"` with 798 and `"test"` with 799. Any other name is
+    that of an image classification data set of tensorflow-datasets, with its own
+    splits. The whole of a split is loaded into memory.
 
     Args:
         name: `"digits"`, or a name as `tensorflow_datasets.load` takes it, such as
             `"cifar100"` or `"cifar100:3.*.*"`.
         split: String, or a list or tuple of strings. For tensorflow-datasets they can
             be slices and sums, such as `"test[:50%]"` or `"train+test"`.
-        data_dir: The folder of tensorflow-datasets; by default its own, which is
-            `~/tensorflow_datasets` or the environment variable `TFDS_DATA_DIR`.
-        download: Whether to download and prepare what is not there yet. By default
-            that is an error, and the network is never touched.
+        data_dir: The folder of tensorflow-datasets. `None` for its default, the
+            environment variable `TFDS_DATA_DIR` or else `~/tensorflow_datasets`.
+        download: Whether to download and prepare a data set that is not on disk yet. By
+            default that is an error, and the network is not used.
         image_size: Pair of integers `(height, width)` to resize the images to, with
-            antialiasing and regardless of their proportions. Necessary where a data
-            set has images of different sizes. `None` leaves them as they are.
+            antialiasing and regardless of their proportions. Necessary if a data set
+            has images of different sizes. `None` leaves them as they are.
 
     Returns:
-        A pair `(x, y)` of the images, `uint8` of shape `(n, height, width, channels)`
-        with the values as stored, 0 to 255 but for the digits, and the labels,
-        `int64` of shape `(n,)`. For a list or tuple of splits, a tuple of such pairs.
+        A pair `(x, y)` of images and labels. Images are `uint8` of shape
+        `(n, height, width, channels)`, with the values as stored: 0 to 255, except for
+        the digits. Labels are `int64` of shape `(n,)`. For a list or tuple of splits, a
+        tuple of such pairs.
 
     Raises:
         ImportError: if scikit-learn or tensorflow-datasets is not installed.
-        ValueError: if there is no such data set or split, if it is none of labelled
-            images, or if `image_size` is necessary or malformed.
+        ValueError: if there is no such data set or split, if the data set is not one of
+            labelled images, or if `image_size` is missing or malformed.
         FileNotFoundError: if the data set is not in `data_dir` and `download` is not
             set.
 
@@ -70,14 +82,22 @@ def load(name, split, *, data_dir=None, download=False, image_size=None):
     return pairs[0] if isinstance(split, str) else pairs
 
 
-def non_iid_batches(x, y, batch_size, *, classes_per_batch=1, batches=None, seed=0):
-    """Minibatches that each hold examples of a few classes only.
+def non_iid_batches(
+    x,
+    y,
+    batch_size: int,
+    *,
+    classes_per_batch: int = 1,
+    batches: int | None = None,
+    seed: int = 0,
+) -> keras.utils.PyDataset:
+    """Makes minibatches that each hold examples of only a few classes.
 
-    The setting of Sec. 4.4, where the statistics of a minibatch say little about those
-    of the data: every minibatch draws `classes_per_batch` classes at random, with
-    replacement as the paper does, and as many examples of each. Within its share of a
-    minibatch an example comes again only once the class has no others left. The order
-    within a minibatch is random, so that ghosts hold several classes too.
+    This is the setting of Sec. 4.4, where the statistics of a minibatch say little
+    about those of the data. Every minibatch draws `classes_per_batch` classes at
+    random, with replacement as in the paper, and an equal number of examples for each
+    draw. These repeat an example only if the class has too few. The order within a
+    minibatch is random, so that ghosts hold several classes too.
 
     Args:
         x: Array of shape `(n, ...)`.
@@ -85,10 +105,10 @@ def non_iid_batches(x, y, batch_size, *, classes_per_batch=1, batches=None, seed
         batch_size: Positive integer, a multiple of `classes_per_batch`. All
             minibatches have this size.
         classes_per_batch: Positive integer, at most the number of classes.
-        batches: Positive integer, how many minibatches make an epoch. `None` for as
-            many as cover `n` examples.
-        seed: Integer from 0. The same seed gives the same minibatches; every epoch
-            draws others.
+        batches: Positive integer, the number of minibatches in an epoch. `None` for as
+            many as are needed for `n` examples.
+        seed: Non-negative integer. The same seed gives the same minibatches, which
+            differ from epoch to epoch.
 
     Returns:
         A `keras.utils.PyDataset` of pairs `(x, y)`, for `model.fit` or a `for` loop.
@@ -138,7 +158,7 @@ class _NonIIDBatches(keras.utils.PyDataset):
         return self.batches
 
     def __getitem__(self, index):
-        # Also what ends a `for` loop.
+        # A `for` loop over the data set needs this error to end.
         if not 0 <= index < self.batches:
             raise IndexError(f"Minibatch {index} of {self.batches}.")
         rng = np.random.default_rng([self.seed, self.epoch, index])
@@ -170,7 +190,7 @@ def _load_digits(splits, image_size):
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise ImportError(
-            'Data set "digits" comes with scikit-learn, which is not installed. '
+            'Data set "digits" is part of scikit-learn, which is not installed. '
             'Install it: pip install "keras_bn4[datasets]".'
         ) from error
     data = load_digits()
@@ -205,8 +225,8 @@ def _load_tfds(name, splits, data_dir, download, image_size):
         folder = "" if data_dir is None else f" --data_dir={data_dir}"
         raise FileNotFoundError(
             f"Data set {name!r} is not on disk: there is no {str(builder.data_path)!r}."
-            " Give the `data_dir` that has it, or fetch it, with download=True or with "
-            f"the command: tfds build {name}{folder}"
+            " Pass the `data_dir` that has it, or download it, with download=True or "
+            f"with the command: tfds build {name}{folder}"
         )
     for split in splits:
         _check_split(builder, name, split)
@@ -215,20 +235,21 @@ def _load_tfds(name, splits, data_dir, download, image_size):
 
 def _builder(name, data_dir):
     try:
-        import tensorflow  # noqa: F401 - what tensorflow-datasets reads its files with
+        import tensorflow  # noqa: F401 - tensorflow-datasets can't read without it
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise ImportError(
-            f"Data set {name!r} is looked up in tensorflow-datasets, which is not "
-            f'installed in full: {error}. Install it: pip install "keras_bn4[datasets]"'
-            ' tensorflow. Data set "digits" needs neither.'
+            f"Data set {name!r} is looked up in tensorflow-datasets, which can't be "
+            f'imported: {error}. Install it: pip install "keras_bn4[datasets]" '
+            'tensorflow. Data set "digits" needs neither.'
         ) from error
     unknown = (
         f"Unknown data set {name!r}. Allowed: 'digits', or an image classification data"
         " set of tensorflow-datasets, such as 'cifar100'"
         " (https://www.tensorflow.org/datasets/catalog/overview)."
     )
-    # A name with a namespace, `huggingface:name`, is looked up on the network.
+    # tensorflow-datasets would look up a name with a namespace, such as
+    # `huggingface:name`, on the network.
     if not isinstance(name, str) or not re.fullmatch(
         r"\w+(/[\w.-]+)?(:[\d.*]+)?", name
     ):
@@ -246,8 +267,8 @@ def _check_image_size(name, shape, image_size):
     if image_size is None:
         if None in shape[:2]:
             raise ValueError(
-                f"Data set {name!r} has images of different sizes. Give the size to "
-                "resize them to: image_size=(height, width)."
+                f"Data set {name!r} has images of different sizes. Resize them to one "
+                "size: image_size=(height, width)."
             )
         return
     if not isinstance(image_size, (list, tuple)) or len(image_size) != 2:
@@ -265,7 +286,7 @@ def _check_split(builder, name, split):
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"Unknown split {split!r} of data set {name!r}. Allowed: "
-            f"{list(builder.info.splits)}, and slices and sums of them such as "
+            f"{list(builder.info.splits)}, and slices and sums of these, such as "
             "'test[:50%]' (https://www.tensorflow.org/datasets/splits)."
         ) from error
     if not count:

@@ -1,4 +1,7 @@
-"""The command line: `main` parses it, every other module but two is one command.
+"""The command line, with a module for each command.
 
-`inputs` reads models and data, `advice` is what `inspect_model` advises.
+Two modules help them: one reads models and data, and one makes the advice that the
+command `keras_bn4 inspect` prints.
+
+Read `inputs`, `advice`, `inspect_model`, `sweep`, `miniature`, `tune`, `main`.
 """

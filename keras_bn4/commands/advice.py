@@ -1,4 +1,4 @@
-"""What the paper's findings advise for a model, each with its reason and section."""
+"""Derives advice for a model from the paper's findings."""
 
 import collections
 
@@ -9,12 +9,13 @@ from keras_bn4.weight_decay import normalization_paths
 
 
 class Advice(collections.namedtuple("Advice", ["what", "why", "section"])):
-    """One thing to do or to leave.
+    """One piece of advice.
 
     Attributes:
-        what: String, the advice.
-        why: String, what of the model and of the paper it follows from.
-        section: String, where the paper says so.
+        what: String, what to do or not to do.
+        why: String, the facts about the model and the findings of the paper that it
+            follows from.
+        section: String, the section of the paper with these findings.
     """
 
     def __str__(self):
@@ -22,14 +23,15 @@ class Advice(collections.namedtuple("Advice", ["what", "why", "section"])):
 
 
 def advise(model, *, batch_size=None, overfits=None):
-    """Advice on ghosts, example weight, groups and weight decay for a model.
+    """Advises on ghosts, example weight, channel groups and weight decay of a model.
 
-    It is where to start a search, not its result: the paper's findings are from image
-    classification.
+    Take the advice as the start of a search, and not as its result: the paper's
+    findings are from image classification.
 
     Args:
         model: A built Functional or Sequential `keras.Model`.
-        batch_size: Positive integer, of the training, or `None` if unknown.
+        batch_size: Positive integer, the batch size of the training, or `None` if
+            unknown.
         overfits: Whether the model does much better on its training data than on
             others, or `None` if unknown.
 
@@ -64,10 +66,10 @@ def _weighing(layers):
         Advice(
             "Sweep the example weight on validation data, for each metric by itself: "
             "keras_bn4.sweep_example_weight. No training needed.",
-            f"{len(layers)} layers of batch normalization infer without a share of the "
-            "example in its own statistics; the paper gained with every model it "
-            "tried. The best weight is not 1 / batch size, and grows as batches "
-            "or ghosts shrink",
+            f"At inference, {len(layers)} batch normalization layers give an example "
+            "no share in its own statistics. In the paper every model gained from one. "
+            "The best weight is not 1 / batch size, and grows as batches or ghosts "
+            "shrink",
             "Sec. 3.1",
         )
     ]
@@ -83,8 +85,8 @@ def _ghosts(layers, batch_size, overfits):
         return [
             Advice(
                 "Leave ghosts out.",
-                "They regularize, and a model that does not overfit gains nothing, as "
-                "on SVHN, where accuracy was 98.8 % without",
+                "They regularize, so a model that does not overfit gains nothing. This "
+                "was so on SVHN, where accuracy was 98.8 % without ghosts",
                 "Sec. 3.2",
             )
         ]
@@ -94,18 +96,18 @@ def _ghosts(layers, batch_size, overfits):
         tries = tries or [max(2, batch_size // 2)]
     tries = ", ".join(map(str, tries))
     if batch_size is None:
-        condition = "the batch size is not known; ghosts must be smaller"
+        condition = "ghosts must be smaller than the batch size, which is not known"
     else:
-        condition = f"with batches of {batch_size}"
+        condition = f"the batch size is {batch_size}"
     if overfits is None:
-        condition += ", and if the model overfits"
+        condition += "; only useful if the model overfits"
     return [
         Advice(
             f"Train with ghosts: keras_bn4.convert(model, ghost_batch_size=...), try "
             f"{tries}.",
-            f"Ghosts regularize at no cost, {condition}. Accuracy has its best at a "
-            "size in between: +5.8 % on Caltech-256, +0.8 % on CIFAR-100. Sweep the "
-            "example weight again, which gains more with them",
+            f"Ghosts regularize at no cost ({condition}). Accuracy is best at an "
+            "intermediate size: +5.8 % on Caltech-256, +0.8 % on CIFAR-100. Sweep the "
+            "example weight again afterwards; it gains more with ghosts",
             "Sec. 3.2",
         )
     ]
@@ -115,13 +117,16 @@ def _groups(layers, batch_size, overfits):
     divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
     which = f"groups that divide the channels of all layers: {divisors[-6:]}"
     if divisors == [1]:
-        which = "no number divides the channels of all layers: give a function"
+        which = (
+            "no number but 1 divides the channels of all layers, so give a function of "
+            "the layer"
+        )
     if batch_size == 1:
         return [
             Advice(
-                "Batches of 1 leave group normalization: keras_bn4.convert(model, "
+                "With batches of 1, use group normalization: keras_bn4.convert(model, "
                 f"groups=..., ghost_batch_size=1); {which}.",
-                "There are no other examples to normalize with; what the paper gains "
+                "There are no other examples to normalize with. What the paper gains "
                 "here comes from weight decay of γ and β",
                 "Sec. 4.2",
             )
@@ -131,8 +136,9 @@ def _groups(layers, batch_size, overfits):
             Advice(
                 "Try groups of channels: keras_bn4.convert(model, groups=...); "
                 f"{which}. Compare with group normalization.",
-                "Statistics of 2 examples are noisy, which regularizes: on SVHN, "
-                "without overfitting, it did slightly worse than group normalization",
+                "Statistics of 2 examples are noisy, which regularizes. On SVHN, where "
+                "the model did not overfit, they did slightly worse than group "
+                "normalization",
                 "Sec. 3.4",
             )
         ]
@@ -152,15 +158,15 @@ def _decay(paths, overfits):
     counts = paths.counts
     what = (
         f"{counts['open']} of {len(paths)} normalizers have a path to the output, "
-        f"{sum(row.merge == 'addition' for row in paths)} more an addition before the "
-        "next normalizer"
+        f"and {sum(row.merge == 'addition' for row in paths)} more have an addition "
+        "before the next normalizer"
     )
     if overfits is False:
         return [
             Advice(
                 "Leave γ and β without weight decay.",
-                "Their decay regularizes, and made no difference to a model that did "
-                "not overfit (SVHN)",
+                "Decay of γ and β regularizes, and made no difference to a model that "
+                "did not overfit (SVHN)",
                 "Sec. 3.3",
             )
         ]
@@ -169,19 +175,20 @@ def _decay(paths, overfits):
             Advice(
                 "Leave γ and β without weight decay: "
                 'keras_bn4.exclude_from_weight_decay(optimizer, model, decay="none").',
-                f"Only {what}: normalizers undo most of it. For Inception-v3 it cost "
-                "0.13 % of accuracy",
+                f"Only {what}, so normalizers undo most of the decay. Inception-v3 "
+                "lost 0.13 % of accuracy by it",
                 "Sec. 3.3",
             )
         ]
-    condition = "" if overfits else "if the model overfits; "
+    condition = "" if overfits else "This is useful if the model overfits: "
     return [
         Advice(
             "Decay γ and β where it acts: keras_bn4.exclude_from_weight_decay("
             'optimizer, model, decay=("open", "residual")), or keras_bn4.convert(model,'
             " gamma_regularizer=..., beta_regularizer=...).",
-            f"{condition}{what}. It brought ResNet-50 0.91 % on Caltech-256, and a "
-            "ResNet-18 0.3 % on CIFAR-100; to 0 or to 1 made no difference",
+            f"{condition}{what}. The decay improved accuracy by 0.91 % for ResNet-50 "
+            "on Caltech-256, and by 0.3 % for a ResNet-18 on CIFAR-100. Whether γ "
+            "decayed to 0 or to 1 made no difference",
             "Sec. 3.3",
         )
     ]

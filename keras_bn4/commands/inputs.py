@@ -1,4 +1,4 @@
-"""Models and data that commands are given."""
+"""Reads the models and data that commands are given."""
 
 import pathlib
 import warnings
@@ -11,10 +11,15 @@ from keras_bn4 import datasets
 
 
 def load_model(path):
-    """A saved Keras model, or `ValueError` saying what is wrong with the file."""
+    """Loads a saved Keras model.
+
+    Raises:
+        ValueError: if it can't be loaded, with what is wrong with the file.
+    """
     try:
         with warnings.catch_warnings():
-            # Its optimizer may never have trained; it isn't used here either.
+            # An optimizer that has not trained yet has no state to load, and no command
+            # uses the optimizer.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             return keras.models.load_model(path)
     except Exception as error:
@@ -30,7 +35,7 @@ def load_model(path):
 
 
 def load_data(name, split, *, data_dir=None, download=False):
-    """The arrays x and y of an `.npz` file, or of what `datasets.load` knows."""
+    """Loads arrays x and y from an `.npz` file, or by name with `datasets.load`."""
     if not name.endswith(".npz"):
         return datasets.load(name, split, data_dir=data_dir, download=download)
     try:
@@ -42,23 +47,24 @@ def load_data(name, split, *, data_dir=None, download=False):
     if not {"x", "y"} <= set(arrays):
         raise ValueError(
             f"{name} must hold arrays 'x' and 'y', as "
-            f"`numpy.savez(path, x=x, y=y)` writes it. It holds {sorted(arrays)}."
+            f"`numpy.savez(path, x=x, y=y)` writes them. It holds {sorted(arrays)}."
         )
     return arrays["x"], arrays["y"]
 
 
 def compile_as_classifier(model, x):
-    """Compiles a model as a classifier of integer labels, and says so.
+    """Compiles a model as a classifier of integer labels, and prints that it did.
 
     Args:
         model: A built `keras.Model`.
-        x: Array of examples, which tell logits from probabilities.
+        x: Array of examples. The predictions for them show whether the model returns
+            logits or probabilities.
     """
     predictions = model.predict(x[:32], verbose=0)
     sums = np.sum(predictions, axis=-1)
     logits = bool((predictions < 0).any() or not np.allclose(sums, 1, atol=1e-2))
     print(
-        "The model isn't compiled: taken as a classifier of "
+        "The model isn't compiled. It is evaluated as a classifier of "
         f"{'logits' if logits else 'probabilities'} with integer labels."
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)

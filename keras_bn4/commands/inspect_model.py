@@ -1,4 +1,4 @@
-"""`keras_bn4 inspect`: lists the normalizers of a saved model, with advice."""
+"""`keras_bn4 inspect`: lists the normalizers of a saved model and gives advice."""
 
 from keras_bn4.commands.advice import advise
 from keras_bn4.commands.inputs import load_model
@@ -9,22 +9,22 @@ from keras_bn4.weight_decay import normalization_paths
 def add(commands):
     inspect = commands.add_parser(
         "inspect",
-        help="list the normalizers of a saved model, with advice",
+        help="list the normalizers of a saved model, and advise what to change",
         description="Lists the normalizers of a saved model, says which of their γ and "
         "β can act on the output (Sec. 3.3), and what the paper's findings advise.",
     )
-    inspect.add_argument("model", metavar="MODEL.keras")
-    inspect.add_argument("--batch-size", type=int, help="of the training")
+    inspect.add_argument("model", metavar="MODEL.keras", help="file of the model")
+    inspect.add_argument("--batch-size", type=int, help="batch size of the training")
     inspect.add_argument(
         "--overfits",
         choices=("yes", "no"),
-        help="whether it does much better on its training data than on others",
+        help="whether the model does much better on its training data than on others",
     )
     inspect.set_defaults(command=run)
 
 
 def run(options):
-    """Prints normalizers, paths and advice for a saved model."""
+    """Prints the normalizers of a saved model, their paths, and advice."""
     model = load_model(options.model)
     overfits = {None: None, "yes": True, "no": False}[options.overfits]
     advice = advise(model, batch_size=options.batch_size, overfits=overfits)

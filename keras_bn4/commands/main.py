@@ -1,4 +1,4 @@
-"""The command line `keras_bn4`: parses it, runs a command, and prints errors."""
+"""Parses the command line `keras_bn4`, runs a command, and prints errors."""
 
 import argparse
 import sys
@@ -8,20 +8,20 @@ from keras_bn4.commands import inspect_model, miniature, sweep, tune
 
 
 def main(arguments=None):
-    """Runs a command.
+    """Runs the command that the arguments name.
 
     Args:
         arguments: List of strings, or `None` for those of the process.
 
     Returns:
-        Integer, the exit status.
+        Integer, the exit status of the process.
     """
     parser = argparse.ArgumentParser(
         prog="keras_bn4",
-        description="Without a command: the paper in miniature. Trains small networks "
-        "on scikit-learn's digits with Keras' batch normalization and with ghosts, "
-        "weighs examples at inference, prints a table and draws a figure. Interrupted, "
-        "it goes on where it stopped.",
+        description="Without a command, runs the paper in miniature: trains small "
+        "networks on scikit-learn's digits with Keras' batch normalization and with "
+        "ghosts, weighs examples at inference, prints a table and draws a figure. If "
+        "it was interrupted, it continues where it stopped.",
     )
     parser.add_argument(
         "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"
@@ -37,6 +37,9 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. Digits and searches go on with the same command.")
+        print(
+            "\nInterrupted. The digits and the searches of `tune` "
+            "go on with the same command, from where they stopped."
+        )
         return 130
     return 0

@@ -1,4 +1,4 @@
-"""The main job, without a command: the paper in miniature on scikit-learn's digits."""
+"""`keras_bn4` without a command: the paper in miniature on scikit-learn's digits."""
 
 import pathlib
 
@@ -6,16 +6,28 @@ from keras_bn4.experiments import digits
 
 
 def add_options(parser):
-    """Adds the options of the main job to the parser of the program."""
-    parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
-    parser.add_argument("--steps", type=int, default=300, help="of training (300)")
-    parser.add_argument("--output-dir", default="results/digits")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    """Adds the options of the miniature to the parser of the program."""
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="networks in each row of the table (default: 3)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=300,
+        help="training steps of a network (default: 300)",
+    )
+    parser.add_argument(
+        "--output-dir", default="results/digits", help="folder for the results"
+    )
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
     parser.set_defaults(command=run)
 
 
 def run(options):
-    """Trains, prints a table, and draws a figure."""
+    """Trains the networks, prints a table, and draws a figure."""
     results = digits.run(
         seeds=options.seeds,
         steps=options.steps,

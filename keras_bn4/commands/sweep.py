@@ -20,31 +20,58 @@ def add(commands):
         description="Evaluates a saved model at many example weights in one pass over "
         "validation data. Its batch normalization is converted first.",
     )
-    sweep.add_argument("model", metavar="MODEL.keras", help="a compiled classifier")
+    sweep.add_argument(
+        "model", metavar="MODEL.keras", help="file of the model, a classifier"
+    )
     sweep.add_argument(
         "--dataset",
         required=True,
         help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
     )
     sweep.add_argument("--data-dir", help="folder of tensorflow-datasets")
-    sweep.add_argument("--split", default="test", help="such as 'test[:50%%]' (test)")
-    sweep.add_argument("--download", action="store_true", help="fetch the data set")
-    sweep.add_argument("--metric", default="loss", help="that decides (default loss)")
-    sweep.add_argument("--batch-size", type=int, default=128)
     sweep.add_argument(
-        "--example-weights", type=float, nargs="+", default=EXAMPLE_WEIGHTS
+        "--split",
+        default="test",
+        help="split to use, such as 'test[:50%%]' (default: test)",
     )
-    sweep.add_argument("--save", metavar="OUT.keras", help="the model with the best")
-    sweep.add_argument("--csv", metavar="FILE", help="all rows")
-    sweep.add_argument("--plot", metavar="FILE", help="differences to weight 0")
+    sweep.add_argument(
+        "--download", action="store_true", help="download the data set if necessary"
+    )
+    sweep.add_argument(
+        "--metric", default="loss", help="metric that --save goes by (default: loss)"
+    )
+    sweep.add_argument(
+        "--batch-size",
+        type=int,
+        default=128,
+        help="batch size to evaluate with (default: 128)",
+    )
+    sweep.add_argument(
+        "--example-weights",
+        type=float,
+        nargs="+",
+        default=EXAMPLE_WEIGHTS,
+        help="weights to evaluate at, from 0 to 1",
+    )
+    sweep.add_argument(
+        "--save",
+        metavar="OUT.keras",
+        help="save the model with the best example weight",
+    )
+    sweep.add_argument("--csv", metavar="FILE", help="write the results as a CSV file")
+    sweep.add_argument(
+        "--plot", metavar="FILE", help="plot the differences to weight 0"
+    )
     sweep.set_defaults(command=run)
 
 
 def run(options):
-    """Sweeps the example weight of a saved model."""
+    """Sweeps the example weight of a saved model, prints and saves what it finds."""
     for path in (options.save, options.csv, options.plot):
         if path and not pathlib.Path(path).absolute().parent.is_dir():
-            raise ValueError(f"Can't write {path}: there is no such folder.")
+            raise ValueError(
+                f"Can't write {path}: there is no such folder. Create it first."
+            )
     if options.save and not options.save.endswith(".keras"):
         raise ValueError(f"--save must end in '.keras'. Received: {options.save}.")
     model = load_model(options.model)

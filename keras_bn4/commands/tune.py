@@ -1,4 +1,4 @@
-"""`keras_bn4 tune`: searches all four things, and compares the best on test data."""
+"""`keras_bn4 tune`: searches how to normalize, and compares the best on test data."""
 
 import pathlib
 
@@ -6,35 +6,68 @@ import pathlib
 def add(commands):
     tune = commands.add_parser(
         "tune",
-        help="search all four things with Keras Tuner",
-        description="Searches kind of statistics, ghosts, groups, decay of γ and β, "
-        "and example weight, then compares the best with Keras' layer on test data. "
-        "Interrupted, it goes on where it stopped.",
+        help="search how to normalize, with Keras Tuner",
+        description="Searches the kind of statistics, ghosts, channel groups, decay of "
+        "γ and β, and the example weight, then compares the best with Keras' layer on "
+        "test data. If it was interrupted, it continues where it stopped.",
     )
-    tune.add_argument("--dataset", default="digits", help="or a name such as cifar100")
-    tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
-    tune.add_argument("--examples", type=int, default=10_000, help="images (10,000)")
-    tune.add_argument("--trials", type=int, default=12, help="(12)")
     tune.add_argument(
-        "--executions", type=int, default=1, help="trainings a trial, a seed each"
+        "--dataset",
+        default="digits",
+        help="'digits' (default), or a name of tensorflow-datasets such as cifar100",
     )
-    tune.add_argument("--epochs", type=int, help="of a training (digits 75, others 12)")
+    tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    tune.add_argument(
+        "--examples",
+        type=int,
+        default=10_000,
+        help="images to train on, for other data sets than digits (default: 10,000)",
+    )
+    tune.add_argument(
+        "--trials", type=int, default=12, help="number of trials (default: 12)"
+    )
+    tune.add_argument(
+        "--executions",
+        type=int,
+        default=1,
+        help="trainings of each trial, every one with a seed of its own (default: 1)",
+    )
+    tune.add_argument(
+        "--epochs",
+        type=int,
+        help="epochs of a training (default: 75 for digits, else 12)",
+    )
     tune.add_argument(
         "--objective",
         default="val_cross_entropy",
-        help="(default val_cross_entropy), val_accuracy, or val_loss",
+        help="val_cross_entropy (default), val_accuracy or val_loss",
     )
-    tune.add_argument("--repeats", type=int, default=5, help="seeds on test data (5)")
-    tune.add_argument("--seed", type=int, default=0, help="of the search")
-    tune.add_argument("--workers", type=int, default=0, help="processes to search with")
-    tune.add_argument("--output-dir", default="results/tune")
-    tune.add_argument("--fresh", action="store_true", help="forget earlier results")
+    tune.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        help="seeds with which the best is compared on test data (default: 5)",
+    )
+    tune.add_argument(
+        "--seed", type=int, default=0, help="seed of the search (default: 0)"
+    )
+    tune.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="worker processes that search; with 0, this process searches (default: 0)",
+    )
+    tune.add_argument(
+        "--output-dir", default="results/tune", help="folder for the results"
+    )
+    tune.add_argument("--fresh", action="store_true", help="discard earlier results")
     tune.set_defaults(command=run)
 
 
 def run(options):
     """Searches with Keras Tuner and prints what it found."""
-    # Only this command needs Keras Tuner, whose import takes seconds.
+    # Imported here, because Keras Tuner takes seconds to import and only this command
+    # needs it.
     from keras_bn4.experiments import tune
 
     found = tune.run(

@@ -46,6 +46,23 @@ def check_number(name, value, least=-math.inf):
     return float(value)
 
 
+def check_flag(name, value):
+    """Raises `ValueError` unless a value is `True`, `False`, 0 or 1."""
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise ValueError(
+            f"Argument `{name}` must be True or False. Received: {name}={value!r}."
+        )
+
+
+def check_function(name, value):
+    """Raises `ValueError` unless a value is a function or `None`."""
+    if value is not None and not callable(value):
+        raise ValueError(
+            f"Argument `{name}` must be a function of a layer, or None. "
+            f"Received: {name}={value!r}."
+        )
+
+
 def check_example_weight(example_weight):
     """Returns the weight as a float, or raises `ValueError`."""
     if not is_number(example_weight) or not 0 <= example_weight <= 1:

@@ -14,18 +14,18 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
         x: Arrays (one, or a nest of them) with the examples along the first axis, or a
             `keras.utils.PyDataset`, or an iterable of batches `(x, y)` or
             `(x, y, sample_weight)` such as a `tf.data.Dataset`.
-        y: Labels; only with arrays.
-        sample_weight: Weights of the examples; only with arrays.
-        batch_size: Positive integer, 32 by default; only with arrays.
-        steps: Positive integer, how many batches, or `None` for all.
+        y: Labels. Only used if `x` is arrays.
+        sample_weight: Weights of the examples. Only used if `x` is arrays.
+        batch_size: Positive integer, or `None` for 32. Only used if `x` is arrays.
+        steps: Positive integer, the number of batches, or `None` for all.
 
     Returns:
         A pair of an iterator of tuples `(x, y, sample_weight)` and the number of
-        batches, `None` where it isn't known beforehand.
+        batches, or `None` if it is not known beforehand.
 
     Raises:
-        ValueError: if an argument is not as above, or `steps` is missing for endless
-            data. An empty data set is no error here.
+        ValueError: if an argument is not as above, or if `steps` is missing and the
+            data have no end. Empty data are not an error.
     """
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -40,8 +40,8 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
         given = [name for name, value in given.items() if value is not None]
         if given:
             raise ValueError(
-                f"Arguments {given} go with arrays; a data set of type "
-                f"{type(x).__name__} brings its own, as batches `(x, y)` or "
+                f"Arguments {given} can only be used with arrays. A data set of type "
+                f"{type(x).__name__} must have them in its batches, `(x, y)` or "
                 "`(x, y, sample_weight)`."
             )
         if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
@@ -58,6 +58,7 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
         )
 
     def limited():
+        # `zip` asks the range first, so that no batch is read beyond `steps`.
         for _, batch in zip(range(steps) if steps else iter(int, 1), iterator):
             yield batch
 
@@ -72,7 +73,7 @@ def split(x, y, sample_weight, validation_split):
         validation_split: Float between 0 and 1, the share for validation.
 
     Returns:
-        A pair of tuples `(x, y, sample_weight)`.
+        A pair of tuples `(x, y, sample_weight)`, for training and for validation.
 
     Raises:
         ValueError: if a part would have no examples.
@@ -112,7 +113,7 @@ def _rows(data, rows):
 
 
 def _as_arrays(data):
-    """The backend's own tensors as they are, and anything else as NumPy arrays."""
+    """Converts leaves to NumPy arrays, except `None` and tensors of the backend."""
     return tree.map_structure(
         lambda leaf: leaf if leaf is None or ops.is_tensor(leaf) else np.asarray(leaf),
         data,
@@ -131,5 +132,6 @@ def _data_set_batches(data_set):
     iterator = (unpack(batch) for batch in data_set)
     if hasattr(data_set, "cardinality"):
         cardinality = int(data_set.cardinality())
+        # tf.data returns -1 for an endless data set, and -2 if it does not know.
         return iterator, {-1: math.inf, -2: None}.get(cardinality, cardinality)
     return iterator, len(data_set) if hasattr(data_set, "__len__") else None

@@ -1,12 +1,12 @@
-"""Where every plot begins."""
+"""Makes the figure that a plot is drawn in."""
 
 
 def new_figure(width, height, dpi=100):
-    """An empty `matplotlib.figure.Figure`.
+    """Makes an empty `matplotlib.figure.Figure`.
 
     Args:
         width, height: Floats, in inches.
-        dpi: Integer, dots an inch.
+        dpi: Integer, dots per inch.
 
     Raises:
         ImportError: if matplotlib is not installed.

@@ -7,13 +7,13 @@ from keras_bn4.common.files import written_whole
 
 
 def text(lines, left=0):
-    """Aligns lines of cells in columns.
+    """Aligns lines of cells in columns, as plain text.
 
     Args:
-        lines: List of lists of strings. A line that is shorter than the others is one
-            of a heading or two, over the first columns.
-        left: Integer, how many of the first columns are flush left. The others, which
-            are numbers, are flush right.
+        lines: List of lists of strings, the cells of each line. A line may have fewer
+            cells than others, such as a heading over the lines below it.
+        left: Integer, how many of the first columns are aligned left. The others, which
+            hold numbers, are aligned right.
     """
     columns = itertools.zip_longest(*lines, fillvalue="")
     widths = [max(map(len, column)) for column in columns]
@@ -27,7 +27,12 @@ def text(lines, left=0):
 
 
 def markdown(header, lines):
-    """The same as a Markdown table, of a list of strings and a list of such lists."""
+    """Makes a Markdown table.
+
+    Args:
+        header: List of strings, the cells of the header.
+        lines: List of lists of strings, the cells of each line.
+    """
     rule = "|---" * len(header) + "|"
     return "\n".join(
         [_markdown_line(header), rule, *(_markdown_line(line) for line in lines)]
@@ -39,20 +44,20 @@ def _markdown_line(cells):
 
 
 def some(texts, most=5):
-    """The first of some texts, and how many more there are, in one line."""
+    """Joins the first texts with commas, and says how many more there are."""
     texts = list(texts)
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
 
 
 def span(values):
-    """The smallest and the largest of some numbers, once if they are the same."""
+    """Formats the range of some numbers, or their value if they are all the same."""
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
 def to_csv(rows, path):
-    """Writes rows, dicts with the same keys, as a CSV file with a header."""
+    """Writes a list of dicts with the same keys as a CSV file with a header."""
     with written_whole(path) as unfinished, open(unfinished, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -2,24 +2,33 @@
 
 import keras
 
-from keras_bn4.example_weight.setting import set_example_weight
-from keras_bn4.example_weight.sweep import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.example_weight.setting import set_example_weight, weighing_layers
+from keras_bn4.example_weight.sweep import (
+    EXAMPLE_WEIGHTS,
+    check_mode,
+    check_sizes,
+    checked_weights,
+    sweep_example_weight,
+)
 
 
 class ExampleWeightTuning(keras.callbacks.Callback):
-    """Sweeps the example weight on validation data, and sets the best at the end.
+    """Sweeps the example weight on validation data, and sets the best one.
 
-    Validation in `fit` judges the model at the example weight it has, 0 unless it was
-    set. With every sweep this callback adds two entries to the logs, for
-    `keras.callbacks.EarlyStopping`, `keras.callbacks.ModelCheckpoint` and the history:
+    Validation in `fit` judges the model at the example weight that it has, which is 0
+    unless it was set. At the end of every epoch this callback finds the best example
+    weight and adds two entries to the logs, for `keras.callbacks.EarlyStopping`,
+    `keras.callbacks.ModelCheckpoint` and the history:
 
     - `val_<metric>_at_best_example_weight`
     - `best_example_weight`
 
     Put it before the callbacks that read them, and give those their `mode`, which they
-    can't know for this name. At the end of training the weights may be others than
-    those of the last epoch (`restore_best_weights`), so the model is swept once more,
-    and its example weight set to the best.
+    can't know for this name. Between the end of an epoch and the begin of the next one
+    the model has its best example weight, so that a `ModelCheckpoint` after this
+    callback saves a model as good as the value that it monitors. At the end of training
+    the weights may be others than those of the last epoch (`restore_best_weights`), so
+    the model is swept once more, and keeps its best example weight.
 
     Reference:
 
@@ -67,17 +76,33 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         verbose=0,
     ):
         super().__init__()
+        checked_weights(example_weights)
+        check_mode({metric: mode})
+        check_sizes(batch_size=batch_size, steps=steps)
+        if not isinstance(metric, str):
+            raise ValueError(
+                "Argument `metric` must be the name of a metric, as `model.evaluate` "
+                f"names it, such as 'loss'. Received: metric={metric!r}."
+            )
         self.validation_data = validation_data
         self.metric = metric
         self.every_epoch = every_epoch
         self.sweep = None
+        self._given = None
         self._arguments = {
             "example_weights": example_weights,
-            "mode": None if mode is None else {metric: mode},
+            # Names the metric also without a mode, so that it is checked at once.
+            "mode": {metric: mode},
             "batch_size": batch_size,
             "steps": steps,
             "verbose": verbose,
         }
+
+    def on_epoch_begin(self, epoch, logs=None):
+        layers = weighing_layers(self.model)
+        for layer, weight in zip(layers, self._given or ()):
+            layer.example_weight = weight
+        self._given = [layer.example_weight for layer in layers]
 
     def on_epoch_end(self, epoch, logs=None):
         if self.every_epoch:
@@ -85,6 +110,10 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             if logs is not None:
                 logs[f"val_{self.metric}_at_best_example_weight"] = best[self.metric]
                 logs["best_example_weight"] = best["example_weight"]
+            set_example_weight(self.model, best["example_weight"])
+
+    def on_train_begin(self, logs=None):
+        self._given = None
 
     def on_train_end(self, logs=None):
         set_example_weight(self.model, self._find_best()["example_weight"])

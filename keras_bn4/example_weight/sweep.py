@@ -81,13 +81,11 @@ def sweep_example_weight(
     >>> sweep.best("loss")["example_weight"]
     0.0
     """
-    weights = sorted({0.0, *map(check_example_weight, example_weights)})
-    _check_mode(mode)
+    weights = checked_weights(example_weights)
+    check_mode(mode)
     layers = weighing_layers(model)
     check_compiled(model)
-    for name, value in (("batch_size", batch_size), ("steps", steps)):
-        if value is not None:
-            check_integer(name, value)
+    check_sizes(batch_size=batch_size, steps=steps)
     x = _checked_data(x, steps)
     differences = _Differences(model, len(weights), mode)
     given = {"y": y, "sample_weight": sample_weight}
@@ -209,7 +207,25 @@ def _modes(mode, names, model):
     return {name: given.get(name) or direction(name, metrics) for name in names}
 
 
-def _check_mode(mode):
+def checked_weights(example_weights):
+    """The example weights to sweep, ascending and with 0, or a `ValueError`."""
+    if isinstance(example_weights, str) or not hasattr(example_weights, "__iter__"):
+        raise ValueError(
+            "Argument `example_weights` must be a sequence of numbers from 0 to 1. "
+            f"Received: example_weights={example_weights!r}."
+        )
+    return sorted({0.0, *map(check_example_weight, example_weights)})
+
+
+def check_sizes(**sizes):
+    """Raises `ValueError` unless all are positive integers or `None`."""
+    for name, value in sizes.items():
+        if value is not None:
+            check_integer(name, value)
+
+
+def check_mode(mode):
+    """Raises `ValueError` unless it says what is best, for all metrics or by metric."""
     for value in mode.values() if isinstance(mode, dict) else [mode]:
         if value not in (None, "min", "max"):
             raise ValueError(

@@ -1,1 +1,17 @@
-"""What the paper shows, run anew. Nothing in the library imports from here."""
+"""Experiments that repeat findings of the paper, and measure the layers of keras_bn4.
+
+Only the command line imports from here. The folders and modules are:
+
+- `records`: keeps finished results, so that an interrupted experiment can continue
+- `networks`: the networks of the experiments
+- `digits`: the paper in miniature, ghosts and example weighing on handwritten digits
+- `pretrained`: example weighing of networks that are already trained (Fig. 1)
+- `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
+- `tune`: a search with Keras Tuner, and what it is worth on test data
+- `speed`: how fast the layers are
+- `distributed`: training on several replicas
+- `multi_worker`: training on several machines
+
+Read `records`, `networks`, `digits`, `pretrained`, `discrepancy_by_ghost_size`, `tune`,
+`speed`, `distributed`, `multi_worker`.
+"""

@@ -1,29 +1,31 @@
 """Output ranges in training and at inference, by ghost size (App. B, Fig. 6).
 
-Question: do networks come close to the bound of Eq. 2 in training, the closer the fewer
-numbers are normalized together, and do they leave it at inference?
+Question: Do outputs in training come closer to the bound of Eq. 2 the fewer elements
+are normalized together, and do they exceed it at inference?
 
-Setting: the last batch normalization of the network, its outputs before γ and β, on
-test images, in training and inference mode on the same images. `B` is the ghost size
-times the positions of an image. By default networks of three convolutions for
-scikit-learn's digits (`digits`), trained from scratch with each ghost size, 2 by 2
-positions. With a model, that network, trained some steps more with each ghost size.
+Setting: The outputs of the network's last batch normalization, before γ and β, are
+measured on the same test images in training mode and in inference mode. `B` is the
+ghost batch size times the positions of an image. By default the networks are those of
+`digits`, with three convolutions and 2 by 2 positions at the last one. They are trained
+from scratch with each ghost batch size. If a model is given, that network is trained
+for some more steps with each ghost batch size instead.
 
-Expected, from the paper: at large `B` no output comes near the bound; at small `B` the
-range of training nearly fills it (there -5.30 of -5.57 at `B` = 32), while the range at
-inference shows no pattern and exceeds it.
+Expected, from the paper: At large `B` no output comes near the bound. At small `B` the
+range in training nearly reaches it (in the paper -5.30 of -5.57 at `B` = 32), while the
+range at inference shows no pattern and exceeds the bound.
 
-Seen: the same, at smaller `B`. Digits with ghosts of 2 (`B` = 8, bound 2.65) give -2.61
-to 2.62 in training and -4.46 to 4.50 at inference; with ghosts of 8 (`B` = 32, bound
-5.57) -3.71 to 4.35, and -4.02 to 5.25. From `B` = 64 on the bound is out of reach, and
-the two ranges differ little. The example weight that closes the gap falls from 0.35 at
-ghosts of 2 to 0.01 at 32; at ghosts of 1 it is 1, and without weighing such a network
-does not infer at all (accuracy 12 %).
+Seen: The same happens at smaller `B`. Digits with ghosts of 2 (`B` = 8, bound 2.65)
+range from -2.61 to 2.62 in training and from -4.46 to 4.50 at inference. With ghosts of
+8 (`B` = 32, bound 5.57) they range from -3.71 to 4.35 and from -4.02 to 5.25. From
+`B` = 64 on, the outputs are far from the bound, and the two ranges differ little. The
+example weight that closes the gap decreases from 0.35 for ghosts of 2 to 0.01 for
+ghosts of 32. For ghosts of 1 it is 1, and without example weighing such a network has
+an accuracy of only 12 %.
 
 Command: `python -m keras_bn4.experiments.discrepancy_by_ghost_size`, with
-`--model MODEL.keras --dataset cifar100` for a trained network. Time: two minutes on two
-CPU cores for the digits. Finished networks are kept in the output folder and not run
-again.
+`--model MODEL.keras --dataset cifar100` for a trained network. Time: The digits take
+two minutes on two CPU cores. The results of finished networks are kept in the output
+folder, and these networks are not run again.
 """
 
 import argparse
@@ -62,19 +64,20 @@ def run(
     Args:
         model: `None` for the digits, or the path of a `.keras` file, a classifier of
             integer labels.
-        dataset: Where there is a model: a name as `keras_bn4.datasets.load` takes it.
+        dataset: Only used with a model: a name as `keras_bn4.datasets.load` takes it.
         ghost_batch_sizes: Positive integers that divide 64.
-        seeds: Positive integer, how many networks of each size.
-        steps: Positive integer, the minibatches of 64 of a training.
-        examples: Positive integer, how many test images to use, in whole batches.
+        seeds: Positive integer, how many networks to train for each size.
+        steps: Positive integer, the minibatches of 64 in a training.
+        examples: Positive integer, how many test images to use. It is rounded down to
+            whole minibatches.
         data_dir: The folder of tensorflow-datasets.
-        output_dir: Folder for the results, which are not computed again. It is made if
-            necessary.
+        output_dir: Folder for the results, which is created if necessary. Results that
+            it already has are not computed again.
         verbose: 0 or 1, whether to show a progress bar.
 
     Returns:
-        List of dicts: the row of `keras_bn4.discrepancy` for the last layer, with
-        `"ghost_batch_size"`, `"seed"` and test `"accuracy"`.
+        List of dicts, one for each network: the row of `keras_bn4.discrepancy` for the
+        last layer, with `"ghost_batch_size"`, `"seed"` and test `"accuracy"`.
     """
     name = pathlib.Path(model).stem if model else "digits"
     records = Records(pathlib.Path(output_dir, "results.json"))
@@ -119,7 +122,7 @@ def _train(path, ghost_batch_size, x, y, *, steps, seed):
         ghost_batch_size=ghost_batch_size,
         momentum=digits.MOMENTUM,
     )
-    # Small steps: the network is trained, and gets used to its ghosts.
+    # A low learning rate, because the network is trained and only adapts to its ghosts.
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -135,7 +138,7 @@ def _by_size(results):
 
 
 def table(results):
-    """Means over seeds, a line for each ghost size."""
+    """Makes a plain-text table of means over seeds, with a line for each ghost size."""
     ends = [f"{mode}_{e}" for mode in ("training", "inference") for e in ENDS]
     lines = [["B'", "B", "bound", *(end.replace("_", " ") for end in ends), "α", "acc"]]
     for rows in _by_size(results):
@@ -152,6 +155,10 @@ ENDS = ("minimum", "maximum")
 
 def figure(results, path):
     """Draws the ranges over the number of elements, and writes a PNG file.
+
+    Args:
+        results: What `run` returned.
+        path: Path of the file to write.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -177,14 +184,14 @@ def figure(results, path):
             )
     fine = np.linspace(min(at), max(at), 200)
     for sign in (1, -1):
-        label = "bound of training, ±√(B - 1)" if sign > 0 else None
+        label = "bound in training, ±√(B - 1)" if sign > 0 else None
         bound = sign * np.sqrt(2**fine - 1)
         panel.plot(fine, bound, "--", color="0.25", linewidth=1.4, label=label)
     panel.axhline(0, color="0.8", linewidth=1, zorder=0)
     panel.set_ylim(-1.15 * reach, 1.15 * reach)
     sizes = [rows[0]["ghost_batch_size"] for rows in groups]
     panel.set_xticks(at, [f"{x:g}\n{size}" for x, size in zip(at, sizes)])
-    panel.set_xlabel("log₂ B, numbers normalized together;  below: ghost batch size")
+    panel.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
     panel.set_ylabel("smallest and largest output, before γ and β")
     panel.spines[["top", "right"]].set_visible(False)
     drawing.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)

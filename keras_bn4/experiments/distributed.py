@@ -1,26 +1,31 @@
-"""Training on several replicas: what the moving statistics are worth afterwards.
+"""Training on several replicas, and the moving statistics that result from it.
 
-Question: does a network come out of `tf.distribute.MirroredStrategy` as it would from
-one device, whatever the number of replicas, and does it survive an epoch's last, short
-batch? The same four layers, side by side: Keras' and ours, by replica and synchronized.
+Question: Does training under `tf.distribute.MirroredStrategy` give the same network as
+training on one device, whatever the number of replicas, and does the network survive
+the short last batch of an epoch? Keras' layer and `GhostBatchNormalization` are
+compared, each normalizing within its replica and synchronized between replicas.
 
-Setting: scikit-learn's digits, two convolutions, SGD, 20 minibatches of 32 in a custom
-training loop that divides the loss by the size of the whole minibatch, then a last one
-of a single image, which leaves all replicas but one without any. Replicas are logical
-CPU devices, and each number of them has a process of its own.
+Setting: A network of two convolutions learns scikit-learn's digits by SGD. A custom
+training loop, which divides the loss by the size of the whole minibatch, trains on 20
+minibatches of 32 images and then on one of a single image, which leaves all replicas
+but one without any. Replicas are logical CPU devices, and a process of its own is
+started for each number of them.
 
-Columns, relative to the largest value: `replicas differ`, the largest difference of
-moving statistics between one replica and another; `from one device`, of those of the
-first replica to those of the same layer trained on one device; `save, load`, of the
-predictions of the model to those of what is loaded outside the strategy from its file;
-`last batch`, whether all weights are finite after it.
+Columns: All differences are the largest ones, relative to the largest value. `replicas
+differ` compares the moving statistics of the replicas with each other. `from one
+device` compares those of the first replica with those of the same layer trained on one
+device. `save, load` compares the predictions of the model with those of the same model
+saved and loaded outside the strategy. `last batch` says whether all weights are finite
+after the last batch.
 
-Expected: ours differ nowhere; synchronized, the number of replicas makes no difference
-beyond rounding; by replica it makes that of smaller batches.
+Expected: The replicas of `GhostBatchNormalization` do not differ. If it is
+synchronized, the number of replicas makes no difference beyond rounding; if not, it has
+the effect of smaller batches.
 
-Seen: that. Keras' layer holds other moving statistics on every replica, so that a saved
-model predicts otherwise than the one in memory, and is not a number after the last
-batch. Its synchronized form is right, but for masks and for a large mean.
+Seen: This is what happens. Keras' layer has different moving statistics on every
+replica, so that a saved model predicts differently from the one in memory, and its
+weights are NaN after the last batch. If it is synchronized, Keras' layer is right,
+except for masks and for a large mean.
 
     python -m keras_bn4.experiments.distributed
 
@@ -60,11 +65,11 @@ ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def build(normalization, **arguments):
-    """The network, always with the same initial weights.
+    """Builds the network, always with the same initial weights.
 
     Args:
-        normalization: Class of normalization layers.
-        **arguments: Their arguments.
+        normalization: Class of the normalization layers.
+        **arguments: Arguments of the normalization layers.
     """
     keras.utils.set_random_seed(0)
     make = functools.partial(normalization, momentum=0.9, **arguments)
@@ -74,8 +79,8 @@ def build(normalization, **arguments):
 def train(strategy, model, dataset):
     """Trains a model, made in the strategy's scope, for one pass over the data.
 
-    The gradient is the one device's: replicas sum their losses, divided by the size of
-    the whole minibatch, where Keras' `fit` averages the means of replicas.
+    The gradient is that of one device, because replicas sum their losses and divide the
+    sum by the size of the whole minibatch. Keras' `fit` averages the means of replicas.
 
     Args:
         strategy: A `tf.distribute.Strategy`.
@@ -106,7 +111,7 @@ def train(strategy, model, dataset):
 
 
 def batches(steps):
-    """A data set of so many minibatches, or of a single image for 0."""
+    """Makes a data set of `steps` minibatches, or of a single image if it is 0."""
     import tensorflow as tf
 
     data = tf.data.Dataset.from_tensor_slices(load("digits", "train"))
@@ -114,7 +119,7 @@ def batches(steps):
 
 
 def moving_statistics(strategy, model):
-    """What every replica of this process holds: an array for each."""
+    """Lists the moving statistics of this process, an array for each replica."""
     variables = [
         variable
         for layer in model.layers
@@ -126,17 +131,18 @@ def moving_statistics(strategy, model):
 
 
 def difference(actual, expected):
-    """The largest difference, relative to the largest value; NaN if either has one."""
+    """The largest difference, relative to the largest value, or NaN if there is one."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 def study(replicas):
-    """Trains all layers on so many replicas: the work of one process.
+    """Trains with all `LAYERS` on a number of replicas, as the work of one process.
 
     Returns:
-        Dict by layer of dicts: `moving`, the moving statistics of every replica;
-        `reloaded`, the difference of predictions; `finite`, a boolean.
+        Dict by the names of `LAYERS` of dicts: `"moving"`, the moving statistics of
+        every replica; `"reloaded"`, the difference of predictions after saving and
+        loading; and `"finite"`, whether the weights are finite after the last batch.
     """
     import tensorflow as tf
 
@@ -170,11 +176,11 @@ def run(replica_counts=(1, 2, 4), timeout=300):
     """Runs `study` for each number of replicas, in a process of its own.
 
     Args:
-        replica_counts: Positive integers, 1 among them to compare with.
+        replica_counts: Positive integers. 1 must be among them, to compare with.
         timeout: Seconds that a process may take.
 
     Returns:
-        List of dicts, one a row of the table.
+        List of dicts, one for each row of the table.
     """
     command = [sys.executable, "-m", "keras_bn4.experiments.distributed"]
     studies = {}
@@ -209,7 +215,7 @@ def run(replica_counts=(1, 2, 4), timeout=300):
 
 
 def table(rows):
-    """The results as a Markdown table."""
+    """Makes a Markdown table of what `run` returned."""
     header = ["layer", "replicas", "replicas differ", "from one device"]
     header += ["save, load", "last batch"]
     lines = []
@@ -223,7 +229,9 @@ def table(rows):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicas", type=int, help="only these; needs --output")
+    parser.add_argument(
+        "--replicas", type=int, help="run only this number; needs --output"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="file for the results")
     arguments = parser.parse_args()
     if arguments.replicas is None:

@@ -1,20 +1,21 @@
-"""Training on two machines: `MultiWorkerMirroredStrategy`, here by two processes.
+"""Training on several machines with `MultiWorkerMirroredStrategy`.
 
-The same network, minibatches and loop as in `distributed`, in two processes that talk
-over the loopback interface, and in one process on one device. A minibatch is cut into
-one part a worker, in the order of the workers.
+Two processes that communicate over the loopback interface stand for the machines. They
+train the network of `distributed` on the same minibatches and in the same loop, and so
+does a third process on one device. A minibatch is split into one part for each worker,
+in the order of the workers.
 
-Keras' `fit` does not support this strategy; a custom loop, as in `distributed.train`,
-works. Keras' own way beyond one machine is the JAX backend with
-`keras.distribution.DataParallel`, under which the layers see the whole minibatch and
-need no `synchronized`.
+Keras' `fit` does not support this strategy, but a custom loop works, such as
+`distributed.train`. To train on several machines with `fit`, use the JAX backend with
+`keras.distribution.DataParallel`. The layers then see the whole minibatch and do not
+need `synchronized`.
 
-Expected and seen: synchronized, both workers hold the same moving statistics, those of
-one device to rounding.
+Expected and seen: With `synchronized=True`, both workers have the same moving
+statistics, which are those of one device up to rounding.
 
     python -m keras_bn4.experiments.multi_worker
 
-On real machines start one process on each with `TF_CONFIG` set, as `_start` sets it.
+On real machines start one process on each, with `TF_CONFIG` set as `_start` sets it.
 Time: half a minute.
 """
 
@@ -35,10 +36,10 @@ WORKERS = 2
 
 
 def work(steps=20):
-    """Trains the network: the work of one worker, or of one device.
+    """Trains the network, as the work of one worker or of one device.
 
     Returns:
-        List of the moving statistics this process holds.
+        List of numbers, the moving statistics of this process.
     """
     import tensorflow as tf
 
@@ -58,10 +59,10 @@ def run(timeout=240):
     """Starts the workers, waits for them, and compares them with one device.
 
     Args:
-        timeout: Seconds that all of it may take.
+        timeout: Seconds that each process may take.
 
     Returns:
-        Dict of the differences `between_workers` and `from_one_device`.
+        Dict of the differences `"between_workers"` and `"from_one_device"`.
     """
     addresses = _free_addresses(WORKERS)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -71,7 +72,10 @@ def run(timeout=240):
             stack.callback(process.kill)
         for process in processes:
             if process.wait(timeout):
-                raise RuntimeError(f"A worker failed with code {process.returncode}.")
+                raise RuntimeError(
+                    f"A process failed with exit status {process.returncode}. Its "
+                    "error is printed above."
+                )
         *workers, single = (json.loads(path.read_text()) for path in paths)
     return {
         "between_workers": distributed.difference(workers[1], workers[0]),
@@ -88,7 +92,7 @@ def _free_addresses(count):
 
 
 def _start(index, addresses, path):
-    """Starts a worker, or past the last one a process on one device."""
+    """Starts the worker of this index, or after the last the process on one device."""
     environment = {**os.environ, **distributed.ENVIRONMENT}
     environment.pop("TF_CONFIG", None)
     if index < len(addresses):
@@ -103,7 +107,9 @@ def _start(index, addresses, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, help="be a worker")
+    parser.add_argument(
+        "--output", type=pathlib.Path, help="run as a worker that writes this file"
+    )
     output = parser.parse_args().output
     if output is None:
         for name, value in run().items():

@@ -1,6 +1,6 @@
-"""The networks of the experiments, not compiled: from images to logits.
+"""The networks of the experiments, from images to logits. They are not compiled.
 
-`normalization` is a function without arguments that makes a normalization layer.
+Their argument `normalization` is a function that makes a normalization layer.
 """
 
 import keras
@@ -8,12 +8,12 @@ from keras import layers
 
 
 def convolutional(filters, strides, normalization=layers.BatchNormalization):
-    """A row of convolutions for scikit-learn's digits, each normalized, with ReLU.
+    """A chain of convolutions for scikit-learn's digits, each normalized, with ReLU.
 
     Args:
-        filters: Tuple of integers, of the convolutions.
-        strides: Tuple of integers, as many.
-        normalization: Makes a normalization layer.
+        filters: Tuple of integers, the filters of each convolution.
+        strides: Tuple of integers, the strides of each convolution.
+        normalization: Function without arguments that makes a normalization layer.
 
     Returns:
         A `keras.Model` from images `(n, 8, 8, 1)` with values from 0 to 16 to logits
@@ -39,15 +39,15 @@ def resnet(
 ):
     """A residual network for small images (He et al., 2016).
 
-    Where a block halves the image, its shortcut is a convolution of one position.
+    Where a block halves the image, its shortcut is a 1×1 convolution.
 
     Args:
         input_shape: Tuple of integers `(height, width, channels)`.
         classes: Integer, the size of the logits.
         blocks: Integer, how many blocks of two convolutions each stage has. 1 makes a
             ResNet-8, 3 a ResNet-20.
-        filters: Tuple of integers, those of each stage.
-        normalization: Makes a normalization layer.
+        filters: Tuple of integers, the filters of each stage.
+        normalization: Function without arguments that makes a normalization layer.
         normalizes_shortcuts: Whether the convolutions of shortcuts are normalized.
 
     Returns:

@@ -1,19 +1,20 @@
 """Example weighing of networks that are already trained (Sec. 3.1, Fig. 1).
 
 The paper takes trained ImageNet networks and finds the best example weight for each
-metric on the validation set. Here the test set is cut into two random halves: the
-weight is chosen on the first, for the loss and for the accuracy by itself, and what it
-does is reported on the second, as the paired difference to weight 0 with its 95 %
-interval over examples.
+metric on the validation set. Here the test set is split into two random halves. The
+weight is chosen on the first half, for the loss and for the accuracy separately. Its
+effect is reported on the second half, as the paired difference to weight 0 with its
+95 % interval over examples.
 
     python -m keras_bn4.experiments.pretrained MODEL.keras ... --dataset cifar100
 
-Time: 44 evaluations of half a test set for each network, some minutes for a ResNet-20
-on CIFAR-100 and two cores. Finished networks are kept in the output folder and not run
-again.
+Time: Each network is evaluated 44 times on half a test set, which takes some minutes
+for a ResNet-20 on CIFAR-100 with two CPU cores. The results of finished networks are
+kept in the output folder, and these networks are not run again.
 
-Expected: lower loss everywhere, the more the smaller the batches of the training were;
-accuracy within noise for networks that were trained with large batches.
+Expected: The loss decreases for every network, and more for those that were trained
+with smaller batches. The accuracy of networks that were trained with large batches
+changes only within noise.
 """
 
 import argparse
@@ -37,14 +38,15 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
         dataset: A name as `keras_bn4.datasets.load` takes it.
         split: The split to cut into halves.
         data_dir: The folder of tensorflow-datasets.
-        seed: Integer, of the cut.
-        output_dir: Folder for the results, which are not computed again.
+        seed: Integer, the seed by which the split is cut.
+        output_dir: Folder for the results, or `None` for `results/pretrained`. Results
+            that it already has are not computed again.
 
     Returns:
-        List of dicts, one a network: `model`, `difference_at_zero` (largest change
-        of a prediction by conversion, relative to the largest prediction), and for
-        `loss` and `accuracy` the row of the sweep of the second half at the weight
-        chosen on the first.
+        List of dicts, one for each network. They have `"model"`, its name;
+        `"difference_at_zero"`, the largest change of a prediction by conversion,
+        relative to the largest prediction; and under `"loss"` and `"accuracy"` the row
+        of the sweep on the second half at the weight chosen on the first.
     """
     records = Records(pathlib.Path(output_dir or "results/pretrained", "results.json"))
     x, y = datasets.load(dataset, split, data_dir=data_dir)
@@ -101,7 +103,7 @@ def _run_one(path, x, y, first, second):
 
 
 def table(results):
-    """The results as a Markdown table."""
+    """Makes a Markdown table of what `run` returned."""
     header = ["network", "loss at 0", "best weight", "loss", "change"]
     header += ["accuracy at 0", "best weight", "accuracy", "change"]
     lines = []

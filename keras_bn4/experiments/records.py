@@ -1,4 +1,4 @@
-"""Results of long work in a file, so that it goes on where it was interrupted."""
+"""Keeps results in a file, so that an interrupted experiment can continue."""
 
 import json
 import pathlib
@@ -9,11 +9,11 @@ from keras_bn4.common.files import written_whole
 
 
 class Records:
-    """Results by their settings, in a JSON file that is rewritten after each of them.
+    """Keeps results by their settings, in a JSON file that is rewritten for each one.
 
     Args:
         path: Path of the file, which need not exist.
-        fresh: Whether to forget what it holds.
+        fresh: Whether to discard what the file holds.
     """
 
     def __init__(self, path, fresh=False):
@@ -22,11 +22,11 @@ class Records:
         self.all = [] if fresh else self._read()
 
     def find(self, settings):
-        """The result with these settings, or `None`."""
+        """Returns the result with these settings, or `None`."""
         return next((r for r in self.all if r["settings"] == settings), None)
 
     def add(self, result):
-        """Keeps a result, a dict with `settings`, at once."""
+        """Writes a result, a dict with `"settings"`, to the file at once."""
         self.all.append(result)
         with written_whole(self.path) as unfinished:
             unfinished.write_text(json.dumps(self.all, indent=1))
@@ -42,8 +42,8 @@ class Records:
             aside = self.path.with_suffix(".unreadable")
             shutil.move(self.path, aside)
             warnings.warn(
-                f"Earlier results in {self.path} can't be read ({error}). The file is "
-                f"now {aside}, and all is run again.",
+                f"Earlier results in {self.path} can't be read ({error}). The file was "
+                f"moved to {aside}, and everything is run again.",
                 stacklevel=3,
             )
             return []

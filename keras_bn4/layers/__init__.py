@@ -5,7 +5,7 @@ of `ghost_batch_normalization`.
 
 Read `backend`, `ghosts`, `moments`, `mixing`, `normalize`, `tensorflow_fused`,
 `tensorflow_replicas`, `example_weight_variable`, `ghost_batch_normalization`,
-`batch_group_normalization`, `exchange`.
+`batch_group_normalization`.
 """
 
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization

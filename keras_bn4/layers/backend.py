@@ -49,6 +49,36 @@ def custom_gradient(function):
     return lambda *tensors: function(*tensors)[0]
 
 
+def padded(inputs):
+    """Takes a ragged tensor of TensorFlow for a dense one with a mask.
+
+    Args:
+        inputs: Anything that a layer is called with.
+
+    Returns:
+        `None` if it is not ragged, and otherwise a triple: the padded tensor, its mask,
+        and a function that makes outputs of its shape ragged again.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    if not isinstance(inputs, tf.RaggedTensor):
+        return None
+    if inputs.ragged_rank != 1:
+        raise ValueError(
+            "Ragged inputs can have one ragged axis, the second one. Received: "
+            f"ragged_rank={inputs.ragged_rank}. Pad the other axes "
+            "(`inputs.to_tensor()`), and give a mask."
+        )
+    lengths = inputs.row_lengths()
+    return (
+        inputs.to_tensor(),
+        tf.sequence_mask(lengths),
+        lambda outputs: tf.RaggedTensor.from_tensor(outputs, lengths),
+    )
+
+
 def squared_difference(x, y):
     """`(x - y)²`, in one pass over the tensors where the backend can."""
     if keras.backend.backend() == "tensorflow":

@@ -37,19 +37,18 @@ class HasExampleWeight:
             for i, size in enumerate(input_shape)
             if i not in (0, self._channel_axis)
         )
-        with keras.name_scope(self.name):
-            variable = keras.Variable(
-                # Keras' initializer `Constant` would round to float32.
-                initializer=lambda shape, dtype: ops.convert_to_tensor(
-                    self._example_weight, dtype
-                ),
-                shape=(),
-                dtype=keras.backend.result_type(self.variable_dtype, "float32"),
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-                name="example_weight",
-            )
+        variable = keras.Variable(
+            # Keras' initializer `Constant` would round to float32.
+            initializer=lambda shape, dtype: ops.convert_to_tensor(
+                self._example_weight, dtype
+            ),
+            shape=(),
+            dtype=self.variable_dtype,
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name="example_weight",
+        )
         # `object.__setattr__` goes past Keras' tracking of variables.
         object.__setattr__(self, "_example_weight_variable", variable)
         self._warn_of_constant_output()
@@ -61,6 +60,20 @@ class HasExampleWeight:
         if self._example_weight_variable is not None:
             variables.append(self._example_weight_variable)
         return variables
+
+    @property
+    def variable_dtype(self):
+        """The dtype of all variables, float32 at least: statistics overflow float16."""
+        return keras.backend.result_type(super().variable_dtype, "float32")
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        # Private, because TensorFlow has no public way to tell `tf.saved_model.save` of
+        # a variable that checkpoints must not hold.
+        children = super()._trackable_children(save_type, **kwargs)
+        if save_type == "savedmodel" and self._example_weight_variable is not None:
+            variable = self._example_weight_variable.value
+            children = {**children, "_example_weight_variable": variable}
+        return children
 
     def _track_variables(self):
         # Keras calls this on PyTorch alone, to register what `state_dict` holds. It

@@ -10,7 +10,7 @@ from keras_bn4.common.arguments import (
     check_variance_tracking,
 )
 from keras_bn4.layers import tensorflow_fused, tensorflow_replicas
-from keras_bn4.layers.backend import optimization_barrier, when_positive
+from keras_bn4.layers.backend import optimization_barrier, padded, when_positive
 from keras_bn4.layers.example_weight_variable import HasExampleWeight
 from keras_bn4.layers.ghosts import number_of_equal_ghosts
 from keras_bn4.layers.mixing import mix, move
@@ -180,6 +180,9 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         return self.synchronized and tensorflow_replicas.context() is not None
 
     def call(self, inputs, training=None, mask=None):
+        if ragged := padded(inputs):
+            inputs, mask, make_ragged = ragged
+            return make_ragged(self.call(inputs, training, mask))
         # Half precision that comes to a wider layer is widened before it is rounded.
         # Everything but the fused kernel computes in float32 at least.
         narrow = ops.convert_to_tensor(inputs)
@@ -294,7 +297,7 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         """Puts ghosts in the place of examples, and their examples among positions."""
         inputs, mask = hide_masked(inputs, mask, self._channel_axis)
         shape = ops.shape(inputs)
-        split = (ghosts, -1, *shape[1:])
+        split = (ghosts, inputs.shape[0] // ghosts, *shape[1:])
         inputs = ops.reshape(inputs, split)
         mask = None if mask is None else ops.reshape(mask, split)
         axis = self._channel_axis + 1

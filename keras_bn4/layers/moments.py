@@ -52,10 +52,14 @@ def example_moments(x, axis, mask=None, training=True):
         masks, count = (), None
         # A list: `torch.compile` can't go into a generator.
         size = math.prod([ops.shape(x)[i] for i in positions_of(x, axis)])
-        if isinstance(size, int):
-            size = max(size, 1)
-        else:
-            size = ops.maximum(ops.cast(size, x.dtype), 1)
+        if ops.is_tensor(size):
+            # There may be no positions, which is known when the function runs.
+            size = ops.cast(size, x.dtype)
+            count = ops.broadcast_to(size, (ops.shape(x)[0], x.shape[axis]))
+            size = ops.maximum(size, 1)
+        elif isinstance(size, int) and size == 0:
+            count = ops.zeros((ops.shape(x)[0], x.shape[axis]), x.dtype)
+            size = 1
     else:
         masks = (mask,)
         count = sum_positions(lambda mask: ops.cast(mask, x.dtype), (mask,), axis)
@@ -83,7 +87,17 @@ def example_moments(x, axis, mask=None, training=True):
 
         return (mean, squares / size - ops.square(mean - fixed)), gradient
 
-    found = custom_gradient(moments)(x) if training else moments(x)[0]
+    if training:
+        found = custom_gradient(moments)(x)
+    else:
+        # Without terms that are 0, for which integer quantization finds no scale.
+        mean = sum_positions(counting, (x, *masks), axis) / size
+        squares = sum_positions(
+            lambda x, *mask: counting(squared_difference(x, mean), *mask),
+            (x, *masks),
+            axis,
+        )
+        found = mean, squares / size
     mean, variance = (ops.reshape(t, channels) for t in found)
     return Moments(
         mean, variance, count if mask is None else ops.reshape(count, channels)

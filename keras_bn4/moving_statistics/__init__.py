@@ -1,4 +1,7 @@
-"""The moving statistics of a trained model: computed anew, compared (App. A to C).
+"""The moving statistics of a trained model (App. A to C).
+
+`keras_bn4.recalibrate` computes them anew from data, and `keras_bn4.discrepancy`
+compares batch normalization in training and at inference.
 
 Read `recorder`, `recalibration`, `comparison_result`, `comparison`.
 """

@@ -1,7 +1,8 @@
-"""Training against inference, layer by layer (App. A and B)."""
+"""Compares batch normalization in training and at inference (App. A and B)."""
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -24,29 +25,39 @@ from keras_bn4.moving_statistics.recorder import (
     training_layers,
 )
 
-# Candidates between which the example weight that closes the gap is interpolated.
+# The example weights at which ranges are measured. The weight that closes the gap is
+# interpolated between them.
 WEIGHTS = (
     *(0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4),
     *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
 
 
-def discrepancy(model, data, *, batch_size=None, steps=None, verbose="auto"):
-    """Compares what batch normalization puts out in training and at inference.
+def discrepancy(
+    model: keras.Model,
+    data,
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    verbose: str | int = "auto",
+) -> Discrepancy:
+    """Compares the outputs of batch normalization in training and at inference.
 
-    In training an example is part of its own statistics, and so no output is further
-    from 0 than `√(B - 1)` before γ and β, where `B` numbers are normalized together
-    (Eq. 2, App. A). At inference nothing bounds it. This runs the data through the
-    model twice, once with batch normalization as in training, with its ghosts and
-    groups, and once as at inference, at the example weight it has; dropout and the
-    like are off in both. The model is left as it was.
+    In training an example is part of the statistics that it is normalized by. So before
+    γ and β no output is further from 0 than `√(B - 1)`, where `B` is the number of
+    elements that are normalized together (Eq. 2, App. A). At inference there is no such
+    bound. This function runs the data through the model twice: once with batch
+    normalization as in training, with its ghosts and channel groups, and once as at
+    inference, at the example weight that each layer has. Dropout and the like are off
+    both times. The model is left unchanged.
 
-    The wider range at inference is one gap; the example weight of a row would close
-    it for that layer, given what it receives now. That is a hint where to look: which
-    weight is best for a loss or metric, `keras_bn4.sweep_example_weight` finds, and it
-    is one for the whole model. A mean far from 0 and a standard deviation far from 1
-    at inference show another gap: moving statistics that are not those of the data,
-    which `keras_bn4.recalibrate` closes.
+    The result shows two gaps between training and inference. The first is that outputs
+    range more widely at inference. Each row has the example weight that would close
+    this gap in its layer, given the inputs the layer receives now. Take it as a hint
+    where to look: `keras_bn4.sweep_example_weight` finds the weight that is best for a
+    loss or metric, one for the whole model. The second gap is a mean far from 0 or a
+    standard deviation far from 1 at inference. It means that the moving statistics are
+    not those of the data, and `keras_bn4.recalibrate` closes it.
 
     Reference:
 
@@ -56,17 +67,17 @@ def discrepancy(model, data, *, batch_size=None, steps=None, verbose="auto"):
     Args:
         model: A built `keras.Model`. It need not be compiled.
         data: Inputs of the model: arrays with the examples along their first axis (a
-            list of arrays is the inputs of a model that has several), a
-            `tf.data.Dataset`, a `keras.utils.PyDataset`, or another iterable of
-            batches. Labels in batches are ignored.
-        batch_size: Positive integer, 32 by default, where `data` is arrays. It matters:
-            give that of the training, if there are no ghosts.
+            list of arrays for a model with several inputs), a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, or another iterable of batches. Labels in batches
+            are ignored.
+        batch_size: Positive integer, or `None` for 32. Only used if `data` is arrays.
+            The result depends on it: without ghosts, use that of the training.
         steps: Positive integer, how many batches to use, or `None` for all.
         verbose: 0 or `"auto"`/1, whether to show a progress bar.
 
     Returns:
-        A `Discrepancy`, with one row for every layer of batch normalization that is not
-        frozen; it prints as a table, and has `plot()` and `to_csv(path)`.
+        A `Discrepancy` with one row for every batch normalization layer that is not
+        frozen. It prints as a table, and has `plot()` and `to_csv(path)`.
 
     Raises:
         ValueError: if no layer trains, or the data are empty or have fewer batches than
@@ -108,21 +119,21 @@ def discrepancy(model, data, *, batch_size=None, steps=None, verbose="auto"):
     ]
     if not rows:
         raise ValueError(
-            "The data set is empty, or the model ran none of its layers. Give at least "
-            "one example."
+            "The data set is empty, or the model called none of its batch "
+            "normalization layers. Pass at least one example."
         )
     return Discrepancy(rows)
 
 
 def _training(layer, inputs, mask):
-    """Moments and range of a layer's outputs in training, before γ and β."""
+    """Summarizes a layer's outputs in training, before γ and β."""
     examples, low, high = _examples(layer, inputs, mask)
     together = ghost_moments(examples, getattr(layer, "ghost_batch_size", None))
     return _summary(layer, examples, low, high, _of_groups(layer, together))
 
 
 def _inference(layer, inputs, mask, example_weight):
-    """The same at inference, and the ranges at all of `WEIGHTS`."""
+    """Summarizes a layer's outputs at inference, with their ranges at all `WEIGHTS`."""
     examples, low, high = _examples(layer, inputs, mask)
     dtype = examples.mean.dtype
     moving = (layer.moving_mean, layer.moving_variance)
@@ -139,7 +150,7 @@ def _inference(layer, inputs, mask, example_weight):
 
 
 def _examples(layer, inputs, mask):
-    """Moments of every example and channel, and its smallest and largest number."""
+    """Moments of every example and channel, and their smallest and largest elements."""
     axis = layer.axis % len(inputs.shape)
     if mask is not None:
         mask = element_mask(mask, inputs, axis)
@@ -160,7 +171,7 @@ def _of_groups(layer, moments):
 
 
 def _summary(layer, examples, low, high, moments):
-    """Moments `(C,)` of normalized outputs, their range and `B`."""
+    """Moments `(C,)` and range of the normalized outputs, and in training also `B`."""
     scale = ops.rsqrt(moments.variance + layer.epsilon)
     outputs = Moments(
         (examples.mean - moments.mean) * scale,
@@ -220,10 +231,9 @@ def _row(layer, training, inference):
 
 
 def _crossing(widths, target):
-    """The smallest weight at which the width falls to the target, interpolated.
-
-    Ghosts of one example meet the target at 1 and not before, give or take rounding.
-    """
+    """Interpolates the smallest weight at which the width falls to the target."""
+    # Ghosts of one example meet the target at weight 1 only, which rounding must not
+    # prevent.
     target *= 1.001
     for i, width in enumerate(widths):
         if width <= target:

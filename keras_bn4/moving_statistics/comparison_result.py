@@ -1,37 +1,46 @@
-"""What a comparison of training with inference found: rows, table, plot."""
+"""The result of comparing training with inference: rows, a table and a plot."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import new_figure
 
+if TYPE_CHECKING:
+    import os
+
+    from matplotlib.figure import Figure
+
 
 class Discrepancy:
-    """What `discrepancy` found.
+    """What `discrepancy` found, layer by layer.
 
     Attributes:
-        rows: List of dicts, one a layer, in the order of the model. All outputs are
-            before γ and β, `(x - μ) / √(σ² + ε)`, so that layers and the bound compare.
+        rows: List of dicts, one for each layer, in the order of the model. All outputs
+            are taken before γ and β, `(x - μ) / √(σ² + ε)`, so that they can be
+            compared between layers and with the bound.
 
-            - `"layer"`: its path.
-            - `"elements"`: how many numbers are normalized together in training, the
-              `B` of Eq. 2: examples of a ghost, times positions, times channels of a
-              group; the largest seen.
+            - `"layer"`: The path of the layer.
+            - `"elements"`: The number of elements that are normalized together in
+              training, `B` in Eq. 2: examples of a ghost, times positions, times
+              channels of a group. If it varies, the largest.
             - `"bound"`: `√(B - 1)`, which no output exceeds in training (Eq. 2).
             - `"training_minimum"`, `"training_maximum"`, `"inference_minimum"`,
-              `"inference_maximum"`: the ranges of outputs.
+              `"inference_maximum"`: The ranges of outputs.
             - `"training_mean"`, `"training_deviation"`, `"inference_mean"`,
-              `"inference_deviation"`: root mean square over channels of their mean
-              and of their standard deviation. In training 0 and 1, up to epsilon.
-            - `"example_weight"`: the smallest at which the range at inference is no
-              wider than in training: 0 where it isn't wider anyway, NaN where it is
-              at every weight.
+              `"inference_deviation"`: The root mean square, over channels, of their
+              means and of their standard deviations. In training these are 0 and 1, up
+              to epsilon.
+            - `"example_weight"`: The smallest example weight at which the range at
+              inference is no wider than in training. 0 if the range is no wider without
+              weighing, NaN if it is wider at every weight.
     """
 
     def __init__(self, rows):
         self.rows = rows
 
-    def to_csv(self, path):
+    def to_csv(self, path: "str | os.PathLike") -> None:
         """Writes the rows as a CSV file with a header."""
         tables.to_csv(self.rows, path)
 
@@ -48,8 +57,8 @@ class Discrepancy:
             lines.append([*line, f"{row['example_weight']:.2g}"])
         return tables.text(lines, left=1)
 
-    def plot(self):
-        """Draws the ranges of every layer, with the bound of Eq. 2 where it is near.
+    def plot(self) -> "Figure":
+        """Draws the output ranges of every layer, and the bound of Eq. 2 if it fits in.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -69,9 +78,9 @@ class Discrepancy:
         lowest, highest = panel.get_xlim()
         bounds = np.array([row["bound"] for row in self.rows])
         panel.plot(-bounds, at, "|", bounds, at, "|", color="0.2", markersize=9)
-        # Bounds far away would squeeze the ranges.
+        # Bounds that are far away would squeeze the ranges.
         panel.set_xlim(lowest, highest)
-        panel.lines[0].set_label("bound of training, if in sight")
+        panel.lines[0].set_label("bound in training, if it fits in")
         panel.set_yticks(at, [row["layer"] for row in self.rows], fontsize="small")
         panel.invert_yaxis()
         panel.set_xlabel("output before γ and β, standard deviations")

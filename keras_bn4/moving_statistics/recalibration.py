@@ -1,5 +1,6 @@
-"""Moving statistics anew, from data."""
+"""Computes moving statistics anew from data (precise batch normalization)."""
 
+import keras
 import numpy as np
 
 from keras_bn4.common.models import name_of
@@ -20,52 +21,66 @@ from keras_bn4.moving_statistics.recorder import (
 )
 
 
-def recalibrate(model, data, *, batch_size=None, steps=None, verbose="auto"):
+def recalibrate(
+    model: keras.Model,
+    data,
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    verbose: str | int = "auto",
+) -> None:
     """Replaces the moving statistics of batch normalization by those of the data.
 
-    A moving average is of what the network saw over many steps of training, when its
-    weights were others. This computes the mean and variance over all examples given,
-    each counted once, for the weights as they are: after the weights were averaged
-    or quantized, after training on other data or with a high momentum, or before
-    inference on another kind of images.
+    This is precise batch normalization (Wu and Johnson, 2021). Moving averages are
+    taken over many steps of training, while the weights of the network change. This
+    function computes mean and variance over all examples of the data, each counted
+    once, for the weights as they are now. Use it after weights were averaged or
+    quantized, after training on other data or with a high momentum, or before inference
+    on another kind of images.
 
-    Batch normalization runs as in training, with its ghosts and groups; dropout and
-    everything else as at inference. Moments are pooled exactly over batches of any
-    sizes. Nothing but the moving statistics changes: no weight, optimizer, metric or
-    example weight. Layers with `trainable=False` keep their statistics and run as at
-    inference.
+    Batch normalization runs as in training, with its ghosts and channel groups; dropout
+    and everything else run as at inference. Moments are pooled exactly over batches of
+    any sizes. Only the moving statistics change, and no weight, optimizer, metric or
+    example weight does. Layers with `trainable=False` keep their statistics and run as
+    at inference.
 
     The first normalizer of a network gets the same statistics however the data are
-    cut into batches. Deeper ones receive what those before them normalized by the
-    statistics of a batch, so theirs depend on the cut, a little. With ghosts they
-    don't, if `ghost_batch_size` divides the size of every batch: then the ghosts are
-    the same. Without, use the batch size of the training.
+    split into batches. The inputs of later normalizers were normalized by the
+    statistics of a batch, so theirs depend a little on the split. With ghosts they do
+    not depend on it if `ghost_batch_size` divides the size of every batch, because the
+    ghosts are then the same. Without ghosts, use the batch size of the training.
 
-    Give the data as in training, augmentation included: a ResNet-8 for CIFAR-100 that
-    was trained on images shifted within a black margin keeps its accuracy of 64.1 %
-    with statistics of such images, and has 58.6 % with those of the plain ones. (The
-    paper, App. C, saw a loss of half a point.)
+    Pass data as in training, augmentation included. A ResNet-8 for CIFAR-100 that was
+    trained on images shifted within a black margin keeps its accuracy of 64.1 % with
+    statistics of such images, and has 58.6 % with statistics of the original images.
+    (The paper, App. C, reports a loss of about half a point.)
 
-    The variance is that of all examples, around the mean of all. What training moves in
-    Keras' layer is the mean of the variances of batches, which is smaller by the
-    variance of batch means: next to nothing for large batches drawn at random, much
-    for batches that are not.
+    The variance is that of all examples, around the mean of all examples. The moving
+    variance of Keras' layer averages the variances of batches, which are smaller by the
+    variance of the batch means. That is very little for large batches drawn at random,
+    and much for batches that are not.
+
+    Reference:
+
+    - [Wu and Johnson, 2021](https://arxiv.org/abs/2105.07576), "Rethinking 'Batch' in
+      BatchNorm".
+    - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), App. C.
 
     Args:
         model: A built `keras.Model`. It need not be compiled.
         data: Inputs of the model: arrays with the examples along their first axis (a
-            list of arrays is the inputs of a model that has several), a
-            `tf.data.Dataset`, a `keras.utils.PyDataset`, or another iterable of
-            batches. Labels in batches are ignored.
-        batch_size: Positive integer, 32 by default, where `data` is arrays.
+            list of arrays for a model with several inputs), a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, or another iterable of batches. Labels in batches
+            are ignored.
+        batch_size: Positive integer, or `None` for 32. Only used if `data` is arrays.
         steps: Positive integer, how many batches to use, or `None` for all.
         verbose: 0 or `"auto"`/1, whether to show a progress bar.
 
     Raises:
         ValueError: if there is too little data (no examples, fewer batches than
-            `steps`, or layers that received fewer than two numbers a channel), if the
-            statistics are not finite, or if no layer trains. The model is then as it
-            was.
+            `steps`, or layers that received fewer than two numbers per channel), if the
+            statistics are not finite, or if no layer trains. The model is then
+            unchanged.
 
     Example:
 
@@ -91,9 +106,9 @@ def recalibrate(model, data, *, batch_size=None, steps=None, verbose="auto"):
 
 
 def pooled(population, batch):
-    """Moments of what was seen before and of one batch more, in float64.
+    """Pools the moments of earlier batches with those of one more, in float64.
 
-    The mixture of two by their counts (`mix`) is the law of total variance.
+    By the law of total variance, this is their mixture (`mix`) in proportion to counts.
 
     Args:
         population: `Moments` of NumPy arrays, or `None` before the first batch.
@@ -119,12 +134,12 @@ def _moments(layer, inputs, mask):
 def _check(model, layers, population):
     if all(moments is None for moments in population):
         raise ValueError(
-            "The data set is empty, or the model ran none of its layers. Give at least "
-            "two examples."
+            "The data set is empty, or the model called none of its batch "
+            "normalization layers. The model is unchanged. Pass at least two examples."
         )
     seen = [(x, m) for x, m in zip(layers, population) if m is not None]
     for problem, wrong in (
-        ("received fewer than two numbers a channel", lambda m: m.count.min() < 2),
+        ("received fewer than two numbers per channel", lambda m: m.count.min() < 2),
         (
             "received NaN or infinity",
             lambda m: not np.isfinite([m.mean, m.variance]).all(),
@@ -134,8 +149,8 @@ def _check(model, layers, population):
         if names:
             raise ValueError(
                 f"{len(names)} of {len(layers)} batch normalization layers of model "
-                f"'{model.name}' {problem}: {some(names)}. Nothing was "
-                "changed. Give more data, and finite ones."
+                f"'{model.name}' {problem}: {some(names)}. The model is unchanged. "
+                "Pass data with at least two numbers per channel, all of them finite."
             )
 
 

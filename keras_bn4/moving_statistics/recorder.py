@@ -1,4 +1,4 @@
-"""Runs a model and records what its batch normalization receives, batch by batch."""
+"""Runs a model and records what its batch normalization layers receive."""
 
 import contextlib
 import threading
@@ -12,43 +12,44 @@ from keras_bn4.common.models import check_built, layers_of
 
 
 class Recorder(keras.Model):
-    """A model around a model that returns what `summarize` makes of layers' inputs.
+    """Wraps a model and returns what `summarize` makes of the inputs of its layers.
 
-    A model, so that Keras compiles it, on any backend, as it compiles `predict`. Only
-    batch normalization trains, if `training` is set; dropout and everything else run
-    as at inference. What training writes must be undone by `preserved`.
+    It is a `keras.Model` itself, so that Keras compiles it on any backend as it
+    compiles `predict`. With `training` set, the recorded layers run as in training;
+    dropout and everything else run as at inference. Layers that run as in training
+    update their moving statistics, which `preserved` must undo.
 
     Args:
         model: A built `keras.Model`.
-        layers: List of layers of the model, each of them batch normalization.
-        summarize: Function of a layer, its inputs, float32 at least, and its mask,
+        layers: List of batch normalization layers of the model.
+        summarize: Function of a layer, its inputs (in float32 or wider) and its mask,
             that returns a nest of tensors.
-        training: Whether the layers normalize as in training.
+        training: Whether the recorded layers run as in training.
     """
 
     def __init__(self, model, layers, summarize, training):
         super().__init__(name=f"recorder_of_{model.name}", dtype="float32")
         self.autocast = False
         self.model = model
-        # XLA would compile every size of batch.
+        # On other backends XLA would compile anew for every batch size.
         jit_compile = keras.backend.backend() == "jax"
         self.compile(jit_compile=jit_compile, run_eagerly=model.run_eagerly)
         self.built = True
         self._recorded = tuple(layers)
         self._summarize = summarize
         self._normalizes_as_training = training
-        # Under tf.distribute each replica traces in a thread of its own.
+        # Under tf.distribute every replica traces the model in a thread of its own.
         self._trace = threading.local()
 
     def record(self, x):
-        """Summaries of one batch: for each layer a list, one entry a place it has."""
+        """Returns summaries of one batch: a list for each layer, one entry per call."""
         with contextlib.ExitStack() as stack:
             for i, layer in enumerate(self._recorded):
                 stack.enter_context(self._recording(layer, i))
             outputs = self.predict_on_batch(x)
         summaries = [[] for _ in self._recorded]
         for key in sorted(outputs, key=lambda key: [int(i) for i in key.split("_")]):
-            # Replicas, if any, have all seen the same batch.
+            # All replicas, if there are several, have seen the same batch.
             entry = tree.map_structure(lambda t: np.asarray(t)[0], outputs[key])
             summaries[int(key.split("_")[0])].append(entry)
         return summaries
@@ -71,6 +72,7 @@ class Recorder(keras.Model):
             recorded[f"{i}_{place}"] = tree.map_structure(lambda t: t[None], summary)
             return call(inputs, training=self._normalizes_as_training, mask=mask)
 
+        # Past Keras' own `__setattr__`, which tracks the attributes of a layer.
         object.__setattr__(layer, "call", recording_call)
         try:
             yield
@@ -83,9 +85,10 @@ class Recorder(keras.Model):
 
 @contextlib.contextmanager
 def preserved(layers):
-    """Puts the weights of layers back, and `renorm` aside meanwhile.
+    """Switches `renorm` of layers off in a block, then restores it and their weights.
 
-    Renormalization would let the moving statistics into what training computes.
+    Batch renormalization would let the moving statistics influence what the layers
+    compute in training.
     """
     weights = [[ops.convert_to_numpy(v) for v in layer.weights] for layer in layers]
     renorm = [layer.renorm for layer in layers]
@@ -104,10 +107,10 @@ def preserved(layers):
 
 
 def training_layers(model):
-    """The batch normalization layers of a model that training would update.
+    """Lists the batch normalization layers of a model that training would update.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if the model is not built or has no such layer.
     """
     check_built(model)
     found = layers_of(model, keras.layers.BatchNormalization)
@@ -115,18 +118,20 @@ def training_layers(model):
     layers = [layer for layer in found if layer.trainable]
     if not layers:
         raise ValueError(
-            f"Model '{model.name}' has no batch normalization layer that trains; "
-            f"{len(found)} have trainable=False. Frozen layers keep their statistics: "
-            "set `trainable = True` on those that should not."
+            f"Model '{model.name}' has no batch normalization layer that training "
+            f"would update; {len(found)} have trainable=False. Such layers keep their "
+            "moving statistics and are left out. Set `trainable = True` on those that "
+            "should be included."
         )
     return layers
 
 
 def input_batches(data, batch_size, steps, verbose):
-    """Yields the inputs of batches that are not empty, and shows progress.
+    """Yields the inputs of all batches that are not empty, and shows progress.
 
     Raises:
-        ValueError: if the data have no example, or fewer batches than `steps`.
+        ValueError: if `iterate` does not take the arguments, or the data have fewer
+            batches than `steps`.
     """
     batches, count = iterate(data, batch_size=batch_size, steps=steps)
     progress = keras.utils.Progbar(count, verbose=int(bool(verbose)))
@@ -138,6 +143,6 @@ def input_batches(data, batch_size, steps, verbose):
         progress.add(1)
     if steps is not None and seen < steps:
         raise ValueError(
-            f"The data ended after {seen} of steps={steps} batches. Nothing was "
-            "changed. Give more data, or fewer steps."
+            f"The data ended after {seen} of steps={steps} batches. The model is "
+            "unchanged. Pass more data, or fewer `steps`."
         )

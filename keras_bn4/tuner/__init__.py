@@ -1,15 +1,18 @@
-"""Search by Keras Tuner: kind of statistics, ghosts, groups, decay, example weight.
+"""Searches how to normalize, with Keras Tuner.
+
+`keras_bn4.HyperBatchNormalization` searches how to normalize while it trains models,
+and `keras_bn4.ExampleWeightSearch` the example weight of a trained model.
 
 Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`,
 `example_weight_search`, `results`, `outcome`.
 """
 
 try:
-    import keras_tuner as _  # noqa: F401 - only to say what is missing
+    import keras_tuner as _  # noqa: F401 - only to say how to install it
 except ImportError as error:
     raise ImportError(
-        f"Keras Tuner is not installed in full: {error}. Install it with all it needs: "
-        'pip install "keras_bn4[tune]".'
+        f"keras_bn4.tuner needs Keras Tuner, which can't be imported: {error}. Install "
+        'it with all that it needs: pip install "keras_bn4[tune]".'
     ) from error
 
 from keras_bn4.tuner.example_weight_search import ExampleWeightSearch

@@ -1,7 +1,9 @@
-"""Keras Tuner's way to the example weight of a model that is already trained."""
+"""A tuner that searches the example weight of a model that is already trained."""
 
 import hashlib
+from collections.abc import Sequence
 
+import keras
 import keras_tuner
 import numpy as np
 
@@ -15,26 +17,27 @@ from keras_bn4.tuner.space import candidates
 class ExampleWeightSearch(keras_tuner.Tuner):
     """Searches the example weight of a model that is already trained.
 
-    For those who live in Keras Tuner. `keras_bn4.sweep_example_weight` finds the same
-    in one pass over the data, with intervals. Every trial evaluates the model at one
-    value of the hyperparameter `example_weight`; nothing is trained.
-    `keras_bn4.tuner.best_model(tuner)` and `tuner.get_best_models()` give the model
-    itself the best weight and return it.
+    This tuner is for users who run all their searches with Keras Tuner.
+    `keras_bn4.sweep_example_weight` finds the same weight in one pass over the data,
+    with confidence intervals. Every trial evaluates the model at one value of the
+    hyperparameter `example_weight`; nothing is trained.
+    `keras_bn4.tuner.best_model(tuner)` and `tuner.get_best_models()` set the best
+    weight in the model itself and return the model.
 
     Args:
-        model: A built and compiled `keras.Model` with layers of ours (see
-            `keras_bn4.convert`). A search leaves it at the example weight it had.
-        objective: What to optimize, as `keras_tuner.Objective` or the name of a metric
-            as `model.evaluate` names it.
-        example_weights: Floats from 0 to 1.
-        oracle: A `keras_tuner.Oracle` that chooses among `example_weights`, with its
-            own objective. `None` for all of them, one after the other.
-        project_name: String, the folder in `directory`.
-        **kwargs: Arguments of `keras_tuner.Tuner`: `directory`, `overwrite`.
+        model: A built and compiled `keras.Model` with layers of `keras_bn4` (see
+            `keras_bn4.convert`). A search leaves its example weight unchanged.
+        objective: What to optimize: a `keras_tuner.Objective`, or the name of a metric
+            as `model.evaluate` reports it.
+        example_weights: Sequence of floats from 0 to 1, the example weights to try.
+        oracle: A `keras_tuner.Oracle` that chooses among `example_weights` and has an
+            objective of its own. `None` to try all weights in ascending order.
+        project_name: String, the name of the search's folder in `directory`.
+        **kwargs: Arguments of `keras_tuner.Tuner`, such as `directory` and `overwrite`.
 
     Raises:
-        ValueError: if the model has no layer of ours or is not compiled, or the folder
-            holds a search of another model or other weights.
+        ValueError: if the model has no layer of `keras_bn4` or is not compiled, or the
+            folder holds a search of another model or other weights.
 
     Example:
 
@@ -56,12 +59,12 @@ class ExampleWeightSearch(keras_tuner.Tuner):
 
     def __init__(
         self,
-        model,
-        objective="loss",
+        model: keras.Model,
+        objective: str | keras_tuner.Objective = "loss",
         *,
-        example_weights=EXAMPLE_WEIGHTS,
-        oracle=None,
-        project_name="example_weight_search",
+        example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
+        oracle: keras_tuner.Oracle | None = None,
+        project_name: str = "example_weight_search",
         **kwargs,
     ):
         self._layers = weighing_layers(model)
@@ -73,41 +76,42 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         oracle = oracle or _InOrder(objective=objective)
         space = keras_tuner.HyperParameters()
         space.Choice("example_weight", sorted(example_weights))
-        # So that results of another model are not taken for those of this one.
+        # Keeps results of another model from being taken for those of this one.
         space.Fixed("model", _digest(model))
         oracle.update_space(space)
         super().__init__(oracle, project_name=project_name, **kwargs)
         found = self.oracle.get_space()
-        ours, theirs = ([one.get_config() for one in s.space] for s in (space, found))
-        if ours != theirs:
+        wanted, stored = ([one.get_config() for one in s.space] for s in (space, found))
+        if wanted != stored:
             raise ValueError(
                 f"{self.project_dir} holds a search of another model or of other "
-                "example weights. Give another `project_name` or `directory`, or "
-                "overwrite=True."
+                "example weights. Pass another `project_name` or `directory`, or "
+                "discard that search with overwrite=True."
             )
 
     def run_trial(self, trial, *args, **kwargs):
-        """Evaluates the model at one weight. The arguments are `model.evaluate`'s."""
+        """Evaluates the model at one weight, with the arguments of `model.evaluate`."""
         with example_weights_kept(self._layers):
             set_example_weight(self.model, trial.hyperparameters["example_weight"])
             kwargs["return_dict"] = True
             return self.model.evaluate(*args, **kwargs)
 
     def load_model(self, trial):
-        """The model itself, with the trial's weight."""
+        """Returns the model itself, with the example weight of the trial."""
         set_example_weight(self.model, trial.hyperparameters["example_weight"])
         return self.model
 
     def get_best_models(self, num_models=1):
-        """A list of the model, with the best weight.
+        """Returns a list of one model: the model itself, with the best example weight.
 
         Raises:
             ValueError: if more than one is asked for.
         """
         if num_models != 1:
             raise ValueError(
-                "There is one model, and trials differ in its example weight alone. "
-                "See `tuner.get_best_hyperparameters`. Received: "
+                "All trials use the same model and differ only in its example weight, "
+                "so `num_models` must be 1. For several of the best weights use "
+                "`tuner.get_best_hyperparameters`. Received: "
                 f"num_models={num_models}."
             )
         return super().get_best_models()
@@ -121,7 +125,7 @@ def _digest(model):
 
 
 class _InOrder(keras_tuner.Oracle):
-    """Every example weight, in order; a killed search goes on."""
+    """Tries every example weight in order, and continues an interrupted search."""
 
     def populate_space(self, trial_id):
         space = {one.name: one for one in self.get_space().space}

@@ -1,4 +1,4 @@
-"""What `search` is given for `fit`: completed, and checked before anything trains."""
+"""Completes and checks the arguments of `fit` before anything is trained."""
 
 import inspect
 
@@ -10,16 +10,18 @@ from keras_bn4.example_weight import sweep_example_weight
 
 
 def by_name(fit, model, args, kwargs):
-    """The arguments of a call of `fit`, all by their names.
+    """Names all arguments of a call of `fit`.
 
     Args:
-        fit: The function to call; one with `*args` hands them to `model.fit`.
+        fit: The function to call. If it takes `*args`, it is assumed to pass them on to
+            `model.fit`.
         model: The `keras.Model` to train.
         args: Tuple of positional arguments.
         kwargs: Dict of keyword arguments.
 
     Returns:
-        A pair: list of the names of the positional ones, and a dict of all.
+        A pair of the list of the names of the positional arguments, and the dict of all
+        arguments by their names.
     """
     parameters = inspect.signature(fit).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -30,18 +32,20 @@ def by_name(fit, model, args, kwargs):
 
 
 def with_validation(arguments, batch_size):
-    """Arguments of `fit` with validation data of their own, and of a sweep on these.
+    """Replaces `validation_split` by validation data, which a sweep can use as well.
 
     Args:
         arguments: Dict of arguments of `fit`.
-        batch_size: Integer, the examples in a minibatch where the data are arrays, or
-            `None` for what `fit` makes of it.
+        batch_size: Integer, the batch size if the data are arrays and `arguments` have
+            none, or `None` to leave it to `fit`.
 
     Returns:
-        A pair of dicts: arguments of `fit`, and of `keras_bn4.sweep_example_weight`.
+        A pair of dicts: arguments of `fit`, and arguments of
+        `keras_bn4.sweep_example_weight` for the validation data.
 
     Raises:
-        ValueError: if there are no validation data.
+        ValueError: if there are no validation data, or `validation_split` is used with
+            something else than arrays.
     """
     arguments = dict(arguments)
     leaves = keras.tree.flatten(arguments.get("x"))
@@ -52,7 +56,8 @@ def with_validation(arguments, batch_size):
     if arguments.get("validation_data") is None and fraction:
         if not is_arrays:
             raise ValueError(
-                "Argument `validation_split` goes with arrays. Give `validation_data`."
+                "Argument `validation_split` can only be used with arrays. Give "
+                f"`validation_data` instead. Received: validation_split={fraction!r}."
             )
         parts = ("x", "y", "sample_weight")
         train, rest = split(*map(arguments.get, parts), fraction)
@@ -62,7 +67,7 @@ def with_validation(arguments, batch_size):
     if data is None:
         raise ValueError(
             "The example weight and the objective need validation data, and there are "
-            "none. Give `validation_data` or `validation_split` to `search`."
+            "none. Pass `validation_data` or `validation_split` to `search`."
         )
     if isinstance(data, (tuple, list)):
         sweep = dict(zip(("x", "y", "sample_weight"), data))
@@ -74,11 +79,11 @@ def with_validation(arguments, batch_size):
 
 
 def check_batch_size(arguments, batch_size):
-    """Raises `ValueError` if minibatches have another size.
+    """Raises `ValueError` if minibatches have another size than `batch_size`.
 
     Args:
-        arguments: Dict of arguments of `fit`. Of a data set the first minibatch is
-            looked at, but of iterators, which would lose it.
+        arguments: Dict of arguments of `fit`. The first minibatch of a data set is read
+            to see its size, except from an iterator, which would lose it.
         batch_size: Integer.
     """
     data, size = arguments.get("x"), arguments.get("batch_size")
@@ -87,13 +92,14 @@ def check_batch_size(arguments, batch_size):
         size = None if first is None else len(keras.tree.flatten(first[0])[0])
     if size not in (None, batch_size):
         raise ValueError(
-            f"The search trains with minibatches of {size} examples, and its "
-            f"hypermodel was made for batch_size={batch_size}. Give both the same."
+            f"The search trains with minibatches of {size} examples, but its "
+            f"hypermodel was made for batch_size={batch_size}. Use the same size in "
+            "both."
         )
 
 
 def check_objective(objective, model, validation):
-    """Raises `ValueError` unless a model can be judged by an objective.
+    """Raises `ValueError` unless validation of a model reports an objective.
 
     Args:
         objective: `keras_tuner.Objective`.
@@ -101,8 +107,9 @@ def check_objective(objective, model, validation):
         validation: Dict of arguments of `keras_bn4.sweep_example_weight`, the data.
     """
     check_compiled(model)
-    # One batch is enough, and an error if the data have no end.
+    # Raises an error already here if the data have no end and `steps` is missing.
     iterate(**validation)
+    # One batch is enough to see what is reported.
     first = {**validation, "steps": 1}
     sweep = sweep_example_weight(model, **first, example_weights=(), verbose=0)
     known = [f"val_{name}" for name in sweep.metrics]
@@ -111,7 +118,7 @@ def check_objective(objective, model, validation):
     if unknown:
         raise ValueError(
             f"Unknown objective {unknown}: validation reports {known}. Give the tuner "
-            "one of these, such as "
+            "one of these, as in "
             "`objective=keras_tuner.Objective('val_accuracy', 'max')`, or compile the "
-            "model with the metric."
+            "model with the missing metric."
         )

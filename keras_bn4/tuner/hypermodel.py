@@ -1,6 +1,7 @@
-"""The hypermodel, which wraps a function `build` and searches how to normalize."""
+"""A hypermodel that wraps a function `build` and searches how to normalize."""
 
 import functools
+from collections.abc import Callable, Sequence
 
 import keras
 import keras_tuner
@@ -25,33 +26,38 @@ from keras_bn4.weight_decay.paths import affine_variables
 class HyperBatchNormalization(keras_tuner.HyperModel):
     """Searches how to normalize, for any model with batch normalization.
 
-    Wraps a function `build(hp)` or a `keras_tuner.HyperModel`, converts the batch
-    normalization of its model in every trial (`keras_bn4.convert`), and adds these
-    hyperparameters to those that `build` has itself:
+    This hypermodel wraps a function `build(hp)` or another `keras_tuner.HyperModel`. In
+    every trial it converts the batch normalization layers of the wrapped model (see
+    `keras_bn4.convert`), and adds these hyperparameters to those that `build` has
+    itself:
 
-    - `normalization/kind`: `"batch"`, the statistics of the whole minibatch; `"ghost"`,
-      of ghosts (Sec. 3.2); or `"batch_group"`, of ghosts and channel groups (Sec. 3.4)
-    - `normalization/ghost/ghost_batch_size`: B', for ghosts
-    - `normalization/batch_group/ghost_batch_size` and `.../groups`: B' and channel
-      groups, for batch groups
-    - `normalization/decay` and `normalization/l2`: whether γ is pulled to 1 and β to 0
-      by a regularizer (Sec. 3.3), and its factor
-    - `normalization/momentum`, if asked
+    - `normalization/kind`: Which statistics to normalize by. `"batch"` for those of the
+      whole minibatch, `"ghost"` for those of ghosts (Sec. 3.2), or `"batch_group"` for
+      those of ghosts and channel groups (Sec. 3.4).
+    - `normalization/ghost/ghost_batch_size`: The ghost batch size B' of kind `"ghost"`.
+    - `normalization/batch_group/ghost_batch_size` and `.../groups`: B' and the number
+      of channel groups of kind `"batch_group"`.
+    - `normalization/decay` and `normalization/l2`: Whether a regularizer pulls γ to 1
+      and β to 0 (Sec. 3.3), and its factor.
+    - `normalization/momentum`: Only if `momentum` is given.
 
-    The example weight α (Sec. 3.1) needs no training and is no hyperparameter: after
-    the training of a trial the weights of its best epoch are swept on the validation
-    data, and the objective is taken at its best α. A trial records, for every execution
-    `i`, `execution_i/example_weight`, and the objective there and at α = 0. What the
-    tuner averages over executions are objectives, each at its own α.
+    The example weight α (Sec. 3.1) needs no training and is not a hyperparameter.
+    After each training, α is swept on the validation data with the weights of the best
+    epoch, and the trial is judged by the objective at the best α. For every execution
+    `i` a trial records `execution_i/example_weight`, and the objective at this weight
+    and at α = 0. With several executions, the tuner averages objectives that were each
+    taken at their own α.
 
-    Checkpoints don't hold α: take the best model with `keras_bn4.tuner.best_model`, not
-    `tuner.get_best_models`, whose models have α = 0. `keras_bn4.tuner.results` has a
-    table and a plot. Out of a tuner, `fit` is that of the model or hypermodel.
+    Checkpoints do not hold α. Get the best model from `keras_bn4.tuner.best_model`, and
+    not from `tuner.get_best_models`, whose models have α = 0.
+    `keras_bn4.tuner.results` returns a table of all trials, which it can also plot.
+    Called outside a tuner, `fit` only trains, as the wrapped model or hypermodel does.
 
-    Works with every tuner of Keras Tuner that trains Keras models, with
-    `executions_per_trial`, `distribution_strategy`, and chief and workers. A search
-    that was killed goes on when it is run again; Keras Tuner's `GridSearch` only
-    without a chief, and a finished one not with more trials (keras-tuner#1055).
+    It works with every tuner of Keras Tuner that trains Keras models, with
+    `executions_per_trial`, with `distribution_strategy`, and with a chief and workers.
+    A search that was interrupted continues when it is run again. A
+    `keras_tuner.GridSearch` continues only without a chief, and does not add trials to
+    a finished search (keras-tuner#1055).
 
     Reference:
 
@@ -60,35 +66,38 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
     Args:
         build: Function of `keras_tuner.HyperParameters` that returns a compiled and
             built `keras.Model` with batch normalization, or a `keras_tuner.HyperModel`.
-        batch_size: Positive integer, the examples in a minibatch of the training, which
-            is with arrays what `fit` uses. Where a hypermodel's own `fit` chooses it,
-            the smallest.
+        batch_size: Positive integer, the batch size of the training. If the data are
+            arrays, `fit` uses it. If a hypermodel's own `fit` chooses the batch size,
+            give the smallest.
         kinds: Sequence of kinds to try, or `None` for those that the batch size and the
             channels allow.
-        ghost_batch_sizes: Sequence of B' to try, integers from 1 to `batch_size`, or
-            `None` for the powers of two from 2 to half of it, and for batch groups the
-            whole batch besides.
-        groups: Sequence of numbers of channel groups to try, which divide the channels
-            of every layer, or -1. `None` for all common divisors but 1. Where channels
-            depend on a hyperparameter, a layer that a number doesn't divide gets their
-            greatest common divisor.
-        decay: Sequence of factors of the regularizer to try, besides γ and β as `build`
-            has them, or `None` for these alone. With a sequence, γ and β are excluded
-            from the optimizer's own weight decay. As always in Keras, `val_loss` holds
-            the regularizer's penalty: an objective without it, such as accuracy or
-            cross-entropy as a metric, is not biased against decay.
-        momentum: Sequence of floats to try, or `None` to leave it as `build` has it.
-        example_weights: Floats from 0 to 1, the α to sweep.
-        select: `None` for all layers, or a function of a layer that says whether to
-            convert it.
+        ghost_batch_sizes: Sequence of B' to try, integers from 1 to `batch_size`.
+            `None` for the powers of two from 2 to half of `batch_size`, and for kind
+            `"batch_group"` also `batch_size` itself.
+        groups: Sequence of numbers of channel groups to try. Each is -1, for as many
+            groups as channels, or divides the number of channels of every layer. `None`
+            for all common divisors except 1. If a layer's number of channels depends on
+            a hyperparameter and is no multiple of the chosen number of groups, the
+            greatest common divisor of the two is used.
+        decay: Sequence of factors of the regularizer to try, in addition to leaving γ
+            and β as `build` makes them. `None` to only leave them so. With a sequence,
+            γ and β are excluded from the optimizer's own weight decay. As always in
+            Keras, `val_loss` includes the penalty of the regularizer. An objective
+            without the penalty, such as accuracy or cross-entropy as a metric, is not
+            biased against decay.
+        momentum: Sequence of floats to try, or `None` to leave the momentum as `build`
+            sets it.
+        example_weights: Sequence of floats from 0 to 1, the α to sweep.
+        select: Function of a layer that says whether to convert it, or `None` to
+            convert all layers.
         name: String, or `None`.
         tunable: Whether the hyperparameters are searched.
 
     Raises:
         ValueError: if an argument is not as above; when the tuner is made, if the model
-            has no batch normalization, or `groups` don't divide its channels; before
-            the first trial trains, if there are no validation data, or the objective is
-            none of what validation reports.
+            has no batch normalization or `groups` do not divide its channels; before
+            the first trial trains, if there are no validation data or validation does
+            not report the objective.
 
     Example:
 
@@ -115,18 +124,18 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        build,
+        build: Callable | keras_tuner.HyperModel,
         *,
-        batch_size,
-        kinds=None,
-        ghost_batch_sizes=None,
-        groups=None,
-        decay=DECAY,
-        momentum=None,
-        example_weights=EXAMPLE_WEIGHTS,
-        select=None,
-        name=None,
-        tunable=True,
+        batch_size: int,
+        kinds: Sequence[str] | None = None,
+        ghost_batch_sizes: Sequence[int] | None = None,
+        groups: Sequence[int] | None = None,
+        decay: Sequence[float] | None = DECAY,
+        momentum: Sequence[float] | None = None,
+        example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
+        select: Callable[[keras.layers.Layer], bool] | None = None,
+        name: str | None = None,
+        tunable: bool = True,
     ):
         super().__init__(name=name, tunable=tunable)
         self._is_hypermodel = isinstance(build, keras_tuner.HyperModel)
@@ -150,7 +159,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         )
         self.select = select
         self.hypermodel = build
-        # To read from a data set can take long: once is enough.
+        # Checked once, because reading the first batch of a data set can take long.
         self._has_checked_batch_size = False
 
     def declare_hyperparameters(self, hp):
@@ -158,26 +167,29 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             self.hypermodel.declare_hyperparameters(hp)
 
     def build(self, hp):
-        """A model of the wrapped `build`, converted as the hyperparameters say."""
+        """Builds the wrapped model and converts it as the hyperparameters say."""
         model = (self.hypermodel.build if self._is_hypermodel else self.hypermodel)(hp)
         try:
             layers, _ = convertible_layers(model, self.select)
             channels = [layer.moving_mean.shape[0] for layer in layers]
             arguments = self.space.choose(hp, channels)
-            # `build` made the model for us, and may have told an optimizer of it.
+            # In place, because `build` made the model for this call only, and may have
+            # given its variables to an optimizer.
             return convert(model, select=self.select, in_place=True, **arguments)
         except ValueError as error:
+            # Fatal, so that it ends the search and not only the trial.
             raise errors.FatalValueError(str(error)) from error
 
     def fit(self, hp, model, *args, **kwargs):
         """Trains a model as `model.fit` does, then sweeps its example weight.
 
         Returns:
-            Dict of the trial's metrics. Out of a tuner, what the wrapped `fit` returns.
+            Dict of the trial's metrics. Outside a tuner, what the wrapped `fit`
+            returns.
         """
         self._exclude_from_weight_decay(model)
         fit = model.fit
-        # Which may choose the size of minibatches, too.
+        # Such a `fit` may also choose the batch size.
         is_own = self._is_hypermodel and (
             type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
         )
@@ -229,5 +241,6 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             exclude_variables(optimizer, variables)
         except ValueError as error:
             raise errors.FatalValueError(
-                f"{error} Or leave γ and β to it: HyperBatchNormalization(decay=None)."
+                f"{error} Or leave the decay of γ and β to the optimizer: "
+                "HyperBatchNormalization(decay=None)."
             ) from error

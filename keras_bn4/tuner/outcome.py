@@ -1,7 +1,10 @@
-"""What a tuner has found: its best model, and a table of its trials."""
+"""The best model of a tuner, and a table of its trials."""
 
 import statistics
 import warnings
+
+import keras
+import keras_tuner
 
 from keras_bn4.example_weight import set_example_weight
 from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
@@ -11,16 +14,17 @@ from keras_bn4.tuner.space import chosen
 from keras_bn4.tuner.trial import executions
 
 
-def best_model(tuner):
-    """The model of a search's best trial, with its example weight set.
+def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
+    """Returns the model of a search's best trial, with its example weight set.
 
     Args:
-        tuner: A tuner of `HyperBatchNormalization` or an `ExampleWeightSearch` that has
-            searched, or that was made anew with the same directory and project name.
+        tuner: A tuner of `HyperBatchNormalization`, or an `ExampleWeightSearch`, that
+            has searched. It can also be a new one that was made with the directory and
+            project name of the search.
 
     Returns:
-        The `keras.Model` with the weights of its best epoch. Of several executions it
-        is that with the best objective.
+        The `keras.Model` with the weights of its best epoch. If the trial had several
+        executions, it is that of the execution with the best objective.
 
     Raises:
         ValueError: if no trial has been completed.
@@ -30,12 +34,12 @@ def best_model(tuner):
     trials, _ = _completed_trials(tuner)
     if not trials:
         raise ValueError(
-            "No trial has been completed yet. Search first, with the same directory "
-            "and project name."
+            "No trial has been completed yet. Run `tuner.search` first, with the same "
+            "directory and project name."
         )
     trial = trials[0]
     with warnings.catch_warnings():
-        # The tuner's checkpoints are for weights; no optimizer goes on from them.
+        # Only the weights are needed; no optimizer continues from the checkpoint.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         model = tuner.load_model(trial)
     if isinstance(tuner, ExampleWeightSearch):
@@ -47,25 +51,26 @@ def best_model(tuner):
     return model
 
 
-def results(tuner):
-    """The trials of a search: a table, and a plot of the objective over B'.
+def results(tuner: keras_tuner.Tuner) -> SearchResults:
+    """Returns the completed trials of a search, the best first.
 
     Args:
-        tuner: A tuner of `HyperBatchNormalization` that has searched, or that was made
-            anew with the same directory and project name.
+        tuner: A tuner of `HyperBatchNormalization` that has searched. It can also be a
+            new one that was made with the directory and project name of the search.
 
     Returns:
-        A `SearchResults`: `print` it, or see its `rows`, `to_csv` and `plot`.
+        A `SearchResults`. It prints as a table, has the same as `rows`, and can write a
+        CSV file and plot the objective over B'.
 
     Raises:
-        ValueError: if the tuner is of something else.
+        ValueError: if the tuner has another hypermodel.
 
     Example: see `HyperBatchNormalization`.
     """
     if not isinstance(tuner.hypermodel, HyperBatchNormalization):
         raise ValueError(
             "Expected a tuner whose hypermodel is a HyperBatchNormalization. Received "
-            f"one of {tuner.hypermodel!r}."
+            f"a tuner of {tuner.hypermodel!r}."
         )
     objective = tuner.oracle.objective
     trials, failed = _completed_trials(tuner)
@@ -93,11 +98,12 @@ def results(tuner):
 
 
 def _completed_trials(tuner):
-    """The completed trials, the best first, and how many others there are."""
-    # All of them, also where the oracle is in another process.
+    """Lists the completed trials, the best first, and counts the others."""
+    # Asks for more trials than there are, which returns all of them, also from an
+    # oracle in another process.
     trials = tuner.oracle.get_best_trials(2**31 - 1)
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
     sign = -1 if tuner.oracle.objective.direction == "max" else 1
-    # Of equals the first, in whatever order they were read from files.
+    # Equal scores are ordered by trial, because files are read in any order.
     completed.sort(key=lambda trial: (sign * trial.score, trial.trial_id))
     return completed, len(trials) - len(completed)

@@ -1,9 +1,16 @@
-"""What a search found: table, CSV, and the plot of the objective over ghost sizes."""
+"""The results of a search: a table, a CSV file and a plot."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import new_figure
+
+if TYPE_CHECKING:
+    import os
+
+    from matplotlib.figure import Figure
 
 NAMES = {"ghost_batch_size": "B'", "l2": "decay", "example_weight": "α"}
 
@@ -12,16 +19,20 @@ class SearchResults:
     """The completed trials of a search, the best first.
 
     Attributes:
-        rows: List of dicts, one a trial: `"trial"`, its name; `"kind"`, `"batch"`,
-            `"ghost"` or `"batch_group"`; `"ghost_batch_size"` and `"groups"`, `None`
-            where the kind has none; `"l2"`, the decay of γ and β that the search added,
-            0 for none; `"momentum"`, if searched; `"hyperparameters"`, a dict of those
-            of `build`; `"example_weight"`, a list with the best weight of each
-            execution; the objective at weight 0 by its name with `"_at_0"`, and at the
-            best weight by its name, means over executions.
+        rows: List of dicts, one for each trial.
+
+            - `"trial"`: The name of the trial.
+            - `"kind"`: `"batch"`, `"ghost"` or `"batch_group"`.
+            - `"ghost_batch_size"` and `"groups"`: `None` if the kind has none.
+            - `"l2"`: The factor of the decay of γ and β that the search added, or 0.
+            - `"momentum"`: Only if it was searched.
+            - `"hyperparameters"`: Dict of the hyperparameters of `build`.
+            - `"example_weight"`: List of the best example weight of each execution.
+            - `"<objective>_at_0"` and `"<objective>"`: The objective at weight 0 and at
+              the best weight, as means over executions.
         objective: String, the name of the objective.
         direction: `"min"` or `"max"`.
-        failed: Integer, how many trials failed or have not ended.
+        failed: Integer, the number of trials that failed or have not ended.
     """
 
     def __init__(self, rows, objective, direction, batch_size, failed=0):
@@ -31,7 +42,7 @@ class SearchResults:
         self.failed = failed
         self._batch_size = batch_size
 
-    def to_csv(self, path):
+    def to_csv(self, path: "str | os.PathLike") -> None:
         """Writes the rows as a CSV file with a header.
 
         Raises:
@@ -43,12 +54,13 @@ class SearchResults:
             row["example_weight"] = _list(row["example_weight"])
         tables.to_csv([{**dict.fromkeys(columns), **row} for row in rows], path)
 
-    def plot(self):
-        """Draws the objective over the ghost size, in the manner of Fig. 3 and 4.
+    def plot(self) -> "Figure":
+        """Draws the objective over the ghost batch size, like the paper's Fig. 3 and 4.
 
-        A dot is a trial, at weight 0 and at its best weight. Lines join the best trial
-        of every size, of `"batch"` and `"ghost"` together, where the whole batch is the
-        largest ghost. Squares are trials with channel groups.
+        Every trial is drawn at example weight 0 and at its best example weight: as a
+        square if it has channel groups, else as a dot. Lines join the best dots of all
+        sizes. A trial of kind `"batch"` counts as one whose ghosts are whole
+        minibatches.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -108,9 +120,9 @@ class SearchResults:
         )
 
     def _flat(self):
-        """Rows with the hyperparameters of `build` among the others, and all columns.
+        """Returns rows with the hyperparameters of `build` as columns, and all columns.
 
-        A name that we have ourselves is then `build/name`.
+        A hyperparameter of `build` whose name is taken gets the column `build/<name>`.
         """
         taken = {*NAMES, *NAMES.values(), *(name for row in self.rows for name in row)}
         rows = []
@@ -132,7 +144,7 @@ class SearchResults:
         if not self.rows:
             raise ValueError(
                 f"No trial has been completed yet ({self.failed} failed or not ended). "
-                "Search first, with the same directory and project name."
+                "Run `tuner.search` first, with the same directory and project name."
             )
 
     def __str__(self):

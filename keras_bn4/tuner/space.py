@@ -1,4 +1,4 @@
-"""What a search may choose from: kinds of statistics, ghosts, groups, weight decay."""
+"""The search space: kinds of statistics, ghosts, channel groups and weight decay."""
 
 import math
 
@@ -17,10 +17,10 @@ SCOPE = "normalization"
 
 
 class SearchSpace:
-    """The hyperparameters of normalization, and what they are to `convert`.
+    """Declares the hyperparameters, and turns their values into those of `convert`.
 
-    All candidates are sequences. See `keras_bn4.HyperBatchNormalization` for the
-    arguments, of which `None` leaves the choice to this class.
+    `keras_bn4.HyperBatchNormalization` documents the arguments. All but `batch_size`
+    are sequences of candidates, or `None` for those that this class chooses.
 
     Raises:
         ValueError: if an argument is not as described there.
@@ -46,9 +46,9 @@ class SearchSpace:
         self.momentum = candidates("momentum", momentum, _check_momentum)
         if self.kinds and "ghost" in self.kinds and not self._sizes("ghost"):
             raise ValueError(
-                f"A batch size of {batch_size} leaves no ghosts to try: they would be "
-                "of one example or of all. Leave 'ghost' out of `kinds`, or give "
-                "`ghost_batch_sizes`."
+                f"A batch size of {batch_size} leaves no ghosts to try: a ghost would "
+                "be a single example or the whole minibatch. Leave 'ghost' out of "
+                "`kinds`, or give `ghost_batch_sizes`."
             )
 
     def choose(self, hp, channels):
@@ -56,17 +56,18 @@ class SearchSpace:
 
         Args:
             hp: `keras_tuner.HyperParameters`.
-            channels: List of integers, the channels of the layers of a model.
+            channels: List of integers, the number of channels of each layer to convert.
 
         Returns:
             Dict of arguments for `keras_bn4.convert`.
 
         Raises:
-            ValueError: if `groups` or `kinds` asks for groups that no model with these
-                channels has.
+            ValueError: if `groups` or `kinds` asks for channel groups that these
+                channels can't be divided into.
         """
         arguments = {}
-        # Of a search whose channels depend on a hyperparameter the first model counts.
+        # If the channels depend on a hyperparameter, the choices declared for the first
+        # model of the search hold for all models.
         known = {one.name: list(getattr(one, "values", ())) for one in hp.space}
         kinds = known.get(f"{SCOPE}/kind") or self._kinds(channels)
         group_choices = known.get(f"{SCOPE}/batch_group/groups")
@@ -106,7 +107,7 @@ class SearchSpace:
                 raise ValueError(
                     "No number of groups but 1 divides the channels of all layers, "
                     f"{sorted(set(channels))}. Leave 'batch_group' out of `kinds`, or "
-                    "leave layers out with `select`."
+                    "exclude layers with `select`."
                 )
             return self.kinds
         possible = {
@@ -121,7 +122,7 @@ class SearchSpace:
             return list(self.ghost_batch_sizes)
         powers = [2**i for i in range(1, self.batch_size.bit_length())]
         sizes = [size for size in powers if 2 * size <= self.batch_size]
-        # Groups over the whole of a tiny minibatch are the case of Sec. 3.4.
+        # Sec. 3.4 uses channel groups over the whole of a very small minibatch.
         return sizes if kind == "ghost" else [*sizes, self.batch_size]
 
     def _groups(self, channels):
@@ -144,21 +145,22 @@ class SearchSpace:
         if check_ghost_batch_size(size) is None or size > self.batch_size:
             raise ValueError(
                 "Argument `ghost_batch_sizes` must hold integers from 1 to the batch "
-                f"size, {self.batch_size}. Received: {size!r}. Leave it out, or give "
-                "the `batch_size` of the training."
+                f"size, {self.batch_size}. Received: {size!r}. Leave this size out, or "
+                "set `batch_size` to that of the training."
             )
         return int(size)
 
 
 def chosen(values):
-    """What a trial's hyperparameters say of normalization.
+    """Separates a trial's hyperparameters of normalization from all others.
 
     Args:
         values: Dict, the `values` of `keras_tuner.HyperParameters`.
 
     Returns:
-        A pair of dicts: `"kind"`, `"ghost_batch_size"`, `"groups"`, `"l2"` (0 without
-        decay) and, if searched, `"momentum"`; and the values of all else.
+        A pair of dicts. The first has `"kind"`, `"ghost_batch_size"`, `"groups"`,
+        `"l2"` (0 without decay) and, if it is searched, `"momentum"`. The second has
+        all other hyperparameters.
     """
     others = dict(values)
 
@@ -180,7 +182,7 @@ def chosen(values):
 
 
 def candidates(name, values, check):
-    """A tuple of the checked values without repetition, or `None` for `None`."""
+    """Returns checked values as a tuple without duplicates, or `None` for `None`."""
     if values is None:
         return None
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
@@ -208,8 +210,8 @@ def _check_decay(l2):
     CenteredL2(l2)
     if l2 == 0:
         raise ValueError(
-            "Argument `decay` must hold positive factors; without decay is tried "
-            "anyway. Received: 0."
+            "Argument `decay` must hold positive factors. Training without decay is "
+            "tried anyway. Received: 0."
         )
     return float(l2)
 

@@ -1,4 +1,4 @@
-"""One trial of a search: its best epoch, its example weight, and its record."""
+"""The best epoch, the example weight and the recorded metrics of a trial."""
 
 import math
 
@@ -6,7 +6,8 @@ import keras
 
 
 def find_checkpoint(callbacks):
-    """How a tuner keeps the best epoch of a trial's executions, or `None`."""
+    """Returns the tuner's callback that saves the best epoch of a trial, or `None`."""
+    # By its attributes, because Keras Tuner does not export its class, SaveBestEpoch.
     for callback in callbacks:
         if hasattr(callback, "objective") and hasattr(callback, "best_value"):
             return callback
@@ -14,11 +15,11 @@ def find_checkpoint(callbacks):
 
 
 def reported(checkpoint, callbacks):
-    """The metrics of a trial that was trained and reported before, or `None`.
+    """Returns the metrics of a trial that was already reported, or `None`.
 
-    A tuner that was killed between the report and its end runs such a trial again, as
-    does a chief with the last ones. It would keep the old report and the new
-    checkpoint, which don't go together.
+    A tuner that was killed after a trial was reported, but before the trial was ended,
+    runs it again; so does a chief with its last trials. Training it again would leave
+    the old metrics with a new checkpoint, and these do not belong together.
     """
     for callback in callbacks:
         metrics = getattr(getattr(callback, "trial", None), "metrics", None)
@@ -28,11 +29,11 @@ def reported(checkpoint, callbacks):
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Keeps weights and logs of the epoch with the best objective, at weight 0.
+    """Keeps weights and logs of the epoch whose objective is best at example weight 0.
 
-    Where logs don't have it, those of the last epoch. In place of the tuner's own
-    callback, which would write a checkpoint of another epoch or execution than that
-    whose example weight is found.
+    If the logs do not have the objective, those of the last epoch are kept. This
+    callback replaces the tuner's own, which might write a checkpoint of another epoch
+    or execution than the one for which the example weight is found.
     """
 
     def __init__(self, objective):
@@ -56,7 +57,7 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 def finish(checkpoint, model, logs, sweep):
-    """Ends an execution of a trial: its metrics, and if it is the best the checkpoint.
+    """Ends an execution of a trial, and saves its checkpoint if it is the best so far.
 
     Args:
         checkpoint: The tuner's callback, as `find_checkpoint` gives it.
@@ -65,8 +66,8 @@ def finish(checkpoint, model, logs, sweep):
         sweep: The `ExampleWeightSweep` on the validation data.
 
     Returns:
-        Dict of metrics, those of validation at the example weight with the best
-        objective.
+        Dict of the metrics to report. Those of validation are at the example weight
+        with the best objective.
     """
     objective = checkpoint.objective
 
@@ -80,8 +81,8 @@ def finish(checkpoint, model, logs, sweep):
     for row in sweep.rows[1:]:
         if math.isnan(value(best)) or objective.better_than(value(row), value(best)):
             best = row
-    # The tuner makes one of these for all executions of a trial, and a new one where
-    # the trial is run again.
+    # Executions are counted in the callback, because the tuner makes one for all
+    # executions of a trial, and a new one if the trial is run again.
     execution = getattr(checkpoint, "executions", 0)
     checkpoint.executions = execution + 1
     if not execution or objective.better_than(value(best), checkpoint.best_value):
@@ -98,18 +99,18 @@ def finish(checkpoint, model, logs, sweep):
 
 
 def executions(trial, objective):
-    """What `finish` recorded, for each execution of a trial.
+    """Returns what `finish` recorded for each execution of a trial.
 
     Args:
-        trial: `keras_tuner.engine.trial.Trial`, completed.
+        trial: A completed `keras_tuner.engine.trial.Trial`.
         objective: String, the name of the objective.
 
     Returns:
-        List of dicts, one an execution: `"example_weight"`, and the objective at that,
-        `"best"`, and at weight 0, `"at_0"`.
+        List of dicts, one for each execution: the `"example_weight"`, and the objective
+        at that weight (`"best"`) and at weight 0 (`"at_0"`).
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if nothing was recorded.
     """
     names = {
         "example_weight": "example_weight",
@@ -123,13 +124,14 @@ def executions(trial, objective):
         execution = {
             k: float(trial.metrics.get_last_value(prefix + n)) for k, n in names.items()
         }
-        # Workers report in single precision.
+        # Workers report in single precision, in which 0.1 is 0.10000000149.
         execution["example_weight"] = float(f"{execution['example_weight']:.7g}")
         found.append(execution)
     if not found:
         raise ValueError(
             f"Trial {trial.trial_id} has no example weight on record: it was not "
             "trained by `HyperBatchNormalization.fit` with the callbacks that "
-            "`keras_tuner.Tuner.run_trial` gives it. Let a tuner of yours hand them on."
+            "`keras_tuner.Tuner.run_trial` gives it. If you use a tuner of your own, "
+            "let it pass these callbacks on."
         )
     return found

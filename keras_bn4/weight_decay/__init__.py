@@ -1,4 +1,7 @@
-"""Weight decay of γ and β, and in which architectures it can act (Sec. 3.3).
+"""Weight decay of γ and β, and the layers where it can act (Sec. 3.3).
+
+Holds an analysis of whose γ and β can act on a model's output, a regularizer for γ,
+and a way to exclude γ and β from an optimizer's own weight decay.
 
 Read `graph`, `paths`, `regularizer`, `optimizer`.
 """

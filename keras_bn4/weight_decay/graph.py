@@ -1,4 +1,4 @@
-"""The graph of a model as a list of steps, with nested models in their places."""
+"""Lists the steps of a model's graph, those of nested models included."""
 
 import collections
 
@@ -21,55 +21,65 @@ class Step(collections.namedtuple("Step", ["operation", "name", "inputs", "outpu
 
     Attributes:
         operation: The `keras.Operation`.
-        name: String, where it stands in the model.
-        inputs, outputs: Lists of objects that stand for its tensors. Nothing but their
-            identity matters.
+        name: String, the path of the call in the model.
+        inputs, outputs: Lists of placeholder objects, one for each tensor. Only their
+            identity matters: an output of one step is the same object where another
+            step has it as an input.
     """
 
 
 def steps_of(model):
-    """The steps of a model, in an order in which they can run.
+    """Lists the steps of a model, in an order in which they can run.
 
     Args:
         model: A built `keras.Model`.
 
     Returns:
-        A pair of the list of `Step`s, and the list of objects that stand for the
+        A pair of the list of `Step`s, and the list of placeholder objects for the
         outputs of the model.
 
     Raises:
-        ValueError: if there is a normalizer inside a layer or model whose graph is not
-            known, which are subclassed ones.
+        ValueError: if a normalizer is inside a layer or model whose graph Keras does
+            not know, such as a subclassed model.
     """
     steps, unknown = [], []
     given = [object() for _ in model.inputs] if _has_graph(model) else []
     outputs = _append(model, "", given, 1, steps, unknown)
     if unknown:
         raise ValueError(
-            f"Model '{model.name}' has normalizers inside of layers or models whose "
-            f"graph Keras doesn't know: {', '.join(unknown)}. Give a Functional or "
-            "Sequential model. One that is subclassed can be walked if its `call` is "
-            "made of layers: `inputs = keras.Input(shape)` and "
-            "`keras.Model(inputs, subclassed.call(inputs))` is a Functional model of "
-            "the same layers."
+            f"Model '{model.name}' has normalizers inside layers or models whose "
+            f"graph Keras doesn't know: {', '.join(unknown)}. Pass a Functional or "
+            "Sequential model. If the `call` of a subclassed model does nothing but "
+            "call layers, a Functional model of the same layers is "
+            "`keras.Model(inputs, subclassed.call(inputs))`, with "
+            "`inputs = keras.Input(shape)`."
         )
     return steps, outputs
 
 
 def _has_graph(operation):
-    """Whether this is a Functional or Sequential model that runs as such."""
-    # `_nodes_by_depth` is private, because the public `layers` doesn't say what is
-    # connected to what. A Functional model has it, and a subclassed one has not.
+    """Whether this is a Functional or Sequential model whose `call` is Keras' own."""
+    # `_nodes_by_depth` is private. No public name tells a Functional model, which has
+    # it, from a subclassed one, which has not.
     return (
         isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
     ) and type(operation).call.__module__.startswith("keras.")
 
 
 def _append(operation, name, given, count, steps, unknown):
-    """Appends the steps of an operation, or of all that a model is made of.
+    """Appends the step of an operation, or for a model the steps of all its parts.
+
+    Args:
+        operation: The `keras.Operation`.
+        name: String, the path of the call.
+        given: List of placeholder objects, its inputs.
+        count: Integer, the number of its outputs.
+        steps: List of `Step`s to append to.
+        unknown: List of strings, to which layers are appended that hold a normalizer
+            and whose graph is not known.
 
     Returns:
-        List of `count` objects that stand for its outputs.
+        List of `count` placeholder objects, its outputs.
     """
     while isinstance(operation, layers.Wrapper):
         operation = operation.layer
@@ -81,6 +91,7 @@ def _append(operation, name, given, count, steps, unknown):
                 given = _append(layer, prefix + layer.name, given, 1, steps, unknown)
             return given
         tensors = dict(zip(map(id, operation.inputs), given))
+        # Private, because the public `layers` doesn't say how layers are connected.
         for _, nodes in sorted(operation._nodes_by_depth.items(), reverse=True):
             for node in nodes:
                 if not node.is_input:

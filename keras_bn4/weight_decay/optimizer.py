@@ -1,4 +1,4 @@
-"""Which γ and β an optimizer's own, decoupled weight decay acts on (Sec. 3.3)."""
+"""Excludes γ and β from an optimizer's own, decoupled weight decay (Sec. 3.3)."""
 
 import warnings
 
@@ -15,19 +15,27 @@ from keras_bn4.weight_decay.paths import (
 )
 
 
-def exclude_from_weight_decay(optimizer, model, *, decay="none"):
+def exclude_from_weight_decay(
+    optimizer: keras.optimizers.Optimizer,
+    model: keras.Model,
+    *,
+    decay: str | tuple[str, ...] = "none",
+) -> list[keras.Variable]:
     """Chooses which γ and β an optimizer's own weight decay acts on.
 
-    For decoupled decay, the `weight_decay` argument of Keras' optimizers, which acts on
-    all variables, γ and β included, unless they are excluded. Everything else decays
-    as before, and what was excluded before stays so. The usual choice is `"none"`. The
-    paper finds that decay of γ and β helps in residual networks that overfit (+0.9 %
-    accuracy of ResNet-50 on Caltech-256) and not in networks without such paths (-0.1 %
-    for Inception-v3), which is `decay=("open", "residual")`; `normalization_paths` says
-    which layers these are.
+    The `weight_decay` argument of Keras' optimizers, which is decoupled weight decay,
+    acts on all variables, γ and β included, unless they are excluded. This function
+    excludes γ and β of all normalizers but those that `decay` names. All other
+    variables decay as before, and variables that were excluded before stay excluded.
 
-    An optimizer knows variables by identity: call this with the model that will be
-    trained, after `keras_bn4.convert`, and before `fit`.
+    The usual choice is `"none"`. The paper finds that decay of γ and β helps in
+    residual networks that overfit (+0.9 % accuracy of ResNet-50 on Caltech-256), and
+    does not help in networks where few normalizers have a path to the output (-0.1 %
+    for Inception-v3). To follow it use `decay=("open", "residual")`;
+    `normalization_paths` says which layers these are.
+
+    An optimizer knows variables by identity, so call this function with the model that
+    will be trained: after `keras_bn4.convert`, and before `fit`.
 
     Reference:
 
@@ -36,9 +44,9 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
     Args:
         optimizer: A `keras.optimizers.Optimizer` with a `weight_decay`, not yet built.
         model: A built `keras.Model`.
-        decay: Whose γ and β decay: `"all"`, `"none"`, a kind of layer as
-            `normalization_paths` names it, or a tuple of kinds. Kinds need a Functional
-            or Sequential model.
+        decay: The normalizers whose γ and β decay: `"all"`, `"none"`, a kind of layer
+            as `normalization_paths` names it, or a tuple of kinds. Kinds need a
+            Functional or Sequential model.
 
     Returns:
         List of the variables that were excluded.
@@ -46,10 +54,10 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
     Raises:
         ValueError: if an argument is not as above, the optimizer is built or has no
             weight decay, or the model has no normalizer with γ or β. The optimizer is
-            then as it was.
+            then unchanged.
 
     Warns:
-        UserWarning: if a variable decays by the optimizer and also has a regularizer.
+        UserWarning: if the optimizer decays a variable that also has a regularizer.
 
     Example:
 
@@ -67,8 +75,8 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
         )
     if wrapped.weight_decay is None:
         raise ValueError(
-            f"Optimizer '{wrapped.name}' has no weight decay to exclude from. "
-            "Give it one, `weight_decay=...`, or regularize γ and β: "
+            f"Optimizer '{wrapped.name}' has no weight decay: weight_decay=None. "
+            "Set `weight_decay=...`, or regularize γ and β instead: "
             "`keras_bn4.convert(model, gamma_regularizer=..., beta_regularizer=...)`."
         )
     _check_not_built(wrapped)
@@ -84,20 +92,23 @@ def exclude_from_weight_decay(optimizer, model, *, decay="none"):
     exclude_variables(wrapped, excluded)
     if twice and wrapped.weight_decay > 0:
         warnings.warn(
-            f"{len(twice)} variables decay by the optimizer and by a regularizer, both "
-            f"at once: {some(twice)}. Keep "
-            "one of the two, unless this is what you want.",
+            f"{len(twice)} variables decay by the optimizer's weight decay and also by "
+            f"a regularizer: {some(twice)}. Remove one of the two, unless you want "
+            "both.",
             stacklevel=2,
         )
     return excluded
 
 
 def _normalizers(model):
-    """All normalizers with γ or β, wherever they sit."""
+    """All normalizers of a model with γ or β, including those in nested layers."""
     check_built(model)
     found = [x for x in layers_of(model, NORMALIZERS) if affine_variables(x)]
     if not found:
-        raise ValueError(f"Model '{model.name}' has no normalizer with γ or β.")
+        raise ValueError(
+            f"Model '{model.name}' has no normalizer with γ or β. Pass a model that "
+            "has one, for example a `keras.layers.BatchNormalization`."
+        )
     return found
 
 
@@ -116,16 +127,18 @@ def _decaying_layers(model, layers, decay):
 
 
 def exclude_variables(optimizer, variables):
-    """Excludes variables from an optimizer's weight decay, besides those that are.
+    """Excludes variables from an optimizer's weight decay, and keeps its exclusions.
 
-    Keras' own method would exclude these in place of those.
+    Keras' own method alone would forget what was excluded before.
 
     Raises:
         ValueError: if the optimizer is built, and one of the variables decays.
     """
+    # Private, because no public name says whether a variable decays.
     if optimizer.built and not any(map(optimizer._use_weight_decay, variables)):
         return
     _check_not_built(optimizer)
+    # Private, because no public name gives or restores what was excluded before.
     keys = getattr(optimizer, "_exclude_from_weight_decay", set())
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     optimizer.exclude_from_weight_decay(var_list=variables)
@@ -136,6 +149,7 @@ def exclude_variables(optimizer, variables):
 def _check_not_built(optimizer):
     if optimizer.built:
         raise ValueError(
-            f"Optimizer '{optimizer.name}' is built, and Keras then keeps the choice "
-            "of variables. Make a new optimizer, call this first, then `model.compile`."
+            f"Optimizer '{optimizer.name}' is built, and Keras excludes no variables "
+            "after that. Make a new optimizer, exclude the variables, and then pass "
+            "it to `model.compile`."
         )

@@ -1,4 +1,4 @@
-"""Which γ and β can act on the output of a model (Sec. 3.3): a walk over its graph."""
+"""Finds the normalizers whose γ and β can act on a model's output (Sec. 3.3)."""
 
 import collections
 
@@ -10,16 +10,17 @@ from keras_bn4.common.models import check_built
 from keras_bn4.weight_decay.graph import NORMALIZERS, steps_of
 
 KINDS = ("open", "residual", "closed")
-# By the name of the class, which layers and operations share.
+# Names of classes, because a layer and the operation of `keras.ops` that does the same
+# are different classes of the same name.
 PRODUCTS = ("Multiply", "Matmul", "Dot", "Einsum", "Tensordot")
 QUOTIENTS = ("Divide", "TrueDivide", "DivideNoNan")
 CONCATENATIONS = ("Concatenate", "Stack", "Hstack", "Vstack")
-# Layers with weights that keep channels apart.
+# Layers that have weights and do not mix channels.
 BY_CHANNEL = (layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.PReLU)
 
-# What of a tensor scales along when γ and β of a layer are scaled by a factor `c`:
-# nothing (0), all of it by `c ** degree` (a positive integer), only some channels, or
-# only some summands.
+# How a tensor scales when γ and β of a layer are multiplied by a factor `c`: as a whole
+# by `c ** degree` (an integer other than 0), not at all (degree 0), in only some of its
+# channels, or in only some of its summands.
 NOTHING, PARTS, SUMMANDS = 0, "parts", "summands"
 
 
@@ -28,16 +29,18 @@ class NormalizationPath(
         "NormalizationPath", ["name", "layer", "variables", "kind", "merge", "path"]
     )
 ):
-    """What `normalization_paths` says of one layer.
+    """What `normalization_paths` found for one normalizer.
 
     Attributes:
-        name: String, where the layer stands in the model.
+        name: String, the path of the layer in the model.
         layer: The layer.
-        variables: Tuple of its γ and β, or what it has of them.
+        variables: Tuple of its γ and β, as far as it has them.
         kind: `"open"`, `"residual"` or `"closed"`.
         merge: For a residual layer `"addition"` or `"concatenation"`, else `None`.
-        path: Tuple of names, from the layer to what decides: the last one before the
-            output, the addition or concatenation, or the next normalizer.
+        path: Tuple of names, from the layer to the step that decides its kind. For an
+            open layer this is the last step before the output, for a residual one the
+            addition or the layer that sums over concatenated channels, and for a closed
+            one the next normalizer.
     """
 
 
@@ -46,11 +49,11 @@ class NormalizationPaths(tuple):
 
     @property
     def counts(self):
-        """How many layers there are of each kind, a dict."""
+        """Dict of the number of layers of each kind."""
         return {kind: sum(row.kind == kind for row in self) for kind in KINDS}
 
     def layers(self, *kinds):
-        """The layers of these kinds, a list.
+        """Returns the layers of these kinds as a list.
 
         Raises:
             ValueError: if there is no such kind.
@@ -68,67 +71,71 @@ class NormalizationPaths(tuple):
         return f"{tables.text(lines, left=3)}\n{counts}"
 
 
-def normalization_paths(model):
+def normalization_paths(model: keras.Model) -> NormalizationPaths:
     """Says for every normalizer whether its γ and β can act on the model's output.
 
-    Scaling γ and β of a layer by one factor, which is what weight decay does to them,
-    is undone as soon as a normalizer divides by the scale of what it receives. So
-    decay of γ and β is a regularizer only where there is a way around (Sec. 3.3):
+    Weight decay multiplies γ and β of a layer by one factor. The next normalizer undoes
+    this, because it divides by the scale of its input. So weight decay of γ and β is a
+    regularizer only where part of its effect gets past the normalizers (Sec. 3.3).
+    Every normalizer is of one of three kinds:
 
-    - `"open"`: a path leads from the layer to an output and meets no other normalizer.
-      What the layer's γ and β do is never undone.
-    - `"residual"`: there is none, but before the next normalizer the layer's output is
-      added to something that does not scale along. That normalizer undoes the scale
-      of the sum; the share of the layer in the sum stays.
-    - `"closed"`: neither. Every path runs into a normalizer that undoes the scale.
+    - `"open"`: A path leads from the layer to an output and meets no other normalizer.
+      Nothing undoes what γ and β of the layer do.
+    - `"residual"`: There is no such path, but before the next normalizer the output of
+      the layer is added to something that does not scale with it. That normalizer
+      undoes the scale of the sum, but not the layer's share in the sum.
+    - `"closed"`: Every path runs into a normalizer that undoes the scale.
 
     The paper says that residual networks have "such paths for many of their
-    normalization layers". Read strictly, as open, that holds for networks whose
-    shortcuts are identities, such as the ResNets of the CIFAR papers with strided and
-    padded shortcuts (10 of 19 layers in ResNet-20). In Keras' ResNet50 the projection
-    of the last stage carries a normalizer: 4 of 53 layers are open, and 16 more are
-    residual, which together are what the paper must mean. In a pre-activation network
-    (ResNet50V2) a normalizer follows the last addition: 1 of 49 is open, 20 residual.
+    normalization layers". If only open paths are meant, this is true of networks whose
+    shortcuts are identities, such as the ResNets for CIFAR with strided and padded
+    shortcuts (10 of 19 layers in ResNet-20). In Keras' ResNet50 the projection of the
+    last stage has a normalizer of its own: 4 of 53 layers are open and 16 more are
+    residual, so the paper must mean both kinds together. In a pre-activation network
+    (ResNet50V2) a normalizer follows the last addition: 1 of 49 layers is open and 20
+    are residual.
 
-    What counts as what:
+    The kinds follow from these rules:
 
-    - An addition counts if at least one summand does not scale along: another branch
-      whose scale a normalizer has undone, or the input. Where all summands come from
-      the layer and scale alike, the sum does. Subtracting, averaging, the maximum of
-      two, and any other operation of several tensors are taken as additions.
-    - A concatenation of a part that scales along and one that doesn't is no addition
-      as long as channels stay apart: batch normalization right after it, as in
-      DenseNet, normalizes channel by channel and undoes it. A convolution or a dense
-      layer after it sums over both parts, and so does a normalizer across channels;
-      then the layer is residual with `merge="concatenation"`, as in Inception. The
-      paper counts those layers as having no path. All of them shrink alike under weight
-      decay, and the effect is of one branch against another only: take `merge` into
-      account to follow the paper.
-    - A product, such as that of squeeze and excitation, scales with its factors, and
+    - An addition makes a layer residual if at least one summand does not scale with the
+      layer, because it comes from another branch whose scale a normalizer has undone,
+      or from the input. If all summands come from the layer and scale alike, the sum
+      scales as they do. Subtracting, averaging, the maximum of two tensors, and any
+      other operation on several tensors are treated as additions.
+    - Concatenating a part that scales with the layer and a part that does not is no
+      addition as long as channels stay separate: batch normalization right after it, as
+      in DenseNet, normalizes channel by channel and undoes the scale. A convolution or
+      a dense layer after it sums over both parts, and so does a normalizer across
+      channels. The layer is then residual with `merge="concatenation"`, as in
+      Inception. The paper counts those layers as having no path. Under weight decay all
+      of them shrink alike, and only the change of one branch relative to another has
+      an effect. To follow the paper, treat layers with this `merge` as closed.
+    - A product, such as that in squeeze and excitation, scales with its factors, and
       the next normalizer undoes that.
-    - Biases, added constants and the saturation of activations are left out: all
-      functions of one tensor are taken as positively homogeneous, like ReLU. Next to
-      such things even a closed layer has a scale that matters, a little.
-    - Normalizers are taken as training. One with `trainable=False` undoes nothing.
-    - A shared layer acts at all of its places at once: it is open if one of them is.
-      With several outputs it is open if it reaches one of them.
+    - Biases, added constants and the saturation of activations are ignored: every
+      function of one tensor is treated as positively homogeneous, like ReLU. Where a
+      model has such parts, even the scale of a closed layer matters a little.
+    - All normalizers are assumed to normalize as in training. This is not true of batch
+      normalization with `trainable=False`, which undoes nothing.
+    - A shared layer acts at all of its places at once, and is open if one of them is.
+      In a model with several outputs a layer is open if it reaches one of them.
 
     Reference:
 
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.3.
 
     Args:
-        model: A built Functional or Sequential `keras.Model`, of which parts can be
-            such models. Normalizers are Keras' batch, group, layer, RMS and unit
-            normalization and their subclasses, among them ours.
+        model: A built Functional or Sequential `keras.Model`, which may contain other
+            such models. Its normalizers are Keras' batch, group, layer, RMS and unit
+            normalization and their subclasses, including the layers of `keras_bn4`.
 
     Returns:
-        A `NormalizationPaths`: a tuple of one `NormalizationPath` for each normalizer,
-        in the order of the graph, that prints as a table.
+        A `NormalizationPaths`: a tuple with one `NormalizationPath` for each
+        normalizer, in the order of the graph. It prints as a table.
 
     Raises:
         ValueError: if the model is not built, or has a normalizer inside a layer or
-            model whose graph is not known, which are subclassed ones.
+            model whose graph Keras does not know, such as a subclassed model.
 
     Example:
 
@@ -160,7 +167,8 @@ def normalization_paths(model):
 
 
 def affine_variables(layer):
-    """γ and β of a normalizer, or what it has of them, a list of variables."""
+    """Lists the variables γ and β of a normalizer, as far as it has them."""
+    # RMSNormalization calls its γ `scale`, which is a boolean in other layers.
     variables = (getattr(layer, name, None) for name in ("gamma", "beta", "scale"))
     return [v for v in variables if isinstance(v, keras.Variable)]
 
@@ -169,11 +177,17 @@ def check_kinds(kinds):
     """Raises `ValueError` unless all are kinds of paths."""
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise ValueError(f"Kinds of paths are {KINDS}. Received: {unknown}.")
+        raise ValueError(
+            f"Layers are of one of the kinds {KINDS}. Received: {unknown}."
+        )
 
 
 def _classify(layer, steps, outputs):
-    """Kind, merge and path of one normalizer."""
+    """Returns kind, merge and path of one normalizer.
+
+    For every tensor that scales with the layer, `scales` holds how it does, and
+    `trails` the names on the shortest way to it.
+    """
     scales, trails = {}, {}
     found = {kind: [] for kind in (*KINDS, "addition", "concatenation")}
     for step in steps:
@@ -199,11 +213,18 @@ def _classify(layer, steps, outputs):
         if found[kind]:
             path = min(found[kind], key=len)
             return (kind, None, path) if kind in KINDS else ("residual", kind, path)
-    raise AssertionError(f"'{layer.name}' is in the graph and leads nowhere.")
+    raise AssertionError(
+        f"Layer '{layer.name}' is in the graph, but leads neither to an output nor to "
+        "a normalizer."
+    )
 
 
 def _scale_after(operation, scales):
-    """What scales of the outputs, and whether parts were merged, and how.
+    """Says how the outputs of an operation scale, and which parts it merged.
+
+    Args:
+        operation: The `keras.Operation`.
+        scales: List of the scales of its inputs.
 
     Returns:
         A pair of the scale and `"addition"`, `"concatenation"` or `None`.
@@ -222,7 +243,7 @@ def _scale_after(operation, scales):
         return PARTS, None
     if alike and first == PARTS and _mixes_channels(operation):
         return SUMMANDS, "concatenation"
-    # Two tensors of which parts scale need not match.
+    # Two tensors that both scale in parts need not scale in the same channels.
     if alike and (first != PARTS or len(scales) == 1):
         return first, None
     if name in CONCATENATIONS:

@@ -1,4 +1,4 @@
-"""A regularizer that pulls weights to a value, for γ, which starts at 1 (Sec. 3.3)."""
+"""A regularizer that pulls weights towards a value other than 0 (Sec. 3.3)."""
 
 import keras
 from keras import ops
@@ -8,23 +8,24 @@ from keras_bn4.common.arguments import check_number
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
 class CenteredL2(keras.regularizers.Regularizer):
-    """A regularizer that pulls weights to a value: `l2 * sum((x - center) ** 2)`.
+    """A regularizer that pulls weights towards a value: `l2 * sum((x - center) ** 2)`.
 
-    For γ, which starts at 1. Like `keras.regularizers.L2`, and unlike TensorFlow's
-    `l2_loss`, it has no factor of one half. The paper found no difference between
-    pulling γ to 0 and to 1 (p = 0.46): what counts is that it is decayed at all. To 1
-    leaves the scale of the network's activations where it was.
+    It is meant for γ, which starts at 1. Like `keras.regularizers.L2`, and unlike
+    TensorFlow's `l2_loss`, it has no factor of one half. The paper found no difference
+    between pulling γ to 0 and pulling it to 1 (p = 0.46): what matters is that γ is
+    decayed at all. Pulling γ to 1 leaves the scale of the network's activations where
+    it was.
 
     Reference:
 
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), Sec. 3.3.
 
     Args:
-        l2: Float, the factor, not negative.
-        center: Float, the value where there is no penalty.
+        l2: Non-negative float, the factor of the penalty.
+        center: Float, the value at which the penalty is 0.
 
     Raises:
-        ValueError: if an argument is not such a number.
+        ValueError: if an argument is not as above.
 
     Example:
 
@@ -34,7 +35,7 @@ class CenteredL2(keras.regularizers.Regularizer):
     >>> layer = keras.layers.BatchNormalization(gamma_regularizer=regularizer)
     """
 
-    def __init__(self, l2=0.01, center=1.0):
+    def __init__(self, l2: float = 0.01, center: float = 1.0):
         self.l2 = check_number("l2", l2, least=0)
         self.center = check_number("center", center)
 

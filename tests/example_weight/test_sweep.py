@@ -404,6 +404,55 @@ def test_callback_logs_the_best_and_sets_it(data):
     assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
+def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tmp_path):
+    model = classifier(optimizer="adam")
+    set_example_weight(model, 0.05)
+    path = tmp_path / "best.keras"
+    name = "val_loss_at_best_example_weight"
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        path, monitor=name, mode="min", save_best_only=True
+    )
+    tuning = ExampleWeightTuning(data, example_weights=[0.3, 0.6])
+    at_begin = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: at_begin.append(
+            model.layers[3].example_weight
+        )
+    )
+    history = model.fit(
+        *data, epochs=3, callbacks=[tuning, checkpoint, watch], verbose=0
+    ).history
+    assert set(at_begin) == {0.05}
+    loaded = keras.models.load_model(path, {"CountTraces": CountTraces})
+    best = int(np.argmin(history[name]))
+    assert loaded.layers[3].example_weight == history["best_example_weight"][best]
+    assert loaded.evaluate(*data, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        history[name][best], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metric": 3}, "metric=3"),
+        ({"mode": "up"}, "'up'"),
+        ({"example_weights": 0.1}, "example_weights=0.1"),
+        ({"example_weights": [2]}, "example_weight=2"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"steps": "all"}, "steps='all'"),
+    ],
+)
+def test_arguments_of_the_callback_are_checked_when_it_is_made(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ExampleWeightTuning((np.zeros(3), np.zeros(3)), **arguments)
+
+
+def test_an_unknown_metric_of_the_callback_is_an_error_in_the_first_epoch(data):
+    model = classifier(optimizer="adam")
+    with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
+        model.fit(*data, callbacks=[ExampleWeightTuning(data, "recall")], verbose=0)
+
+
 def test_callback_at_train_end_only_and_by_accuracy(data):
     model = classifier(optimizer="adam")
     tuning = ExampleWeightTuning(

@@ -15,7 +15,7 @@ import keras_bn4
 from keras_bn4 import GhostBatchNormalization, convert, recalibrate
 
 BACKEND = keras.backend.backend()
-SHARED = pathlib.Path(__file__).parents[2] / "shared"
+SHARED = pathlib.Path(__file__).parents[3] / "shared"
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own")
 
 

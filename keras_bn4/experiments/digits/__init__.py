@@ -1,4 +1,7 @@
-"""The paper in miniature: `training` runs it, `report` makes its table and figure."""
+"""The paper in miniature, on handwritten digits, with its table and figure.
+
+Read `training`, `report`.
+"""
 
 from keras_bn4.experiments.digits.report import figure, table
 from keras_bn4.experiments.digits.training import (

@@ -7,7 +7,7 @@ from keras_bn4.common.figures import new_figure
 
 
 def _rows(results):
-    """Results by configuration, for each a list over seeds; baselines first."""
+    """Groups results by configuration, as lists over seeds, with baselines first."""
     rows = {}
     for result in results:
         settings = result["settings"]
@@ -17,17 +17,21 @@ def _rows(results):
 
 
 def _test(row, metric, best):
-    """Test results by seed, at weight 0 or the best."""
+    """Lists test results by seed, at example weight 0 or at the best."""
     values = np.array([result["test"][metric][int(best)] for result in row])
     return 100 * values if metric == "accuracy" else values
 
 
 def table(results):
-    """What `run` returned as plain text, every row against Keras' layer.
+    """Makes a plain-text table that compares every row with Keras' layer.
+
+    Args:
+        results: What `run` returned.
 
     Returns:
-        String of aligned columns: mean and sample standard deviation over seeds, also
-        of the differences by seed to Keras' layer at example weight 0.
+        String of aligned columns: mean and sample standard deviation over seeds, both
+        of the results and of their differences, seed by seed, to Keras' layer at
+        example weight 0.
     """
     rows = _rows(results)
     seeds = len(next(iter(rows.values())))
@@ -54,9 +58,9 @@ def table(results):
     n = f"n = {seeds} seed{'s' if seeds > 1 else ''}"
     what = f"Mean ± standard deviation over {n}" if seeds > 1 else n
     note = [
-        f"{what}. Differences: to Keras' layer at weight 0, paired by seed.",
-        "Weight: the example weight, 0 and then the best on validation data, by seed "
-        "and metric.",
+        f"{what}. Differences are to Keras' layer at weight 0, paired by seed.",
+        "The weight is the example weight: 0, and then the best on validation data, by "
+        "seed and metric.",
     ]
     return "\n".join([tables.text(lines, left=1), "", *note])
 
@@ -79,7 +83,7 @@ def figure(results, path):
         ImportError: if matplotlib is not installed.
     """
     drawing = new_figure(9.6, 7.2, dpi=160)
-    # Now it is certain to be there.
+    # Imported after `new_figure`, which raises the error if matplotlib is missing.
     from matplotlib import colormaps
 
     panels = drawing.subplots(2, 2)
@@ -89,7 +93,8 @@ def figure(results, path):
     one_class = {size: row for (kind, size), row in rows.items() if kind != "shuffled"}
     _draw_sizes(panels[0, 0], shuffled, "loss")
     _draw_sizes(panels[0, 1], shuffled, "accuracy")
-    # Dark to light along one map: an order that survives any colour vision and grey.
+    # Dark to light along one color map: readers with any color vision, and of prints
+    # without color, can see the order.
     sizes = list(dict.fromkeys([*shuffled, *one_class]))
     shades = colormaps["viridis"](np.linspace(0, 0.85, len(sizes)))
     colors = dict(zip(sizes, shades))

@@ -1,34 +1,36 @@
 """The paper in miniature: ghosts and example weighing on handwritten digits.
 
-Question: does what Fig. 3 (ghosts), Fig. 4 (ghosts together with example weighing) and
-Sec. 4.4 (minibatches that are not drawn at random) report show on data that need no
-download and networks that train in seconds?
+Question: Do the findings of Fig. 3 (ghosts), Fig. 4 (ghosts together with example
+weighing) and Sec. 4.4 (minibatches that are not drawn at random) also show on data that
+need no download, and in networks that train in seconds?
 
-Setting: scikit-learn's digits, 200 images to train on, 798 to choose the example weight
-on, 799 to report on; three convolutions, Adam, 300 minibatches of 64. "One class" draws
-each minibatch from a single random class, an extreme form of Sec. 4.4's four.
+Setting: Of scikit-learn's digits, 200 images are trained on, the example weight is
+chosen on 798, and results are reported on 799. The networks have three convolutions and
+are trained by Adam on 300 minibatches of 64. "One class" draws each minibatch from a
+single random class, a more extreme setting than the four classes of Sec. 4.4.
 
-Selection: momentum is 0.9 because a run is short. Filters, strides, pooling and
-learning rate are the same for all rows. They are one of seven settings tried, the one
-in which the best example weights were ordered most clearly, chosen on another partition
-of the digits than the one reported here, which was not looked at before. In others it
-does less: with a learning rate of 1e-3 the best weight for the loss of shuffled
-minibatches was 0 in all rows but one, and networks that flatten in place of the global
-average hardly suffer from minibatches of one class (accuracy 93.5 % at weight 0). The
-example weight is chosen on validation data, for every network, and for loss and
-accuracy separately. All rows of a seed share the initial kernels and, within a kind of
-minibatch, the order of the images.
+Selection: The momentum is 0.9 because a training is short. Filters, strides, pooling
+and learning rate are the same for all rows. Of seven settings tried, they are the one
+in which the best example weights were ordered most clearly. They were chosen on another
+partition of the digits than the one reported here, which had not been looked at before.
+In other settings example weighing does less: with a learning rate of 1e-3 the best
+weight for the loss of shuffled minibatches was 0 in all rows but one, and networks that
+flatten instead of averaging globally hardly suffer from minibatches of one class
+(accuracy 93.5 % at weight 0). The example weight is chosen on validation data, for
+every network, and for loss and accuracy separately. All rows of a seed share the
+initial kernels and, for each kind of minibatch, the order of the images.
 
-Expected, from the paper: the smaller the ghosts, the larger the best example weight and
-what it gains, and ghosts of an intermediate size do best; with one class per minibatch,
-inference by moving statistics fails, and example weighing brings part of it back.
+Expected, from the paper: The smaller the ghosts, the larger are the best example weight
+and its gain, and ghosts of an intermediate size do best. With one class per minibatch,
+inference with moving statistics alone fails, and example weighing recovers part of the
+loss.
 
-Seen: ghosts lower the test loss of shuffled minibatches by 1 to 10 %, less than its
-spread over seeds; the best weight for it grows as they shrink, but adds little.
-Accuracies differ by less than their spread over seeds. With one class per minibatch
-weighing brings 20 points of accuracy and more. Ghosts, which help with four classes per
-minibatch in the paper's Table 1, do not help with one: a ghost is then as one-sided as
-its minibatch.
+Seen: Ghosts lower the test loss of shuffled minibatches by 1 to 10 %, which is less
+than its spread over seeds. The best weight for this loss grows as ghosts shrink, but
+gains little. Accuracies differ by less than their spread over seeds. With one class per
+minibatch, example weighing gains 20 points of accuracy and more. Ghosts, which help
+with four classes per minibatch in the paper's Table 1, do not help with one, because a
+ghost then has the same single class as its minibatch.
 
 Command: `python -m keras_bn4`. Time: one to three minutes on two CPU cores.
 """
@@ -59,7 +61,7 @@ METRICS = ("loss", "accuracy")
 
 
 def build(ghost_batch_size=None):
-    """The network: three times convolution, normalization and ReLU; compiled.
+    """Builds and compiles the network: three times convolution, normalization, ReLU.
 
     Args:
         ghost_batch_size: Positive integer, or `None` for
@@ -89,12 +91,12 @@ def train(model, x, y, *, steps, one_class=False, seed=0):
     """Trains a model of `build` from the start, whatever it has learned before.
 
     Args:
-        model: The model. It is not compiled again, so that it keeps its trace.
-        x: Array of images `(n, 8, 8, 1)`, at least `BATCH_SIZE`.
+        model: The model. It is not compiled again, so that it is not traced again.
+        x: Array of images `(n, 8, 8, 1)`, at least `BATCH_SIZE` of them.
         y: Array of labels `(n,)`.
         steps: Positive integer, the number of minibatches.
         one_class: Whether each minibatch is of one class.
-        seed: Integer, for the initial weights and the order of the images.
+        seed: Integer, the seed of the initial weights and the order of the images.
     """
     keras.utils.set_random_seed(seed)
     model.set_weights(keras.models.clone_model(model).get_weights())
@@ -125,24 +127,26 @@ def run(
     fresh=False,
     verbose=1,
 ):
-    """Trains all networks, or goes on where an earlier run stopped.
+    """Trains all networks, or continues where an earlier run stopped.
 
-    Every finished network is written to `results.json` in `output_dir` at once, and not
-    trained again while its settings are the same.
+    The results of a network are written to `results.json` in `output_dir` as soon as it
+    is finished, and it is not trained again while its settings are the same.
 
     Args:
-        seeds: Positive integer, how many networks for each row of the table.
-        steps: Positive integer, the minibatches of a training.
-        ghost_batch_sizes: Sizes to compare with Keras' layer, shuffled minibatches.
+        seeds: Positive integer, how many networks to train for each row of the table.
+        steps: Positive integer, the number of minibatches in a training.
+        ghost_batch_sizes: Ghost batch sizes to compare with Keras' layer on shuffled
+            minibatches.
         one_class_ghost_batch_sizes: The same for minibatches of one class.
-        output_dir: Folder for the results. It is made if necessary.
-        fresh: Whether to forget earlier results.
+        output_dir: Folder for the results, which is created if necessary.
+        fresh: Whether to discard earlier results.
         verbose: 0 or 1, whether to show a progress bar.
 
     Returns:
-        List of dicts, one a network: its `"settings"`; `"seconds"`; the rows of the
-        sweep over example weights on `"validation"` data; by metric the `"best"` weight
-        there; and by metric the results on `"test"` data at weight 0 and at the best.
+        List of dicts, one for each network: its `"settings"`; the `"seconds"` it took;
+        under `"validation"` the rows of the sweep over example weights on validation
+        data; under `"best"` the best weight there, by metric; and under `"test"` the
+        results on test data at weight 0 and at the best weight, by metric.
 
     Raises:
         ValueError: if `seeds` or `steps` is not as above.
@@ -190,7 +194,7 @@ def _settings(minibatches, ghost_batch_size, seed, steps):
 
 
 def _models(ghost_batch_size):
-    """The model to train, and the one to give its weights to, for inference."""
+    """Makes the model to train, and a model with its weights that weighs examples."""
     model = build(ghost_batch_size)
     return model, convert(model) if ghost_batch_size is None else model
 

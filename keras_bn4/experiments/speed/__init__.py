@@ -1,4 +1,7 @@
-"""How fast the layers are: `comparison` measures, `report` makes tables and figures."""
+"""Measures how fast the layers are, and makes tables and a figure of it.
+
+Read `steps`, `comparison`, `report`.
+"""
 
 from keras_bn4.experiments.speed.comparison import run
 from keras_bn4.experiments.speed.report import figure, table

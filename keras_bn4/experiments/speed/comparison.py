@@ -1,20 +1,22 @@
-"""How fast the layers are, side by side with Keras' own.
+"""Compares the speed of the layers with that of Keras' own layers.
 
-Question: does training with ghosts cost no more than batch normalization (Sec. 3.2),
-and what does weighing examples at inference cost (Sec. 3.1)?
+Question: Does training with ghosts cost no more than batch normalization (Sec. 3.2),
+and what does example weighing cost at inference (Sec. 3.1)?
 
-Setting: one layer, forward and backward, and a whole ResNet-20. All that are compared
-run in turns in one process, in alternating order, each at least 30 ms at a time; ratios
-are taken within a round, and their median over rounds is what the tables say. So load
-on the machine, which is the same for all, drops out of them. The step of a layer is
-given its upstream gradient, and "unknown" batch sizes are what `fit` traces.
+Setting: One layer is measured, forward and backward, and a whole ResNet-20. Everything
+that is compared runs in turns in one process, in alternating order, each for at least
+30 ms at a time. Ratios are taken within a round, and the tables have their medians over
+rounds. Load on the machine is the same for all in a round, so that it cancels out. The
+step of a layer gets its upstream gradient as an input. A batch size that is "unknown"
+when the step is traced is what `fit` traces.
 
-Command: `python -m keras_bn4.experiments.speed`, for JAX and PyTorch with
-`KERAS_BACKEND` set. Time: fifteen minutes on two CPU cores. Every finished comparison
-is kept; an interrupted run goes on.
+Command: `python -m keras_bn4.experiments.speed`, with `KERAS_BACKEND` set for JAX and
+PyTorch. Time: fifteen minutes on two CPU cores. Every finished comparison is kept, and
+an interrupted run continues.
 
-Expected: on TensorFlow less time than `keras.layers.BatchNormalization`, which computes
-operation by operation, at any ghost size; elsewhere the same.
+Expected: On TensorFlow the layers take less time than
+`keras.layers.BatchNormalization`, which computes operation by operation, at any ghost
+batch size. On other backends they take the same.
 """
 
 import importlib
@@ -43,7 +45,7 @@ SECONDS = 0.03
 
 
 def jobs():
-    """Settings of all comparisons, as dicts, the ones the README quotes first."""
+    """Lists the settings of all comparisons, those quoted in the README first."""
     batch = "unknown" if keras.backend.backend() == "tensorflow" else "known"
     ways = {
         "tensorflow": [
@@ -81,7 +83,7 @@ def jobs():
 
 
 def machine():
-    """What the numbers depend on, as a dict."""
+    """Returns what the measured times depend on, as a dict."""
     backend = keras.backend.backend()
     name = platform.processor() or platform.machine()
     cpus = pathlib.Path("/proc/cpuinfo")
@@ -101,17 +103,19 @@ def machine():
 
 
 def run(*, rounds=15, output_dir="results/speed", fresh=False, only=None):
-    """Makes all comparisons, or goes on where an earlier run stopped.
+    """Makes all comparisons, or continues where an earlier run stopped.
 
     Args:
-        rounds: Positive integer, how often each of those compared has its turn.
-        output_dir: Folder of `<backend>.json`, which is written after each.
-        fresh: Whether to forget earlier results.
-        only: `None`, or a collection of the kinds (`"what"`) to make.
+        rounds: Positive integer, how often everything that is compared has its turn.
+        output_dir: Folder for the results. They are written to `<backend>.json` in it
+            after each comparison.
+        fresh: Whether to discard earlier results.
+        only: `None`, or a collection of the kinds of comparison (`"what"`) to make.
 
     Returns:
-        List of dicts: `"settings"`; and by name of what was compared, under
-        `"milliseconds"` and `"ratios"`, medians, the ratios to the first.
+        List of dicts, one for each comparison: its `"settings"`, and under
+        `"milliseconds"` (or `"megabytes"`) and `"ratios"` dicts of medians by the name
+        of what was compared. Ratios are to the first.
     """
     path = pathlib.Path(output_dir, f"{keras.backend.backend()}.json")
     records = Records(path, fresh)
@@ -133,18 +137,19 @@ def run(*, rounds=15, output_dir="results/speed", fresh=False, only=None):
 
 
 def compare(runs, rounds):
-    """Runs functions in turns.
+    """Measures the time of functions by running them in turns.
 
     Args:
-        runs: Dict of functions without arguments. The first is the yardstick.
+        runs: Dict of functions without arguments.
         rounds: Positive integer.
 
     Returns:
-        Dict of `"milliseconds"` and `"ratios"`, each a dict of medians.
+        Dict of `"milliseconds"` and `"ratios"`, each a dict of medians. Ratios are to
+        the first function.
     """
     repeats = {}
     for name, function in runs.items():
-        function()  # Compiles.
+        function()  # The first call compiles, and is not measured.
         repeats[name] = max(1, round(SECONDS / _seconds(function, 2)))
     seconds = {name: [] for name in runs}
     for i in range(rounds):
@@ -216,7 +221,7 @@ def _layers(job):
 
 
 def _networks(xla=False):
-    """ResNet-20 for CIFAR as it is with Keras' layer, and converted."""
+    """Builds a ResNet-20 for CIFAR, with Keras' layer and converted."""
     model = networks.resnet((32, 32, 3), 10, 3, normalizes_shortcuts=True)
     converted = {
         "Keras": model,
@@ -269,7 +274,7 @@ def _predict(rounds, xla):
 
 
 def _sweep(rounds, xla):
-    """21 weights in one sweep, against 21 evaluations."""
+    """Compares a sweep of 21 example weights with 21 evaluations."""
     x, y = _images(256)
     network = _networks(xla)["whole batch"]
     set_example_weight(network, 0.05)
@@ -285,7 +290,7 @@ def _sweep(rounds, xla):
 
 
 def _memory(rounds, xla):
-    """Peak memory of a process that trains, beyond what it had before."""
+    """Measures by how much the peak memory of a process grows in training."""
     names = ("Keras", "whole batch", "ghosts of 16")
     peaks = {name: [] for name in names}
     for _ in range(max(1, rounds // 5)):

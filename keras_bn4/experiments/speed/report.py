@@ -20,12 +20,13 @@ KINDS = {
 
 
 def table(results):
-    """What `run` returned as plain text.
+    """Makes plain-text tables of what `run` returned.
 
     Returns:
-        String: for each kind of comparison, and each way to run it, the time of the
-        first in milliseconds and the ratios to it; the last line is the geometric mean
-        over the four shapes of convolutional layers.
+        String with a table for each kind of comparison and each way to run it. It has
+        the time of the first in milliseconds and the ratios of the others to it. Where
+        there are the four shapes of convolutional layers, the last line is their
+        geometric mean.
     """
     machine = results[0]["settings"]
     lines = [
@@ -54,12 +55,12 @@ def table(results):
 
 
 def geometric_mean(results, name):
-    """Of the ratios of one of those compared."""
+    """The geometric mean of the ratios of one of those compared."""
     return float(np.exp(np.mean([np.log(r["ratios"][name]) for r in results])))
 
 
 def _way(settings):
-    """What is the same in all rows of a table."""
+    """Returns the settings that all rows of a table share, as texts."""
     if settings["what"] == "sizes":
         return settings["what"], "", "", ""
     batch = settings.get("batch")
@@ -72,14 +73,15 @@ def _way(settings):
 
 
 def figure(results, path):
-    """Draws time over ghost size, with the peers as lines.
+    """Draws time over ghost batch size, with other layers as horizontal lines.
 
     Args:
         results: What `run` returned.
         path: Path of the PNG file to write.
 
     Returns:
-        Whether there was something to draw, and matplotlib to draw it.
+        Whether the figure was drawn: not without results of kind `"sizes"`, nor without
+        matplotlib.
     """
     rows = [r for r in results if r["settings"]["what"] == "sizes"]
     if not rows:
@@ -110,11 +112,12 @@ def _draw(panel, row):
     sizes = [int(n.split()[-1]) for n in ratios if n.startswith("ghosts of")]
     values = [ratios[f"ghosts of {size}"] for size in sizes]
     ends = max(sizes), min(sizes)
-    # Labels stand where the curve isn't: above it to the left, below it to the right.
+    # Labels are placed where the curve is not: above it on the left, below it on the
+    # right.
     for name, label, style, color, end, height in (
         ("Keras", "BatchNormalization", "-", "0.3", 0, 3),
         ("Keras' groups", "GroupNormalization", "--", "#D55E00", 0, 3),
-        ("whole batch", "ours, whole batch", "-.", "#009E73", 1, 3),
+        ("whole batch", "keras_bn4, whole batch", "-.", "#009E73", 1, 3),
         ("ReLU", "ReLU", ":", "0.3", 1, -10),
     ):
         panel.axhline(ratios[name], linestyle=style, color=color, linewidth=1.2)
@@ -129,7 +132,7 @@ def _draw(panel, row):
         )
     panel.plot(sizes, values, "o-", color="#0072B2", linewidth=1.8, markersize=5)
     panel.annotate(
-        "ours, ghosts",
+        "keras_bn4, ghosts",
         (sizes[-1], values[-1]),
         (0, 7),
         textcoords="offset points",

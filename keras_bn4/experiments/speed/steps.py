@@ -1,7 +1,8 @@
-"""What the speed experiment runs: steps of a layer on any backend, and a network.
+"""The steps of a layer, on any backend, that the speed experiment measures.
 
-As a program, `python -m keras_bn4.experiments.speed.steps "ghosts of 16"`, it trains
-the network for some steps and prints by how many megabytes its peak memory grew.
+Run as a program, `python -m keras_bn4.experiments.speed.steps "ghosts of 16"`, this
+module trains a ResNet-20 for some steps and prints by how many megabytes the peak
+memory of the process grew.
 """
 
 import pathlib
@@ -15,15 +16,15 @@ from keras_bn4.experiments import networks
 
 
 def make(layer, shape, *, training, backward, known, xla, dtype):
-    """A step of a layer on random data.
+    """Makes a step of a layer on random data.
 
     Args:
         layer: A Keras layer.
         shape: Shape tuple of its inputs, with the batch size.
-        training: Boolean, as the layer's call takes it.
-        backward: Whether to compute gradients of inputs and weights, too.
-        known: Whether the step is traced for this batch size, or for any.
-        xla: Whether XLA compiles the step.
+        training: Boolean, the `training` argument of the layer's call.
+        backward: Whether to also compute the gradients of inputs and weights.
+        known: Whether TensorFlow traces the step for this batch size, or for any.
+        xla: Whether TensorFlow compiles the step by XLA.
         dtype: Name of the dtype policy.
 
     Returns:
@@ -100,11 +101,16 @@ def _torch(layer, arguments, tensors, backward, known, xla):
 
 
 def peak_memory(name):
-    """Megabytes by which the peak memory of this process grows in training."""
+    """Trains, and returns by how many megabytes the peak memory of the process grows.
+
+    Args:
+        name: String, the normalization: `"Keras"`, `"whole batch"` or `"ghosts of 16"`
+            with any ghost batch size.
+    """
     import resource
 
     def peak():
-        # `ru_maxrss` of a child starts at the peak of the process that started it.
+        # If possible not `ru_maxrss`, which starts at the peak of the parent process.
         status = pathlib.Path("/proc/self/status")
         if status.exists():
             return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10

@@ -1,4 +1,4 @@
-"""The best of a search against the untouched baseline, on test data (`search.py`)."""
+"""Compares the best trial of a search with Keras' layer on test data."""
 
 import pathlib
 
@@ -18,19 +18,21 @@ ROWS = ("Keras", "Keras, weighed", "best of the search")
 def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
     """Trains the best of a search and the baseline again, with other seeds.
 
-    Finished repeats are kept in the folder of the tuner and not run again.
+    The results of finished repeats are kept in the folder of the tuner, and these
+    repeats are not run again.
 
     Args:
         task: The `Task` of the search.
         tuner: The tuner that has searched.
-        trial_id: String, the best trial.
-        settings: Dict, of the search; its `"seed"` is the last before those used here.
-        repeats: Integer from 0, how many.
+        trial_id: String, the name of the best trial.
+        settings: Dict, the settings of the search. The seeds used here are the integers
+            after its `"seed"`.
+        repeats: Non-negative integer, the number of repeats.
         verbose: 0 or 1, whether to show a progress bar.
 
     Returns:
-        List of dicts, one a repeat: its `"settings"`, and by the names of `ROWS` the
-        results on `"test"` data and the `"example_weight"`.
+        List of dicts, one for each repeat: its `"settings"`, and under `"test"`, by the
+        names of `ROWS`, the results on test data with the `"example_weight"`.
     """
     hyperparameters = tuner.oracle.get_trial(trial_id).hyperparameters
     records = Records(pathlib.Path(tuner.directory, "repeats.json"))
@@ -50,7 +52,7 @@ def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
 
 
 def _compare(task, objective, hyperparameters, seed):
-    """Test results of the rows for one seed."""
+    """Returns the test results of all `ROWS` for one seed."""
     metric = objective.name.removeprefix("val_")
     rows = {}
 
@@ -76,7 +78,11 @@ def _compare(task, objective, hyperparameters, seed):
 
 
 def table(repeats):
-    """Test results of the repeats: means, and differences to Keras with intervals."""
+    """Makes a plain-text table: means, and differences to Keras' layer with intervals.
+
+    Args:
+        repeats: What `run` returned, at least one repeat.
+    """
     n = len(repeats)
     header = ["", "α"]
     for metric in METRICS:
@@ -99,6 +105,6 @@ def table(repeats):
         lines.append(line)
     return (
         tables.text(lines, left=1)
-        + f"\n\nMeans over n = {n} seeds other than the search's; differences paired "
-        "by seed."
+        + f"\n\nMeans over n = {n} seeds other than the search's. Differences are to "
+        f"{ROWS[0]}, paired by seed."
     )

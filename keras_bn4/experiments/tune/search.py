@@ -1,24 +1,26 @@
-"""A search of all four things with Keras Tuner, against the untouched baseline.
+"""Searches how to normalize with Keras Tuner, and compares the best with Keras' layer.
 
-Question: does the best of a search over kind of statistics, ghosts, groups, decay of γ
-and β, and example weight beat Keras' layer on data that the search did not see?
+Question: Does the best of a search over kind of statistics, ghosts, channel groups,
+decay of γ and β, and example weight beat Keras' layer on data that the search did not
+see?
 
-Setting: `RandomSearch` with `HyperBatchNormalization`. By default on scikit-learn's
-digits with the network of `digits`; for any other data set a ResNet of three blocks
-with 16, 32 and 64 filters, SGD with Nesterov's momentum, a cosine schedule, minibatches
-of 64, and no augmentation. The first `examples` of the train split are trained on, a
-fifth as many after them validate.
+Setting: `RandomSearch` searches with `HyperBatchNormalization`, by default on
+scikit-learn's digits with the network of `digits`. For any other data set the network
+is a ResNet of three blocks with 16, 32 and 64 filters. It is trained by SGD with
+Nesterov's momentum and a cosine schedule, on minibatches of 64 without augmentation.
+The first `examples` images of the train split are trained on, and the next fifth of
+that number validate.
 
-Selection: trials and example weights by validation data. The best trial's settings and
-the baseline are then trained again with other seeds than the search's, and compared on
-test data, paired by seed, each at the best of its epochs and, for ours, at the example
-weight, by validation data. "Keras, weighed" is the baseline with nothing but the
-example weight.
+Selection: Trials and example weights are chosen on validation data. The settings of the
+best trial and the baseline are then trained again, with other seeds than the search's,
+and compared on test data, paired by seed. Each training is evaluated at its best epoch
+on validation data. The best of the search and "Keras, weighed", which is the baseline
+with an example weight, are evaluated at their best example weight on validation data.
 
-Command: `python -m keras_bn4 tune`; about five minutes on two CPU cores. For CIFAR-100
-`python -m keras_bn4 tune --dataset cifar100 --data-dir DIR --examples 10000`, about an
-hour. `--workers 2` searches with a chief and two workers on this machine. Interrupted,
-the same command goes on.
+Command: `python -m keras_bn4 tune` takes about five minutes on two CPU cores. For
+CIFAR-100, `python -m keras_bn4 tune --dataset cifar100 --data-dir DIR --examples 10000`
+takes about an hour. `--workers 2` searches with a chief and two workers on the same
+machine. If the command was interrupted, it continues when it is run again.
 """
 
 import contextlib
@@ -61,37 +63,39 @@ def run(
     fresh=False,
     verbose=1,
 ):
-    """Searches, then trains the best and the baseline again; goes on where it stopped.
+    """Searches, then trains the best and the baseline again, continuing earlier runs.
 
-    Under the environment variables with which Keras Tuner makes a process a chief or a
-    worker it does that process' part of the search alone.
+    If the environment variables are set with which Keras Tuner makes a process a chief
+    or a worker, only that process' part of the search is done.
 
     Args:
         dataset: `"digits"`, or a name as `keras_bn4.datasets.load` takes it.
         data_dir: The folder of tensorflow-datasets.
-        examples: Positive integer, to train on, but for the digits.
-        trials: Positive integer, how many trials in all.
-        executions: Positive integer, how many trainings a trial, with a seed each.
-        epochs: Positive integer, of each training. By default 75 for the digits, and 12
-            for others.
+        examples: Positive integer, the number of images to train on. Not used for the
+            digits.
+        trials: Positive integer, the number of trials, including those of earlier runs.
+        executions: Positive integer, the number of trainings in a trial, each with a
+            seed of its own.
+        epochs: Positive integer, the number of epochs in a training. `None` for 75 with
+            the digits, and 12 with other data sets.
         objective: `"val_cross_entropy"`, `"val_accuracy"`, or `"val_loss"`, which is
             cross-entropy with the penalty of decay.
-        repeats: Integer from 0, how many seeds to compare on test data.
-        seed: Integer, of the search.
-        workers: Integer from 0, how many processes besides a chief search. 0 for this
-            process alone.
-        output_dir: Folder for all results. It is made if necessary.
-        fresh: Whether to forget earlier results.
+        repeats: Non-negative integer, how many seeds to compare on test data.
+        seed: Non-negative integer, the seed of the search.
+        workers: Non-negative integer, how many worker processes search, with a chief.
+            0 to search in this process alone.
+        output_dir: Folder for all results, which is created if necessary.
+        fresh: Whether to discard earlier results.
         verbose: 0 or 1, whether to show progress.
 
     Returns:
-        A pair of the `SearchResults`, and what `repeats.run` found. `None` in a
-        chief or worker.
+        A pair of the `SearchResults` and the list that `repeats.run` returned, or
+        `None` in a chief or worker.
 
     Raises:
         ValueError: if an argument is not as above, or `output_dir` holds a search with
             other settings.
-        RuntimeError: if one of several processes fails.
+        RuntimeError: if the chief or a worker fails.
     """
     if epochs is None:
         epochs = 75 if dataset == "digits" else 12
@@ -167,20 +171,21 @@ class _Tuner(keras_tuner.RandomSearch):
 
 
 def _tuner(folder, task, settings, trials):
-    """The tuner, with the trials of earlier runs."""
+    """Makes the tuner, with the trials of earlier runs."""
     objective = settings["objective"]
     tuner = _Tuner(
         task.hypermodel(settings["seed"], by_execution=True),
         keras_tuner.Objective(objective, OBJECTIVES[objective]),
         max_trials=trials,
         executions_per_trial=settings["executions"],
-        # Keras Tuner takes 0 for none.
+        # Keras Tuner treats a seed of 0 as none.
         seed=settings["seed"] + 1,
         directory=folder.parent,
         project_name=folder.name,
     )
     tuner.task = task
-    # A chief and a single process know a search by files of different names.
+    # Keras Tuner only reloads a search if it finds a file with the tuner's ID, which is
+    # not the same for a chief and for a single process.
     is_worker = not isinstance(tuner.oracle, keras_tuner.Oracle)
     if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():
         tuner.oracle.reload()
@@ -195,12 +200,12 @@ def _search(tuner, task):
 
 def _completed(folder):
     files = folder.glob("trial_*/trial.json")
-    # Not as JSON: another process may be writing it.
+    # Not parsed as JSON, because another process may be writing the file.
     return sum('"status": "COMPLETED"' in file.read_text() for file in files)
 
 
 def _search_in_processes(command, workers, show):
-    """Starts a chief and workers with a command of this package; waits for them."""
+    """Runs a command of this package as a chief and as workers, and waits for them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -229,8 +234,8 @@ def _search_in_processes(command, workers, show):
                     logs[name].seek(0)
                     raise RuntimeError(
                         f"The {name} of the search failed with status "
-                        f"{process.returncode}. The same command goes on from here. "
-                        "Its last words:\n"
+                        f"{process.returncode}. Run the same command again to "
+                        "continue. The end of its output:\n"
                         + logs[name].read().decode(errors="replace")[-2000:]
                     )
             show()
@@ -239,14 +244,14 @@ def _search_in_processes(command, workers, show):
 
 
 def _end_with_parent():
-    """Ends this process when that which started it was killed: it may start again."""
+    """Ends this process when its parent was killed, which may be started again."""
     while os.getppid() == int(os.environ[PARENT]):
         time.sleep(1)
     os._exit(1)
 
 
 def _keep_settings(folder, settings):
-    """Writes what a search is of, or raises where it was of something else."""
+    """Writes the settings of a search, or raises `ValueError` if they were others."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.json"
     if not path.exists():
@@ -256,6 +261,6 @@ def _keep_settings(folder, settings):
     if other:
         now = {k: settings.get(k) for k in other}
         raise ValueError(
-            f"{folder.parent} holds a search with {other}, and this one has {now}. "
-            "Give another folder (--output-dir), or forget it (--fresh)."
+            f"{folder.parent} holds a search with {other}, but this one has {now}. "
+            "Use another folder (--output-dir), or discard that search (--fresh)."
         )

@@ -1,4 +1,4 @@
-"""What `search.py` searches: data, network, space, and how a network is trained."""
+"""The data and the network of a search, and how the network is trained."""
 
 import functools
 
@@ -12,7 +12,7 @@ BATCH_SIZE = 64
 
 
 class Task:
-    """Data and network of a search.
+    """The data and the network of a search.
 
     Args:
         settings: Dict with `"dataset"`, `"examples"` and `"epochs"`; see `search.run`.
@@ -20,8 +20,8 @@ class Task:
 
     Attributes:
         train, validation, test: Pairs `(x, y)` of arrays.
-        epochs: Integer, of each training.
-        execution: Integer, how often the present trial of the search was trained.
+        epochs: Integer, the number of epochs in a training.
+        execution: Integer, how many trainings of the present trial have begun.
     """
 
     def __init__(self, settings, data_dir=None):
@@ -37,7 +37,7 @@ class Task:
         self.execution = 0
 
     def network(self, seed):
-        """The network with Keras' layer, compiled, with initial weights by seed."""
+        """Makes and compiles the network with Keras' layer, initialized by a seed."""
         keras.utils.set_random_seed(seed)
         x, y = self.train
         steps = -(-len(x) // BATCH_SIZE) * self.epochs
@@ -53,7 +53,7 @@ class Task:
             )
             schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
             optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
-        # The loss with decay holds its penalty, which the metric does not.
+        # With decay, the loss includes its penalty. This metric does not.
         cross_entropy = keras.metrics.SparseCategoricalCrossentropy(
             name="cross_entropy", from_logits=True
         )
@@ -65,16 +65,21 @@ class Task:
         return model
 
     def hypermodel(self, seed, by_execution=False):
-        """The search around the network; executions can have seeds of their own."""
+        """Makes the hypermodel of the network.
+
+        Args:
+            seed: Integer, the seed of the initial weights.
+            by_execution: Whether each execution of a trial has a seed of its own.
+        """
 
         def build(hp):
-            # Far from the seeds of the repeats.
+            # Steps of 1000 keep these seeds apart from those of the repeats.
             return self.network(seed + by_execution * 1000 * self.execution)
 
         return HyperBatchNormalization(build, batch_size=BATCH_SIZE)
 
     def fit(self, model, objective):
-        """Trains a model, which keeps the weights of its best epoch at weight 0."""
+        """Trains a model, then restores its best epoch by the objective at weight 0."""
         best_epoch = keras.callbacks.EarlyStopping(
             objective.name,
             patience=self.epochs,

@@ -300,13 +300,32 @@ def test_select_overrides_and_groups_by_layer():
     assert not model.losses
 
 
-def test_converting_again_changes_the_arguments():
-    model = convert(nested(), groups=2, example_weight=0.1)
-    again = convert(model, ghost_batch_size=8)
-    assert {type(x) for x in normalizers(again)} == {GhostBatchNormalization}
-    assert {x.ghost_batch_size for x in normalizers(again)} == {8}
-    assert {x.example_weight for x in normalizers(again)} == {0.0}
-    assert {x.groups for x in normalizers(model)} == {2}
+def settings(model):
+    return {
+        (type(x), x.ghost_batch_size, getattr(x, "groups", None), x.example_weight)
+        for x in normalizers(model)
+    }
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_converting_again_changes_what_is_named_alone(in_place):
+    model = convert(nested(), groups=2, ghost_batch_size=4, example_weight=0.1)
+    before = settings(model)
+    assert before == {(BatchGroupNormalization, 4, 2, 0.1)}
+    for arguments, expected in (
+        ({"ghost_batch_size": 8}, (BatchGroupNormalization, 8, 2, 0.1)),
+        ({"groups": None}, (GhostBatchNormalization, 4, None, 0.1)),
+        ({"example_weight": 0.3}, (BatchGroupNormalization, 4, 2, 0.3)),
+        ({"momentum": 0.5}, (BatchGroupNormalization, 4, 2, 0.1)),
+        ({"ghost_batch_size": None}, (BatchGroupNormalization, None, 2, 0.1)),
+    ):
+        given = convert(model) if in_place else model
+        again = convert(given, in_place=in_place, **arguments)
+        assert (again is given) == in_place
+        assert settings(again) == {expected}
+        if "momentum" in arguments:
+            assert {x.momentum for x in normalizers(again)} == {0.5}
+    assert settings(model) == before
 
 
 def test_trainable_dtype_and_regularizers_stay():

@@ -1,14 +1,14 @@
 """Converts any Keras model to the layers of this package, and back."""
 
 import collections
-import copy
-import warnings
 from collections.abc import Callable
 
 import keras
 
 from keras_bn4.common.arguments import (
     check_example_weight,
+    check_flag,
+    check_function,
     check_ghost_batch_size,
     check_groups,
     check_groups_divide,
@@ -16,35 +16,44 @@ from keras_bn4.common.arguments import (
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
+from keras_bn4.conversion.exchange import CHANGEABLE, LAYERS, become_all
+from keras_bn4.conversion.model_copy import copy_of, refuse_files_that_lose_layers
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
-from keras_bn4.layers.exchange import CHANGEABLE, LAYERS, become
 
 OVERRIDES = (*CHANGEABLE, "variance_tracking")
 
 
+# The default of arguments that `convert` leaves as they are in each layer.
+UNCHANGED = type("Unchanged", (), {"__repr__": lambda self: "unchanged"})()
+
+
 class ConversionReport(
-    collections.namedtuple("ConversionReport", ["converted", "skipped"])
+    collections.namedtuple(
+        "ConversionReport", ["converted", "skipped", "notes"], defaults=[()]
+    )
 ):
     """What `convert` or `revert` did; the attribute `conversion_report` of their model.
 
     Attributes:
         converted: Tuple of the paths of converted layers.
         skipped: Tuple of pairs of the path of a layer and the reason it was skipped.
+        notes: Tuple of strings, what of the model could not be copied.
     """
 
     def __str__(self):
         lines = [f"{len(self.converted)} converted, {len(self.skipped)} skipped"]
         lines += [f"  converted  {path}" for path in self.converted]
         lines += [f"  skipped    {path}: {reason}" for path, reason in self.skipped]
+        lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
 
 
 def convert(
     model: keras.Model,
     *,
-    ghost_batch_size: int | None = None,
-    groups: int | Callable[[keras.layers.Layer], int] | None = None,
-    example_weight: float = 0.0,
+    ghost_batch_size: int | None = UNCHANGED,
+    groups: int | Callable[[keras.layers.Layer], int] | None = UNCHANGED,
+    example_weight: float = UNCHANGED,
     select: Callable[[keras.layers.Layer], bool] | None = None,
     in_place: bool = False,
     **overrides,
@@ -55,17 +64,24 @@ def convert(
     wherever it is: in Functional, Sequential, nested and subclassed models, shared,
     wrapped, or inside other layers. Weights, names, `trainable`, dtype policies, the
     class of the model, its compile configuration and the slots of its optimizer stay.
-    With `example_weight=0` and without `groups` the predictions stay as well.
+    Without `example_weight` and `groups` the predictions stay as well.
 
-    A subclassed model that creates its layers itself creates Keras' own ones when it is
-    loaded from a file. Save such a model before converting, and convert after loading.
+    An argument that is not given leaves what a layer of this package has, and for
+    Keras' layer is what Keras' layer does. So a converted model can be converted again
+    to change one thing.
+
+    A subclassed model or layer that creates its layers itself would create Keras' own
+    ones again when it is loaded from a file. So such a model can't be saved once it is
+    converted, and says so. Save it before converting and convert after loading, or save
+    its weights.
 
     Args:
         model: A built `keras.Model`.
         ghost_batch_size: Positive integer or `None`; see `GhostBatchNormalization`.
         groups: `None` for `GhostBatchNormalization`. For `BatchGroupNormalization`
             a positive integer that divides the channels of every layer, -1 for as
-            many groups as channels, or a function of the layer that returns either.
+            many groups as channels, or a function of the layer that returns any of
+            these.
         example_weight: Float from 0 to 1.
         select: `None` for all layers, or a function of a layer that says whether to
             convert it.
@@ -94,10 +110,15 @@ def convert(
     >>> converted.layers[-1].ghost_batch_size
     16
     """
-    check_ghost_batch_size(ghost_batch_size)
-    check_example_weight(example_weight)
-    if groups is not None and not callable(groups):
+    arguments = dict(overrides)
+    if ghost_batch_size is not UNCHANGED:
+        arguments["ghost_batch_size"] = check_ghost_batch_size(ghost_batch_size)
+    if example_weight is not UNCHANGED:
+        arguments["example_weight"] = check_example_weight(example_weight)
+    if groups is not UNCHANGED and groups is not None and not callable(groups):
         check_groups(groups)
+    check_flag("in_place", in_place)
+    check_function("select", select)
     unknown = sorted(set(overrides) - set(OVERRIDES))
     if unknown:
         raise ValueError(
@@ -106,11 +127,6 @@ def convert(
             "model with them instead."
         )
     layers, skipped = convertible_layers(model, select)
-    arguments = {
-        **overrides,
-        "ghost_batch_size": ghost_batch_size,
-        "example_weight": example_weight,
-    }
     templates = _templates(layers, groups, arguments)
     return _apply(model, layers, templates, skipped, in_place)
 
@@ -173,6 +189,8 @@ def revert(
     >>> type(revert(model).layers[-1]) is keras.layers.BatchNormalization
     True
     """
+    check_flag("force", force)
+    check_flag("in_place", in_place)
     check_built(model)
     ours = [layer for layer in _normalizers(model) if type(layer) in LAYERS]
     if not ours:
@@ -226,15 +244,8 @@ def _templates(layers, groups, arguments):
     """An unbuilt layer of this package for each layer, or an error for all misfits."""
     templates, problems = [], []
     for layer in layers:
-        config = {**_arguments(layer), **arguments}
-        config.pop("groups", None)
         try:
-            if groups is None:
-                templates.append(GhostBatchNormalization(**config))
-            else:
-                count = groups(layer) if callable(groups) else groups
-                check_groups_divide(check_groups(count), layer.moving_mean.shape[0])
-                templates.append(BatchGroupNormalization(groups=count, **config))
+            templates.append(_template(layer, groups, arguments))
         except (TypeError, ValueError) as error:
             problems.append(f"'{name_of(layer)}': {error}")
     if problems:
@@ -245,72 +256,46 @@ def _templates(layers, groups, arguments):
         )
         raise ValueError(
             f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
-            f"changed. {some(problems)}\n{'' if groups is None else hint}"
+            f"changed. {some(problems)}\n{'' if groups is UNCHANGED else hint}"
             "With `select` layers can be left out."
         )
     return templates
 
 
-def _apply(model, layers, templates, skipped, in_place):
-    if not in_place:
-        copied = _copy(model)
-        # Layers correspond by position, because those that a subclassed model creates
-        # and doesn't name get new names in a copy.
-        pairs = zip(_normalizers(model), _normalizers(copied))
-        copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
-        layers = [copies[id(layer)] for layer in layers]
-        model = copied
-    for layer, template in zip(layers, templates):
-        become(layer, template)
-    for part in layers_of(model, keras.Model):
-        # These were traced with the old layers. The optimizer stays.
-        part.train_function = part.test_function = part.predict_function = None
-    model.conversion_report = ConversionReport(
-        tuple(map(name_of, layers)), tuple(skipped)
-    )
-    return model
-
-
-def _copy(model):
-    """Copies a model as Keras saves and loads it.
-
-    Meanwhile the layers of this package pass for Keras' own, because a subclassed model
-    that creates its layers itself creates Keras' own in the copy.
-    """
-    ours = {
-        i: (layer, type(layer))
-        for i, layer in enumerate(_normalizers(model))
-        if type(layer) in LAYERS
-    }
-    try:
-        for layer, _ in ours.values():
-            layer.__class__ = keras.layers.BatchNormalization
-        with warnings.catch_warnings():
-            # The optimizer of a model that has not trained yet has no slots to copy.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            copied = copy.deepcopy(model)
-        shapes = [[w.shape for w in m.weights] for m in (model, copied)]
-        if shapes[0] != shapes[1]:
-            raise ValueError("the copy has other weights")
-    except Exception as error:
-        # Keras appends whole configurations to some of its messages.
-        raise ValueError(
-            f"Keras can't rebuild model '{model.name}' of class {type(model).__name__} "
-            f"from its configuration: {str(error)[:300]}\n"
-            "Register its classes with `@keras.saving.register_keras_serializable()` "
-            "and give them a `get_config`, or convert the model itself with "
-            "`in_place=True`."
-        ) from error
-    finally:
-        for layer, cls in ours.values():
-            layer.__class__ = cls
-    copies = _normalizers(copied)
-    for i, (layer, cls) in ours.items():
-        become(copies[i], cls(**_arguments(layer)))
-    return copied
+def _template(layer, groups, arguments):
+    config = {**_arguments(layer), **arguments}
+    own = config.pop("groups", None)
+    count = own if groups is UNCHANGED else groups
+    if callable(count):
+        count = count(layer)
+    if count is None:
+        return GhostBatchNormalization(**config)
+    check_groups_divide(check_groups(count), layer.moving_mean.shape[0])
+    return BatchGroupNormalization(groups=count, **config)
 
 
 def _arguments(layer):
     """The arguments that make such a layer, as objects: some can't be serialized."""
     arguments = {name: getattr(layer, name) for name in layer.get_config()}
     return {**arguments, "dtype": layer.dtype_policy}
+
+
+def _apply(model, layers, templates, skipped, in_place):
+    notes = ()
+    if not in_place:
+        copied, notes = copy_of(model)
+        # Layers correspond by position, because those that a subclassed model creates
+        # and doesn't name get new names in a copy.
+        pairs = zip(_normalizers(model), _normalizers(copied))
+        copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
+        layers = [copies[id(layer)] for layer in layers]
+        model = copied
+    become_all(layers, templates)
+    for part in layers_of(model, keras.Model):
+        # These were traced with the old layers. The optimizer stays.
+        part.train_function = part.test_function = part.predict_function = None
+    refuse_files_that_lose_layers(model)
+    model.conversion_report = ConversionReport(
+        tuple(map(name_of, layers)), tuple(skipped), notes
+    )
+    return model

@@ -4,6 +4,7 @@ The class of the object itself is exchanged, so that the layer is reached wherev
 model refers to it, which no rebuilding of the model does.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -49,11 +50,37 @@ def become(layer, template):
         if (variable := getattr(layer, name)) is not None:
             variable.regularizer = getattr(layer, f"{name}_regularizer")
             variable.constraint = getattr(layer, f"{name}_constraint")
-    layer.build_example_weight(input_shape)
+    with contextlib.ExitStack() as scopes:
+        # In the scope in which Keras has created the other variables of the layer.
+        for name in layer.moving_mean.path.split("/")[:-1]:
+            scopes.enter_context(keras.name_scope(name))
+        layer.build_example_weight(input_shape)
     for variable in layer.non_trainable_variables:
         # Keras' layer lets replicas hold different values. All of them take the value
         # that is saved, which is that of the first.
         variable.assign(variable)
+
+
+def become_all(layers, templates):
+    """Turns layers into ones like the templates: all, or after an error none."""
+    before = [(layer, type(layer), dict(vars(layer))) for layer in layers]
+    affine = [
+        (variable, variable.regularizer, variable.constraint)
+        for layer in layers
+        for variable in (layer.gamma, layer.beta)
+        if variable is not None
+    ]
+    try:
+        for layer, template in zip(layers, templates):
+            become(layer, template)
+    except BaseException:
+        for layer, layer_class, attributes in before:
+            layer.__class__ = layer_class
+            vars(layer).clear()
+            vars(layer).update(attributes)
+        for variable, regularizer, constraint in affine:
+            variable.regularizer, variable.constraint = regularizer, constraint
+        raise
 
 
 @functools.cache

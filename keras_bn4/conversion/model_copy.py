@@ -1,0 +1,187 @@
+"""Copies models that hold layers of this package, and keeps files from losing them.
+
+A subclassed model or layer that creates its layers itself creates Keras' own ones when
+it is made from its configuration, whatever they have been converted to since.
+"""
+
+import collections
+import contextlib
+import contextvars
+import pathlib
+import tempfile
+import warnings
+
+import keras
+
+from keras_bn4.common.models import layers_of, name_of
+from keras_bn4.conversion.exchange import LAYERS, become
+
+_copying = contextvars.ContextVar("copying", default=False)
+
+
+def copy_of(model):
+    """Copies a model as Keras saves and loads it; the given model is only read.
+
+    Args:
+        model: A built `keras.Model`.
+
+    Returns:
+        A pair of the copy, and a tuple of strings that say what could not be copied.
+
+    Raises:
+        ValueError: if Keras can't make such a model from its configuration.
+    """
+    token = _copying.set(True)
+    try:
+        with _sharing_scope(), _lambdas_allowed():
+            config = keras.saving.serialize_keras_object(model)
+        compile_config = config.pop("compile_config", None)
+        with _sharing_scope():
+            copied = keras.saving.deserialize_keras_object(config, safe_mode=False)
+        pairs = list(zip(*map(_normalizers, (model, copied)), strict=True))
+        for layer, copy_of_layer in pairs:
+            if type(copy_of_layer) is not type(layer):
+                become(copy_of_layer, type(layer)(**_own_config(layer)))
+        shapes = [[w.shape for w in m.weights] for m in (model, copied)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("the copy has other weights")
+        notes = _compile(model, copied, compile_config)
+        _load_weights(model, copied)
+    except Exception as error:
+        # Keras appends whole configurations to some of its messages.
+        raise ValueError(
+            f"Keras can't rebuild model '{model.name}' of class {type(model).__name__} "
+            f"from its configuration: {str(error)[:300]}\n"
+            "Register its classes with `@keras.saving.register_keras_serializable()` "
+            "and give them a `get_config`, or convert the model itself with "
+            "`in_place=True`."
+        ) from error
+    finally:
+        _copying.reset(token)
+    refuse_files_that_lose_layers(copied)
+    return copied, notes
+
+
+def refuse_files_that_lose_layers(model):
+    """Lets a model say so, instead of saving a file that would load as another model.
+
+    What is refused is saving the whole model (`save`, pickling, `clone_model`), where a
+    part of it doesn't hold its converted layers in its configuration. Weights can be
+    saved.
+    """
+    parts = layers_of(model, keras.layers.Layer)
+    refused = []
+    token = _copying.set(True)
+    try:
+        for part in parts:
+            lost = [] if isinstance(part, LAYERS) else _lost_layers(part)
+            if lost:
+                refused.append((part, lost))
+    finally:
+        _copying.reset(token)
+    for part in parts:
+        # An earlier conversion may have refused what this one has mended.
+        vars(part).pop("get_config", None)
+    for part, lost in refused:
+        object.__setattr__(part, "get_config", _refusal(part, lost))
+
+
+def _lost_layers(part):
+    """The converted layers in a part of a model that its configuration lacks."""
+    layers = [x for x in layers_of(part, LAYERS) if type(x) in LAYERS]
+    if not layers:
+        return []
+    try:
+        with _lambdas_allowed():
+            config = keras.saving.serialize_keras_object(part)
+    except Exception:
+        # Keras itself refuses to save what has no configuration.
+        return []
+    held = collections.Counter(_names_of_own_layers(config))
+    lost = []
+    for layer in layers:
+        if not held[layer.name]:
+            lost.append(layer)
+        held[layer.name] -= 1
+    return lost
+
+
+def _names_of_own_layers(config):
+    if isinstance(config, dict):
+        if str(config.get("registered_name")).startswith("keras_bn4>"):
+            yield config["config"].get("name")
+        for value in config.values():
+            yield from _names_of_own_layers(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _names_of_own_layers(value)
+
+
+def _refusal(part, layers):
+    def get_config():
+        if _copying.get():
+            return type(part).get_config(part)
+        raise ValueError(
+            f"'{part.name}' of class {type(part).__name__} creates its normalization "
+            f"layers itself, {len(layers)} of them, such as '{name_of(layers[0])}'. "
+            "Loaded from a file, or cloned, it would have "
+            "keras.layers.BatchNormalization in their place, and predict otherwise. "
+            "Save its weights (`model.save_weights`), or the model as "
+            "`keras_bn4.revert` makes it, and convert after loading."
+        )
+
+    return get_config
+
+
+def _compile(model, copied, compile_config):
+    """Compiles the copy like the model. Returns notes on what was not possible."""
+    if compile_config is None or not model.compiled:
+        return ()
+    functions = {
+        leaf.__name__: leaf
+        for leaf in keras.tree.flatten(model.loss)
+        if hasattr(leaf, "__name__")
+    }
+    try:
+        with keras.saving.custom_object_scope(functions):
+            copied.compile_from_config(compile_config)
+    except Exception as error:
+        return (
+            f"the copy isn't compiled, because Keras can't rebuild its loss, metrics "
+            f"or optimizer ({str(error)[:200]}): compile it",
+        )
+    return ()
+
+
+def _load_weights(model, copied):
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The optimizer of a model that has not trained yet has no slots to copy.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        path = pathlib.Path(folder, "model.weights.h5")
+        model.save_weights(path)
+        copied.load_weights(path)
+
+
+def _own_config(layer):
+    arguments = {name: getattr(layer, name) for name in layer.get_config()}
+    return {**arguments, "dtype": layer.dtype_policy}
+
+
+def _normalizers(model):
+    return layers_of(model, keras.layers.BatchNormalization)
+
+
+@contextlib.contextmanager
+def _lambdas_allowed():
+    """Nothing is written to a file here that could run a lambda function elsewhere."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The object being serialized includes a")
+        yield
+
+
+def _sharing_scope():
+    """Keeps what a configuration holds twice one object, as Keras' files do."""
+    # Private, because the public functions of `keras.saving` don't open this scope.
+    from keras.src.saving.serialization_lib import ObjectSharingScope
+
+    return ObjectSharingScope()

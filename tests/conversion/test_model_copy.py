@@ -1,0 +1,222 @@
+"""Copies leave the given model alone, and files never lose what was converted."""
+
+import copy
+import pickle
+import threading
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_bn4 import convert, revert, set_example_weight
+from keras_bn4.conversion import exchange
+
+
+def network(loss="mse"):
+    inputs = keras.Input((4, 4, 3))
+    x = layers.BatchNormalization(name="first")(inputs)
+    x = layers.BatchNormalization(name="second")(layers.Conv2D(4, 3)(x))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+    model.compile("adam", loss, metrics=["mae"])
+    return model
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
+class Block(layers.Layer):
+    """Creates its normalization itself, as the blocks of KerasHub do."""
+
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = layers.Dense(units)
+        self.norm = layers.BatchNormalization()
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.units))
+
+    def call(self, inputs):
+        return self.norm(self.dense(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
+class Subclassed(keras.Model):
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.block = Block(units)
+
+    def call(self, inputs):
+        return self.block(inputs)
+
+
+def with_block():
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, Block(name="block")(inputs))
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((2, 3), "float32"))
+    return model
+
+
+def from_keras_hub():
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type="basic_block",
+        image_shape=(8, 8, 3),
+    )
+    return keras.Sequential([keras.Input((8, 8, 3)), backbone])
+
+
+def random_statistics(model, rng):
+    for variable in model.non_trainable_variables:
+        variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("make", [with_block, subclassed])
+def test_saving_is_refused_where_a_file_would_lose_layers(
+    make, in_place, tmp_path, rng
+):
+    model = random_statistics(make(), rng)
+    converted = convert(model, example_weight=0.5, in_place=in_place)
+    for save in (
+        lambda: converted.save(tmp_path / "model.keras"),
+        lambda: pickle.dumps(converted),
+        lambda: copy.deepcopy(converted),
+    ):
+        with pytest.raises(
+            ValueError, match=r"creates its normalization layers itself"
+        ):
+            save()
+    # Weights are never refused, and a converted copy knows its layers.
+    converted.save_weights(tmp_path / "model.weights.h5")
+    x = rng.normal(size=(5, 3)).astype("float32")
+    expected = converted.predict(x, verbose=0)
+    for again in (convert(converted), convert(converted, ghost_batch_size=2)):
+        np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-6)
+    again = convert(make(), example_weight=0.5)
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-6)
+    set_example_weight(converted, 0)
+    plain = revert(converted)
+    plain.save(tmp_path / "plain.keras")
+    loaded = keras.models.load_model(tmp_path / "plain.keras")
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), converted.predict(x, verbose=0), atol=1e-6
+    )
+
+
+def test_models_of_keras_hub_keep_their_layers_or_say_so(tmp_path, rng):
+    converted = convert(random_statistics(from_keras_hub(), rng), example_weight=0.3)
+    x = rng.normal(size=(2, 8, 8, 3)).astype("float32")
+    # Its blocks are layers of a Functional model, which its configuration lacks.
+    with pytest.raises(ValueError, match="creates its normalization layers itself"):
+        converted.save(tmp_path / "model.keras")
+    again = convert(converted, ghost_batch_size=2)
+    expected = converted.predict(x, verbose=0)
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-5)
+
+
+def test_state_trees_of_a_converted_and_a_loaded_model_are_alike(tmp_path):
+    converted = convert(network(), example_weight=0.25)
+    converted.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    trees = [
+        model.get_state_tree(value_format="numpy_array")
+        for model in (converted, loaded)
+    ]
+    assert float(trees[0]["non_trainable_variables"]["first"]["example_weight"]) == 0.25
+    keras.tree.assert_same_structure(
+        *(tree["non_trainable_variables"] for tree in trees)
+    )
+    set_example_weight(loaded, 0.0)
+    loaded.set_state_tree(trees[0])
+    assert loaded.get_layer("second").example_weight == 0.25
+
+
+def squared_error(y_true, y_pred):
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), -1)
+
+
+@pytest.mark.parametrize(
+    "loss", [squared_error, lambda y, p: keras.ops.mean((y - p) ** 2, -1)]
+)
+def test_losses_that_are_functions_survive_or_are_reported(loss, rng):
+    x, y = rng.normal(size=(6, 4, 4, 3)), rng.normal(size=(6, 2))
+    model = network(loss)
+    expected = model.evaluate(x, y, verbose=0)
+    converted = convert(model)
+    if converted.compiled:
+        assert converted.conversion_report.notes == ()
+        np.testing.assert_allclose(converted.evaluate(x, y, verbose=0), expected, 1e-5)
+    else:
+        (note,) = converted.conversion_report.notes
+        assert "compile it" in note
+        assert "compile it" in str(converted.conversion_report)
+    assert loss.__name__ == "<lambda>" or converted.compiled
+
+
+def test_a_conversion_in_place_that_fails_leaves_the_model_as_it_was(monkeypatch, rng):
+    model = network()
+    x = rng.normal(size=(5, 4, 4, 3)).astype("float32")
+    expected, calls = model.predict(x, verbose=0), []
+    become = exchange.become
+
+    def failing(layer, template):
+        calls.append(layer.name)
+        become(layer, template)
+        if len(calls) == 2:
+            raise MemoryError
+
+    monkeypatch.setattr(exchange, "become", failing)
+    with pytest.raises(MemoryError):
+        convert(model, in_place=True, example_weight=0.3, gamma_regularizer="l2")
+    assert calls == ["first", "second"]
+    for name in calls:
+        layer = model.get_layer(name)
+        assert type(layer) is layers.BatchNormalization
+        assert layer.gamma.regularizer is layer.gamma_regularizer is None
+        assert not exchange.own_attributes() & vars(layer).keys()
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="Keras' own predict takes the variables away from other threads on JAX",
+)
+def test_other_threads_predict_as_before_while_a_copy_is_converted(rng):
+    model = convert(network(), example_weight=0.5)
+    x = rng.normal(3, 2, size=(5, 4, 4, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(x))
+    wrong, ended, calls = [], threading.Event(), []
+
+    def predict():
+        while not ended.is_set():
+            got = keras.ops.convert_to_numpy(model(x))
+            calls.append(1)
+            if not np.allclose(got, expected, atol=1e-5):
+                wrong.append(got)
+
+    threads = [threading.Thread(target=predict) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        convert(model, ghost_batch_size=2)
+        revert(model, force=True)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert len(calls) > 50
+    assert not wrong
