@@ -87,6 +87,26 @@ def check_ghost_batch_size(ghost_batch_size):
     return int(ghost_batch_size)
 
 
+class Checked:
+    """An attribute of a class that takes only what a function accepts.
+
+    Args:
+        check: Function of a value that returns what to keep, or raises an error.
+    """
+
+    def __init__(self, check):
+        self.check = check
+
+    def __set_name__(self, owner, name):
+        self.name = f"_{name}"
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else getattr(instance, self.name)
+
+    def __set__(self, instance, value):
+        setattr(instance, self.name, self.check(value))
+
+
 def check_variance_tracking(variance_tracking):
     """Returns what the moving variance follows, or raises `ValueError`."""
     if variance_tracking not in VARIANCE_TRACKING:
@@ -149,6 +169,27 @@ def check_positional(layer_class, names, more):
         f"keras.layers.BatchNormalization. Received by position besides: "
         f"{', '.join(map(repr, more))}."
     )
+
+
+def check_values(keywords):
+    """Raises `ValueError` for values that Keras takes and fails with later.
+
+    Args:
+        keywords: Dict of arguments for `keras.layers.BatchNormalization`.
+    """
+    momentum, epsilon = keywords.get("momentum", 0.9), keywords.get("epsilon", 1e-3)
+    if not is_number(momentum) or not 0 <= momentum <= 1:
+        raise ValueError(
+            "Argument `momentum` is the share of the moving statistics that stays in a "
+            f"step, and must be a number from 0 to 1. Received: momentum={momentum!r}."
+        )
+    check_number("epsilon", epsilon, least=0)
+    for name, value in keywords.items():
+        if name.endswith(("_regularizer", "_constraint")) and inspect.isclass(value):
+            raise ValueError(
+                f"Argument `{name}` must be an object and not a class. "
+                f"Give `{value.__name__}(...)`. Received: {name}={value!r}."
+            )
 
 
 def check_keywords(layer_class, keywords):

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight.example_values import KEY, added_to_logs, metrics_by_name
 from keras_bn4.example_weight.setting import example_weights_kept
 
@@ -181,7 +182,9 @@ class _StatefulSteps(_Steps):
     def state_kept(self):
         own = _example_weight_variables(self.layers)
         self.others = [
-            v for v in self.model.non_trainable_variables if id(v) not in own
+            v
+            for v in (*self.model.non_trainable_variables, *_recurrent(self.model))
+            if id(v) not in own
         ]
         others = [_value(v) for v in self.others]
         metrics = [_value(v) for v in self.model.metrics_variables]
@@ -324,6 +327,12 @@ def flat(logs):
 def _example_weight_variables(layers):
     """The identities of the variables behind the example weights of layers."""
     return [id(layer._example_weight_variable) for layer in layers]
+
+
+def _recurrent(model):
+    """The states of stateful recurrent layers, which are none of `variables`."""
+    states = [x.states for x in layers_of(model, keras.layers.RNN) if x.stateful]
+    return [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
 
 
 def _assign_changed(variables, values):

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from keras_bn4.common.arguments import check_example_weight
-from keras_bn4.common.models import layers_of
+from keras_bn4.common.models import check_built, layers_of
 from keras_bn4.layers import GhostBatchNormalization
 
 
@@ -18,6 +18,7 @@ def weighing_layers(model):
     Raises:
         ValueError: if there are none.
     """
+    check_built(model)
     layers = [x for x in layers_of(model, GhostBatchNormalization) if x.built]
     if not layers:
         raise ValueError(

@@ -3,6 +3,7 @@
 import keras
 
 from keras_bn4.common.arguments import (
+    Checked,
     check_groups,
     check_groups_divide,
     check_positional,
@@ -74,6 +75,8 @@ class BatchGroupNormalization(GhostBatchNormalization):
 
     own_arguments = ("groups", *GhostBatchNormalization.own_arguments)
 
+    groups = Checked(check_groups)
+
     def __init__(
         self,
         groups: int = 32,
@@ -92,7 +95,7 @@ class BatchGroupNormalization(GhostBatchNormalization):
             variance_tracking=variance_tracking,
             **kwargs,
         )
-        self.groups = check_groups(groups)
+        self.groups = groups
 
     @property
     def _has_own_statistics(self):

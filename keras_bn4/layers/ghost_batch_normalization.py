@@ -4,9 +4,11 @@ import keras
 from keras import ops
 
 from keras_bn4.common.arguments import (
+    Checked,
     check_ghost_batch_size,
     check_keywords,
     check_positional,
+    check_values,
     check_variance_tracking,
 )
 from keras_bn4.layers import tensorflow_fused, tensorflow_replicas
@@ -123,6 +125,9 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     # The arguments that `keras.layers.BatchNormalization` lacks.
     own_arguments = ("ghost_batch_size", "example_weight", "variance_tracking")
 
+    ghost_batch_size = Checked(check_ghost_batch_size)
+    variance_tracking = Checked(check_variance_tracking)
+
     def __init__(
         self,
         axis: int = -1,
@@ -134,10 +139,11 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     ):
         check_positional(type(self), ("axis",), positional)
         check_keywords(type(self), kwargs)
+        check_values(kwargs)
         # Autocasting would turn 7e4 into infinity before `call` could widen it.
         super().__init__(axis, **{"autocast": False, **kwargs})
-        self.ghost_batch_size = check_ghost_batch_size(ghost_batch_size)
-        self.variance_tracking = check_variance_tracking(variance_tracking)
+        self.ghost_batch_size = ghost_batch_size
+        self.variance_tracking = variance_tracking
         self._set_initial_example_weight(example_weight)
         if self.renorm and self._has_own_statistics:
             raise ValueError(

@@ -1,0 +1,452 @@
+"""A sweep is `evaluate` at every example weight, whatever `evaluate` takes.
+
+Every case is evaluated by force, weight by weight, from the same state of the model.
+All results have to be those of the sweep.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    set_example_weight,
+    sweep_example_weight,
+)
+
+BACKEND = keras.backend.backend()
+WEIGHTS = [0.0, 0.1, 0.6]
+N, CLASSES = 22, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(1, 2, (N, 6, 4)).astype("float32")
+Y = RNG.integers(0, CLASSES, N)
+ONE_HOT = np.eye(CLASSES, dtype="float32")[Y]
+NUMBERS = RNG.normal(size=(N, CLASSES)).astype("float32")
+SAMPLE_WEIGHT = RNG.uniform(0.5, 2, N).astype("float32")
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def hidden(x, groups=None, **arguments):
+    if groups:
+        x = BatchGroupNormalization(groups, **arguments)(x)
+    else:
+        x = GhostBatchNormalization(**arguments)(x)
+    return layers.GlobalAveragePooling1D()(layers.ReLU()(x))
+
+
+def network(activation=None, model_class=keras.Model, dense=None, **arguments):
+    inputs = keras.Input((6, 4))
+    dense = dense or {}
+    outputs = layers.Dense(CLASSES, activation=activation, **dense)(
+        hidden(inputs, **arguments)
+    )
+    return model_class(inputs, outputs)
+
+
+def compiled(loss=LOGITS, metrics=("accuracy",), model=None, **arguments):
+    model = model or network()
+    model.compile(loss=loss, metrics=list(metrics) or None, **arguments)
+    return model
+
+
+def function_loss(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), -1)
+
+
+def closure(power):
+    def loss(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred) ** power, -1)
+
+    return loss
+
+
+class Unregistered(keras.losses.Loss):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def call(self, y_true, y_pred):
+        return self.scale * ops.mean(ops.square(y_true - y_pred), -1)
+
+
+class TruePositives(keras.metrics.Metric):
+    """As in Keras' documentation: the result is the variable itself."""
+
+    def __init__(self, name="true_positives"):
+        super().__init__(name=name)
+        self.count = self.add_variable((), "zeros", name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        hits = ops.logical_and(y_true > 0, y_pred > 0)
+        self.count.assign_add(ops.sum(ops.cast(hits, self.dtype)))
+
+    def result(self):
+        return self.count
+
+
+class Several(keras.metrics.Metric):
+    """A metric whose result is a dict."""
+
+    def __init__(self, name="several"):
+        super().__init__(name=name)
+        self.low = self.add_variable((), "zeros", name="low")
+        self.high = self.add_variable((), "zeros", name="high")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.low.assign(ops.minimum(self.low, ops.min(y_pred)))
+        self.high.assign(ops.maximum(self.high, ops.max(y_pred)))
+
+    def result(self):
+        return {"low": self.low + 0, "high": self.high + 0}
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        return 3 * ops.mean(ops.square(y - y_pred))
+
+
+class OwnMetrics(keras.Model):
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {**results, "largest": ops.max(y_pred)}
+
+
+class OwnTracker(keras.Model):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.tracker = keras.metrics.Mean(name="spread")
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.tracker.update_state(ops.std(y_pred, -1))
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+class OwnStep(keras.Model):
+    if BACKEND == "jax":
+
+        def test_step(self, state, data):
+            logs, state = super().test_step(state, data)
+            return {"own": logs["loss"] * 2}, state
+
+    else:
+
+        def test_step(self, data):
+            return {"own": super().test_step(data)["loss"] * 2}
+
+
+class Noise(layers.Layer):
+    """Random at inference, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def call(self, inputs):
+        return inputs + keras.random.normal(ops.shape(inputs), seed=self.seeds)
+
+
+class LossAdder(layers.Layer):
+    def call(self, inputs):
+        self.add_loss(ops.mean(ops.abs(inputs)))
+        return inputs
+
+
+def noisy():
+    inputs = keras.Input((6, 4))
+    return keras.Model(inputs, layers.Dense(CLASSES)(hidden(Noise()(inputs))))
+
+
+def with_added_loss():
+    inputs = keras.Input((6, 4))
+    x = LossAdder()(GhostBatchNormalization()(inputs))
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+
+
+def recurrent():
+    inputs = keras.Input(batch_shape=(11, 6, 4))
+    x = layers.GRU(CLASSES, stateful=True)(GhostBatchNormalization()(inputs))
+    return keras.Model(inputs, x)
+
+
+def masked():
+    inputs = keras.Input((6, 4))
+    x = GhostBatchNormalization()(layers.Masking(9.0)(inputs))
+    return keras.Model(inputs, layers.Dense(CLASSES)(x))
+
+
+def two_outputs(names=("kind", "sure")):
+    inputs = keras.Input((6, 4))
+    x = hidden(inputs, ghost_batch_size=4)
+    kind = layers.Dense(CLASSES, name=names[0])(x)
+    return keras.Model(inputs, [kind, layers.Dense(1, name=names[1])(x)])
+
+
+def dict_model():
+    a, b = keras.Input((6, 4), name="a"), keras.Input((6, 4), name="b")
+    x = hidden(layers.Add()([a, b]))
+    outputs = {
+        "p": layers.Dense(CLASSES, name="p")(x),
+        "q": layers.Dense(1, name="q")(x),
+    }
+    return keras.Model({"a": a, "b": b}, outputs)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *arrays, size=8):
+        super().__init__()
+        self.arrays, self.size = arrays, size
+
+    def __len__(self):
+        return -(-N // self.size)
+
+    def __getitem__(self, index):
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return tuple(array[rows] for array in self.arrays)
+
+
+def generator(*arrays):
+    return lambda: (tuple(a[i : i + 8] for a in arrays) for i in range(0, N, 8))
+
+
+def lengths():
+    """Batches of differing lengths."""
+    model = keras.Sequential(
+        [keras.Input((None, 4)), GhostBatchNormalization(), layers.Dense(CLASSES)]
+    )
+    x = [X[:8, :n] for n in (6, 4, 5)]
+    return compiled("mse", [], model), lambda: ((x, x[..., :3]) for x in x)
+
+
+def data_set(*arrays, transform=None):
+    def make():
+        import tensorflow as tf
+
+        made = tf.data.Dataset.from_tensor_slices(arrays).batch(8)
+        return transform(made) if transform else made
+
+    return make
+
+
+def whole_batches(dataset):
+    import tensorflow as tf
+
+    # Where it doesn't know their number, Keras counts a batch after the last one.
+    return (
+        dataset.unbatch()
+        .batch(8, True)
+        .apply(tf.data.experimental.assert_cardinality(2))
+    )
+
+
+PLAIN = {"x": X, "y": Y, "batch_size": 8}
+REGRESSION = {"x": X, "y": NUMBERS, "batch_size": 8}
+POSITIVE = {"x": X, "y": (ONE_HOT > 0).astype("float32"), "batch_size": 8}
+F1 = keras.metrics.F1Score
+BOTH = {"x": X, "y": [Y, NUMBERS[:, :1]], "batch_size": 8}
+DICTS = {"x": {"a": X, "b": 2 * X}, "batch_size": 8}
+
+
+def cases():
+    """Pairs of a function that makes a compiled model, and arguments of `evaluate`."""
+    losses = {
+        "function loss": function_loss,
+        "lambda loss": lambda y, p: ops.mean(ops.abs(y - p), -1),
+        "closure": closure(3),
+        "unregistered loss": Unregistered(2.0),
+        "sum": keras.losses.MeanSquaredError(reduction="sum"),
+        "none": keras.losses.MeanSquaredError(reduction="none"),
+        "mean with sample weight": keras.losses.Huber(
+            reduction="mean_with_sample_weight"
+        ),
+        "cosine": keras.losses.CosineSimilarity(),
+        "negative": lambda y, p: -ops.mean((y - p) ** 2, -1),
+    }
+    for name, loss in losses.items():
+        make = lambda loss=loss: compiled(loss, ["mae"])  # noqa: E731
+        yield name, make, REGRESSION
+        if name != "none":
+            yield (
+                f"{name}, weighted",
+                make,
+                {**REGRESSION, "sample_weight": SAMPLE_WEIGHT},
+            )
+    metrics = {
+        "accuracy": "accuracy",
+        "top 2": keras.metrics.SparseTopKCategoricalAccuracy(2),
+        "function metric": lambda y, p: ops.max(p, -1),
+        "several": Several(),
+    }
+    for name, metric in metrics.items():
+        yield name, lambda metric=metric: compiled(metrics=[metric]), PLAIN
+    positive = {
+        "auc": keras.metrics.AUC(from_logits=True),
+        "multi-label auc": keras.metrics.AUC(multi_label=True, from_logits=True),
+        "f1 by class": F1(),
+        "f1 macro": F1("macro"),
+        "precision": keras.metrics.Precision(thresholds=0),
+        "recalls": keras.metrics.Recall(thresholds=[0.0, 0.3, 0.6]),
+        "true positives": TruePositives(),
+        "r2": keras.metrics.R2Score(),
+        "mean iou": keras.metrics.OneHotMeanIoU(CLASSES),
+        "mean of squares": keras.metrics.RootMeanSquaredError(),
+    }
+    for name, metric in positive.items():
+        make = lambda metric=metric: compiled("mse", [metric])  # noqa: E731
+        yield name, make, POSITIVE
+    weighted = {**PLAIN, "sample_weight": SAMPLE_WEIGHT}
+    yield "sample weights", compiled, weighted
+    yield (
+        "weighted metrics",
+        lambda: compiled(
+            weighted_metrics=["accuracy", "sparse_categorical_crossentropy"]
+        ),
+        weighted,
+    )
+    yield "ghosts", lambda: compiled(model=network(ghost_batch_size=4)), PLAIN
+    yield "groups", lambda: compiled(model=network(groups=2)), PLAIN
+    yield (
+        "regularizers",
+        lambda: compiled(
+            model=network(
+                dense={"activity_regularizer": "l2", "kernel_regularizer": "l1"}
+            )
+        ),
+        PLAIN,
+    )
+    yield "add_loss", lambda: compiled(model=with_added_loss()), PLAIN
+    yield (
+        "add_loss alone",
+        lambda: compiled(None, [], with_added_loss()),
+        {"x": X, "batch_size": 8},
+    )
+    for model_class in (OwnLoss, OwnMetrics, OwnTracker, OwnStep):
+        yield (
+            model_class.__name__,
+            lambda c=model_class: compiled("mse", ["mae"], network(model_class=c)),
+            REGRESSION,
+        )
+    yield "random at inference", lambda: compiled(model=noisy()), PLAIN
+    yield (
+        "stateful",
+        lambda: compiled("mse", [], recurrent()),
+        {**REGRESSION, "batch_size": 11},
+    )
+    x = X.copy()
+    x[:, 4:] = 9.0
+    by_step = np.repeat(NUMBERS[:, None], 6, 1)
+    yield (
+        "masked",
+        lambda: compiled("mse", ["mae"], masked()),
+        {"x": x, "y": by_step, "batch_size": 8},
+    )
+    yield (
+        "list of losses",
+        lambda: compiled([LOGITS, "mse"], (), two_outputs()),
+        BOTH,
+    )
+    yield (
+        "losses by name",
+        lambda: compiled(
+            {"kind": LOGITS, "sure": function_loss},
+            (),
+            two_outputs(),
+            loss_weights={"kind": 1.0, "sure": 0.3},
+        ),
+        BOTH,
+    )
+    yield (
+        "sample weights of two outputs",
+        lambda: compiled([LOGITS, "mse"], (), two_outputs()),
+        {**BOTH, "sample_weight": [SAMPLE_WEIGHT, 2 * SAMPLE_WEIGHT]},
+    )
+    yield (
+        "dicts",
+        lambda: compiled({"p": LOGITS, "q": "mse"}, (), dict_model()),
+        {**DICTS, "y": {"p": Y, "q": NUMBERS[:, :1]}},
+    )
+    yield (
+        "part of the labels",
+        lambda: compiled({"p": LOGITS}, (), dict_model()),
+        {**DICTS, "y": {"p": Y}},
+    )
+    yield "PyDataset", compiled, {"x": lambda: Batches(X, Y)}
+    yield "PyDataset, weighted", compiled, {"x": lambda: Batches(X, Y, SAMPLE_WEIGHT)}
+    yield "generator", compiled, {"x": generator(X, Y), "steps": 3}
+    yield "steps", compiled, {**PLAIN, "steps": 2}
+    model, make = lengths()
+    yield "lengths", lambda: model, {"x": make, "steps": 3}
+    yield "eager", lambda: compiled(run_eagerly=True), PLAIN
+    if BACKEND != "torch":
+        yield "data set", compiled, {"x": data_set(X, Y)}
+        yield "data set, weighted", compiled, {"x": data_set(X, Y, SAMPLE_WEIGHT)}
+        yield (
+            "whole batches",
+            compiled,
+            {"x": data_set(X, Y, transform=whole_batches)},
+        )
+        yield "not compiled by XLA", lambda: compiled(jit_compile=False), PLAIN
+        yield "several steps", lambda: compiled(steps_per_execution=2), PLAIN
+    else:
+        yield "torch data loader", compiled, {"x": data_loader}
+
+
+def data_loader():
+    import torch
+
+    tensors = torch.tensor(X), torch.tensor(Y)
+    return torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(*tensors), batch_size=8
+    )
+
+
+CASES = {name: case for name, *case in cases()}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("name", CASES)
+def test_every_row_is_an_evaluation(name):
+    make, arguments = CASES[name]
+    model = make()
+
+    def fresh():
+        return {k: v() if callable(v) else v for k, v in arguments.items()}
+
+    model.evaluate(**fresh(), verbose=0)
+    state = list(model.non_trainable_variables)
+    if name == "stateful":
+        state += model.layers[-1].states
+    start = [np.array(ops.convert_to_numpy(v)) for v in state]
+
+    def restart():
+        for variable, value in zip(state, start):
+            variable.assign(value)
+
+    restart()
+    sweep = sweep_example_weight(model, **fresh(), example_weights=WEIGHTS, verbose=0)
+    for row in sweep.rows:
+        restart()
+        set_example_weight(model, row["example_weight"])
+        expected = flat(model.evaluate(**fresh(), verbose=0, return_dict=True))
+        assert set(sweep.metrics) == set(expected)
+        for metric, value in expected.items():
+            assert row[metric] == pytest.approx(value, rel=1e-6, abs=1e-6), metric
+    first, *_, last = sweep.rows
+    assert any(first[metric] != last[metric] for metric in sweep.metrics)
+
+
+def flat(results):
+    found = {}
+    for name, value in results.items():
+        if np.ndim(value):
+            found |= {f"{name}_{i}": float(v) for i, v in enumerate(np.ravel(value))}
+        else:
+            found[name] = float(value)
+    return found
+
+
+def test_there_are_many_cases():
+    assert len(CASES) >= 50
