@@ -2,6 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+# So that their plain asserts show values, too.
+pytest.register_assert_rewrite("helpers", "tuner_helpers")
+
 
 @pytest.fixture(autouse=True)
 def seed():

@@ -63,8 +63,9 @@ class HasExampleWeight:
 
     @property
     def variable_dtype(self):
-        """The dtype of all variables, float32 at least: statistics overflow float16."""
-        return keras.backend.result_type(super().variable_dtype, "float32")
+        """The dtype of all variables. Not half precision, which statistics overflow."""
+        dtype = super().variable_dtype
+        return "float32" if dtype in ("float16", "bfloat16") else dtype
 
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         # Private, because TensorFlow has no public way to tell `tf.saved_model.save` of

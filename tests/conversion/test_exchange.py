@@ -36,6 +36,7 @@ def test_there_and_back(rng, arguments):
 
     become(layer, layer_of(**arguments))
     assert type(layer) is type(layer_of(**arguments))
+    assert not layer.autocast
     assert layer.example_weight == 0.3
     assert [id(weight) for weight in layer.weights] == weights_before
     np.testing.assert_equal(layer.get_weights(), state)
@@ -46,6 +47,7 @@ def test_there_and_back(rng, arguments):
     layer.set_weights(state)
     become(layer, None)
     assert type(layer) is keras.layers.BatchNormalization
+    assert layer.autocast
     assert vars(layer).keys() <= attributes
     assert not own_attributes() & vars(layer).keys()
     assert [id(weight) for weight in layer.weights] == weights_before

@@ -4,27 +4,23 @@ import keras
 import numpy as np
 import pytest
 import reference
+from helpers import array, close, tensor
 
-from keras_bn4.layers.mixing import mix, move
 from keras_bn4.layers.moments import (
+    MOST_PARTS,
     Moments,
     batch_moments,
     element_mask,
     example_moments,
     ghost_moments,
     group_moments,
+    hide_masked,
     pool,
+    sum_positions,
+    with_count,
 )
 
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
-
-
-def tensor(x):
-    return None if x is None else keras.ops.convert_to_tensor(np.asarray(x, "float32"))
-
-
-def array(x):
-    return keras.ops.convert_to_numpy(x).astype("float64")
 
 
 def random_examples(rng, n, channels=4, counts=False):
@@ -57,34 +53,6 @@ def reference_moments(values, mask, ghost_batch_size, groups=-1):
     return mean, variance
 
 
-@pytest.mark.parametrize("n", [1, 7, 12, 13])
-@pytest.mark.parametrize("ghost_batch_size", [None, 1, 2, 3, 5, 16])
-def test_reference_cuts_as_array_split(n, ghost_batch_size):
-    k = 1 if ghost_batch_size is None else max(1, n // ghost_batch_size)
-    expected = [list(part) for part in np.array_split(np.arange(n), k)]
-    assert reference.ghosts(n, ghost_batch_size) == expected
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_reference_gradients_are_those_of_the_reference(rng, masked):
-    x, upstream = rng.normal(1, 2, (2, 5, 2, 4))
-    gamma, beta = rng.normal(1, 0.5, (2, 4))
-    mask = rng.random((5, 2, 4)) < 0.6 if masked else None
-    options = {"ghost_batch_size": 2, "groups": 2, "mask": mask}
-
-    def loss(x=x, gamma=gamma, beta=beta):
-        return np.sum(upstream * reference.train(x, gamma, beta, 1e-3, **options))
-
-    gradients = reference.train_gradients(x, upstream, gamma, 1e-3, **options)
-    for name, value, gradient in zip(
-        ("x", "gamma", "beta"), (x, gamma, beta), gradients
-    ):
-        expected = reference.central_differences(
-            lambda v, name=name: loss(**{name: v}), value
-        )
-        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7)
-
-
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [((5, 4), 1), ((5, 3, 4), 2), ((5, 4, 3), 1), ((5, 2, 4, 3), 2), ((0, 3, 4), 2)],
@@ -99,8 +67,8 @@ def test_of_examples(rng, shape, axis, masked):
     values = reference.rows(x, axis)
     counts = np.ones(values.shape, bool) if mask is None else reference.rows(mask, axis)
     mean, variance = reference_moments(values, counts.astype(bool), 1)
-    np.testing.assert_allclose(array(got.mean), mean, **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), variance, **TOLERANCE)
+    close(array(got.mean), mean, **TOLERANCE)
+    close(array(got.variance), variance, **TOLERANCE)
     if masked:
         np.testing.assert_array_equal(array(got.count), counts.sum(1))
     else:
@@ -114,12 +82,8 @@ def test_of_ghosts(rng, n, ghost_batch_size, counts):
     examples, values, mask = random_examples(rng, n, counts=counts)
     got = ghost_moments(examples, ghost_batch_size)
     mean, variance = reference_moments(values, mask, ghost_batch_size)
-    np.testing.assert_allclose(
-        np.broadcast_to(array(got.mean), mean.shape), mean, **TOLERANCE
-    )
-    np.testing.assert_allclose(
-        np.broadcast_to(array(got.variance), mean.shape), variance, **TOLERANCE
-    )
+    close(np.broadcast_to(array(got.mean), mean.shape), mean, **TOLERANCE)
+    close(np.broadcast_to(array(got.variance), mean.shape), variance, **TOLERANCE)
 
 
 @pytest.mark.parametrize("counts", [False, True])
@@ -128,8 +92,8 @@ def test_of_groups(rng, groups, counts):
     examples, values, mask = random_examples(rng, 5, counts=counts)
     got = group_moments(examples, groups)
     mean, variance = reference_moments(values, mask, 1, groups)
-    np.testing.assert_allclose(array(got.mean), mean, **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), variance, **TOLERANCE)
+    close(array(got.mean), mean, **TOLERANCE)
+    close(array(got.variance), variance, **TOLERANCE)
 
 
 def test_groups_pool_moving_statistics(rng):
@@ -137,12 +101,8 @@ def test_groups_pool_moving_statistics(rng):
     got = group_moments(Moments(tensor(mean[None]), tensor(variance[None])), 2)
     for group in reference.channel_groups(6, 2):
         expected = reference.pool(mean[group], variance[group])
-        np.testing.assert_allclose(
-            array(got.mean)[0, group], expected[0] * np.ones(3), **TOLERANCE
-        )
-        np.testing.assert_allclose(
-            array(got.variance)[0, group], expected[1] * np.ones(3), **TOLERANCE
-        )
+        close(array(got.mean)[0, group], expected[0] * np.ones(3), **TOLERANCE)
+        close(array(got.variance)[0, group], expected[1] * np.ones(3), **TOLERANCE)
 
 
 @pytest.mark.parametrize("counts", [False, True])
@@ -150,16 +110,22 @@ def test_of_batch(rng, counts):
     examples, values, mask = random_examples(rng, 7, counts=counts)
     got = batch_moments(examples)
     mean, variance = reference_moments(values, mask, None)
-    np.testing.assert_allclose(array(got.mean), mean[0], **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), variance[0], **TOLERANCE)
+    close(array(got.mean), mean[0], **TOLERANCE)
+    close(array(got.variance), variance[0], **TOLERANCE)
+
+
+def test_of_an_empty_batch():
+    empty = tensor(np.zeros((0, 4)))
+    for moments in batch_moments(Moments(empty, empty)):
+        np.testing.assert_array_equal(array(moments), np.zeros(4))
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_pooling_obeys_the_law_of_total_variance(rng, parts):
     x = rng.normal(2, 3, (parts, 4)) + 5 * np.arange(parts)[:, None]
     got = pool(Moments(tensor(x.mean(1)), tensor(x.var(1))), 0)
-    np.testing.assert_allclose(array(got.mean), [x.mean()], **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), [x.var()], **TOLERANCE)
+    close(array(got.mean), [x.mean()], **TOLERANCE)
+    close(array(got.variance), [x.var()], **TOLERANCE)
 
 
 def test_pooling_weighs_by_count(rng):
@@ -174,47 +140,54 @@ def test_pooling_weighs_by_count(rng):
         ),
         0,
     )
-    np.testing.assert_allclose(array(got.mean), [x.mean()], **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), [x.var()], **TOLERANCE)
+    close(array(got.mean), [x.mean()], **TOLERANCE)
+    close(array(got.variance), [x.var()], **TOLERANCE)
     assert array(got.count) == [len(x)]
 
 
-@pytest.mark.parametrize("example_weight", [0.0, 0.1, 0.5, 1.0])
-def test_mix(rng, example_weight):
-    mean, variance = rng.normal(1, 2, (3, 4)), rng.uniform(0.1, 2, (3, 4))
-    moving = rng.normal(1, 2, 4), rng.uniform(0.1, 2, 4)
-    got = mix(
-        Moments(tensor(mean), tensor(variance)),
-        Moments(tensor(moving[0][None]), tensor(moving[1][None])),
-        tensor(example_weight),
+@pytest.mark.parametrize("counts", [False, True])
+def test_pooling_rounds_a_large_mean_once(rng, counts):
+    """What two roundings do would depend on how the batch is cut."""
+    for n in (7, 100, 1000):
+        means = np.float32(1e4 + rng.normal(0, 1, (n, 8)))
+        count = np.full_like(means, 3) if counts else None
+        got = pool(
+            Moments(tensor(means), tensor(np.ones_like(means)), tensor(count)), 0
+        )
+        expected = means.mean(0, dtype="float64")
+        np.testing.assert_array_less(
+            np.abs(array(got.mean)[0] - expected), 0.6 * np.spacing(np.float32(1e4))
+        )
+        close(array(got.variance)[0], 1 + means.var(0, dtype="float64"), rtol=1e-6)
+
+
+def test_a_count_is_that_of_the_positions(rng):
+    x = tensor(rng.normal(0, 1, (5, 2, 4, 3)))
+    counted = with_count(example_moments(x, 2), x)
+    np.testing.assert_array_equal(array(counted.count), np.full((5, 4), 6))
+    masked = counted._replace(count=tensor(np.ones((5, 4))))
+    assert with_count(masked, x) is masked
+
+
+@pytest.mark.parametrize("size", [1, 7, 2 * MOST_PARTS, 11])
+@pytest.mark.parametrize("by_xla", [False, True])
+def test_sums_over_positions_are_the_same_in_parts(rng, monkeypatch, size, by_xla):
+    """XLA sums in parts, of which there are as many as divide the positions."""
+    monkeypatch.setattr("keras_bn4.layers.moments.in_xla", lambda: by_xla)
+    x, y = rng.normal(1, 2, (2, 3, size, 2, 4))
+    got = sum_positions(lambda x, y: x * y, (tensor(x), tensor(y)), 3)
+    close(array(got), (x * y).sum((1, 2), keepdims=True), **TOLERANCE)
+
+
+def test_masked_infinities_are_hidden_and_others_stay():
+    x = np.float32([[[np.nan, np.inf], [1, 2], [np.nan, 4]]])
+    hidden, mask = hide_masked(
+        tensor(x), keras.ops.convert_to_tensor([[False, False, True]]), 2
     )
-    expected = reference.mix((mean, variance), moving, example_weight)
-    np.testing.assert_allclose(array(got.mean), expected[0], **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), expected[1], **TOLERANCE)
-
-
-@pytest.mark.parametrize("rule", ["second_moment", "variance"])
-@pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
-def test_move(rng, rule, momentum):
-    x = rng.normal(3, 2, (5, 2, 4))
-    mean, variance = rng.normal(1, 2, 4), rng.uniform(0.1, 2, 4)
-    got = move(
-        Moments(tensor(mean), tensor(variance)),
-        Moments(tensor(x.mean((0, 1))), tensor(x.var((0, 1)))),
-        momentum,
-        rule == "second_moment",
-    )
-    expected = reference.move(mean, variance, x, momentum, rule)
-    np.testing.assert_allclose(array(got.mean), expected[0], **TOLERANCE)
-    np.testing.assert_allclose(array(got.variance), expected[1], **TOLERANCE)
-
-
-def test_move_skips_channels_of_which_nothing_counts():
-    moving = Moments(tensor([1.0, 1.0]), tensor([2.0, 2.0]))
-    batch = Moments(tensor([0.0, 3.0]), tensor([0.0, 4.0]), tensor([0.0, 5.0]))
-    got = move(moving, batch, 0.5, False)
-    np.testing.assert_array_equal(array(got.mean), [1.0, 2.0])
-    np.testing.assert_array_equal(array(got.variance), [2.0, 3.0])
+    np.testing.assert_array_equal(array(hidden), [[[0, 0], [1, 2], [np.nan, 4]]])
+    np.testing.assert_array_equal(array(mask), [[[False] * 2, [False] * 2, [True] * 2]])
+    unmasked = tensor(x)
+    assert hide_masked(unmasked, None, 2) == (unmasked, None)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +205,7 @@ def test_element_mask(rng, mask_shape, shape, axis, expanded):
     mask = rng.random(mask_shape) < 0.5
     got = element_mask(keras.ops.convert_to_tensor(mask), keras.ops.zeros(shape), axis)
     expected = np.broadcast_to(np.expand_dims(mask, expanded), shape)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), expected)
+    np.testing.assert_array_equal(array(got), expected)
 
 
 def test_element_mask_of_another_rank_is_an_error():

@@ -1,7 +1,7 @@
-"""A pytest plugin that puts our layers in the place of Keras' in Keras' own tests.
+"""A pytest plugin that runs Keras' own tests with the layers of this package.
 
-`-p keras_own_tests_plugin` swaps the names before anything is collected by which the
-test files refer to the layers, `layers.BatchNormalization` of `keras.src`.
+`-p keras_own_tests_plugin` assigns them to the names by which the test files refer to
+Keras' layers, `layers.BatchNormalization` of `keras.src`, before a test is executed.
 """
 
 import keras
@@ -12,7 +12,7 @@ from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
 
 @keras.saving.register_keras_serializable(package="keras_bn4_tests")
 class GroupNormalization(BatchGroupNormalization):
-    """Ours by the arguments of Keras': every example by itself, always."""
+    """Takes Keras' arguments, and normalizes every example by itself, always."""
 
     def __init__(self, groups=32, axis=-1, **kwargs):
         always = {"ghost_batch_size": 1, "example_weight": 1.0}
@@ -20,7 +20,7 @@ class GroupNormalization(BatchGroupNormalization):
 
 
 def run_layer_test(self, layer_class, *args, **kwargs):
-    # The one difference: ours keeps moving statistics.
+    # The one difference: this layer keeps moving statistics.
     if layer_class is GroupNormalization:
         kwargs["expected_num_non_trainable_weights"] = 2
     return _run_layer_test(self, layer_class, *args, **kwargs)

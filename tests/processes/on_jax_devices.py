@@ -1,4 +1,4 @@
-"""What `test_replicas.py` runs on JAX: one training, on any number of devices.
+"""What `layers/test_jax_devices.py` runs: one training, on any number of devices.
 
     python on_jax_devices.py OUTPUT.npz [ADDRESSES PROCESS]
 

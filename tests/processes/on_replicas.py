@@ -1,6 +1,6 @@
-"""What `test_replicas.py` runs, each case in a process of its own.
+"""What `layers/test_tensorflow_replicas.py` runs, each case in a process of its own.
 
-    python on_replicas.py CASE REPLICAS
+    PYTHONPATH=.. python on_replicas.py CASE REPLICAS
 
 TensorFlow can't change its devices once it has started, and two strategies in one
 process can wait for each other forever.
@@ -16,10 +16,11 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
+from helpers import layer_of
 
 import keras_bn4
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
-from keras_bn4.layers import tensorflow_fused as fused
+from keras_bn4.layers import tensorflow_fused
 
 CHANNELS = 4
 
@@ -46,13 +47,6 @@ def relative(actual, expected):
     return np.abs(actual - expected).max() / (np.abs(expected).max() or 1)
 
 
-def layer_of(groups=None, **arguments):
-    arguments = {"momentum": 0.9, **arguments}
-    if groups is None:
-        return GhostBatchNormalization(**arguments)
-    return BatchGroupNormalization(groups=groups, **arguments)
-
-
 def randomized(layer, shape, mean=0.0, seed=0):
     rng = np.random.default_rng(seed)
     layer.build((None, *shape))
@@ -65,7 +59,7 @@ def randomized(layer, shape, mean=0.0, seed=0):
 
 
 def train(layer, x, upstream, mask=None):
-    """One step: outputs, gradients to inputs, gamma and beta."""
+    """One step: outputs, and the gradients to inputs, gamma and beta."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = layer(x, training=True, mask=mask)
@@ -216,14 +210,14 @@ def by_replica(replicas):
     """Moving statistics are the replicas' own, in the mean over their examples."""
     strategy = mirrored(replicas)
     assert replicas == 2
-    for kernel, sizes, size, masked, compiled in itertools.product(
-        [0, fused.LEAST_ELEMENTS],
+    for least_elements, sizes, size, masked, compiled in itertools.product(
+        [0, tensorflow_fused.LEAST_ELEMENTS],
         [[3, 2], [4, 0]],
         [None, 2],
         [0, 1],
         [None, "dynamic"],
     ):
-        fused.LEAST_ELEMENTS = kernel
+        tensorflow_fused.LEAST_ELEMENTS = least_elements
         check_by_replica(strategy, sizes, masked, compiled, ghost_batch_size=size)
     half = {"ghost_batch_size": 2, "dtype": "mixed_float16"}
     check_by_replica(strategy, [4, 0], False, "dynamic", **half)
@@ -382,7 +376,7 @@ def convert(replicas):
 
 
 def collectives(replicas):
-    """What a layer sends is what the table in `keras_bn4.layers.tensorflow_replicas` says."""
+    """What a layer sends is what the table in `layers/tensorflow_replicas.py` says."""
     strategy = mirrored(replicas)
     c, n = CHANNELS, 3 * replicas
     x = np.random.default_rng(0).normal(0, 1, (n, 2, c)).astype("float32")

@@ -1,11 +1,13 @@
-"""A search in a process of its own, for `test_tuner.py`.
+"""A search for the tests of the tuner, in their process or in one of its own.
 
     python on_tuner.py FOLDER TUNER KILLED_IN_TRIAL STRATEGY
 
-Prints, as JSON, which trials it trained and what they found. In the trial with the
-number `KILLED_IN_TRIAL` (none for -1) the process kills itself after an epoch.
+Prints, as JSON, how many trials it trained and what all of them found. In the trial
+with the number `KILLED_IN_TRIAL` (none for -1) the process kills itself after an epoch.
 """
 
+import functools
+import gc
 import json
 import os
 import signal
@@ -18,34 +20,40 @@ from keras import layers
 
 import keras_bn4
 
-MAX_TRIALS = 6
-TRAINED = []
+MAX_TRIALS = 5
+TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 def data():
+    """Pairs `(x, y)` to train on and to validate on, of two classes."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(48, 6)).astype("float32")
     y = (x[:, :1] * x[:, 1:2] > 0).astype("float32")
     return (x[:32], y[:32]), (x[32:], y[32:])
 
 
-def build(hp):
+def build(hp, traced):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((6,))
     x = layers.Dense(hp.Choice("units", [4, 8]), use_bias=False)(inputs)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
     model = keras.Model(inputs, layers.Dense(1)(x))
-    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    # TensorFlow needs longer to trace the functions of a model than to train it.
+    model.compile("sgd", loss, run_eagerly=TENSORFLOW and not traced)
     return model
 
 
-def tuner(folder, name, strategy=None):
+def tuner(folder, name, strategy):
     hypermodel = keras_bn4.HyperBatchNormalization(
-        build, batch_size=16, decay=None, example_weights=(0.1, 0.4)
+        functools.partial(build, traced=strategy is not None),
+        batch_size=16,
+        decay=None,
+        example_weights=(0.1, 0.4),
     )
     arguments = {"max_trials": MAX_TRIALS}
     if name == "Hyperband":
-        arguments = {"max_epochs": 4, "factor": 2}
+        arguments = {"max_epochs": 3, "factor": 3}
     return getattr(keras_tuner, name)(
         hypermodel,
         "val_loss",
@@ -58,43 +66,76 @@ def tuner(folder, name, strategy=None):
 
 
 class Trace(keras.callbacks.Callback):
-    """Notes which trials are trained, and kills the process in one of them."""
+    """Counts the trials that are trained, and ends all in one of them."""
 
-    killed_in = -1
+    def __init__(self, end_in_trial, end):
+        super().__init__()
+        self.end_in_trial = end_in_trial
+        self.end = end
+        self.trained = 0
+
+    def __deepcopy__(self, memo):
+        # Keras Tuner copies callbacks for every trial, and this one counts trials.
+        return self
 
     def on_train_begin(self, logs=None):
-        TRAINED.append(self.params["epochs"])
+        self.trained += 1
 
     def on_epoch_end(self, epoch, logs=None):
-        if len(TRAINED) == Trace.killed_in + 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.trained == self.end_in_trial + 1:
+            self.end()
 
 
-def main(folder, name, killed_in, strategy):
-    Trace.killed_in = int(killed_in)
-    if strategy == "mirrored":
-        import tensorflow as tf
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
 
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    else:
-        strategy = None
-    search = tuner(folder, name, strategy)
+
+def search(folder, name, end_in_trial=-1, end=kill, strategy=None):
+    """Searches, or goes on with a search.
+
+    Args:
+        folder: Folder for the search.
+        name: String, the class of the tuner.
+        end_in_trial: Integer, the number of the trial to end in, or -1.
+        end: Function without arguments that is called there after an epoch.
+        strategy: A `tf.distribute.Strategy`, or `None`.
+
+    Returns:
+        Dict: `"trained"`, how many trials were trained; `"rows"`, all that were found;
+        `"loss"`, that of the best model.
+    """
+    trace = Trace(end_in_trial, end)
     train, validation = data()
-    search.search(
+    searching = tuner(folder, name, strategy)
+    searching.search(
         *train,
         validation_data=validation,
         epochs=2,
         verbose=0,
-        callbacks=[Trace()],
+        callbacks=[trace],
     )
-    found = keras_bn4.tuner.results(search)
-    best = keras_bn4.tuner.best_model(search)
+    found = keras_bn4.tuner.results(searching)
+    best = keras_bn4.tuner.best_model(searching)
     loss = best.evaluate(*validation, batch_size=16, verbose=0)
-    print(json.dumps({"trained": len(TRAINED), "rows": found.rows, "loss": loss}))
+    return {"trained": trace.trained, "rows": found.rows, "loss": loss}
+
+
+def mirrored():
+    """A strategy of two replicas on this machine's processor."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def main(folder, name, killed_in, strategy):
+    # Keras Tuner collects garbage in every trial; what is imported never is any.
+    gc.freeze()
+    strategy = mirrored() if strategy == "mirrored" else None
+    print(json.dumps(search(folder, name, int(killed_in), strategy=strategy)))
 
 
 if __name__ == "__main__":

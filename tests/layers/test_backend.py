@@ -1,0 +1,195 @@
+"""What differs between backends: each function alone, on the backend at hand."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import (
+    BACKEND,
+    array,
+    gradients_of,
+    on_jax,
+    on_tensorflow,
+    on_torch,
+    tensor,
+)
+
+from keras_bn4.layers import backend
+
+
+def compiled(function, how):
+    """The function as it is compiled on this backend, or as it is."""
+    if how == "eager" or BACKEND == "torch":
+        return function
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=how == "xla")
+
+
+HOWS = {
+    "tensorflow": ["eager", "graph", "xla"],
+    "jax": ["eager", "graph"],
+    "torch": ["eager"],
+}[BACKEND]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_in_xla(how):
+    answers = []
+
+    def function(x):
+        answers.append(backend.in_xla())
+        # A branch has a graph of its own.
+        return keras.ops.cond(x > 0, in_a_branch, lambda: x)
+
+    def in_a_branch():
+        answers.append(backend.in_xla())
+        return tensor(1.0)
+
+    compiled(function, how)(tensor(2.0))
+    assert set(answers) == {how == "xla"}
+    assert len(answers) >= 2
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_custom_gradient_is_used_on_tensorflow_alone(how):
+    @backend.custom_gradient
+    def square(x, y):
+        return (x * x, y), lambda to_square, to_y: (to_square * 100, to_y * 10)
+
+    def function(x, y):
+        one, two = square(x, y)
+        return keras.ops.sum(one + two)
+
+    expected = [100.0, 10.0] if BACKEND == "tensorflow" else [6.0, 1.0]
+    np.testing.assert_allclose(
+        gradients_of(compiled(function, how), 3.0, 5.0), expected
+    )
+
+
+@on_tensorflow
+def test_a_custom_gradient_in_a_branch_of_another_graph():
+    import tensorflow as tf
+
+    @backend.custom_gradient
+    def square(x):
+        return x * x, lambda upstream: upstream * 100 * x
+
+    function = tf.function(lambda x: tf.cond(x > 0, lambda: square(x), lambda: x))
+    assert gradients_of(function, 3.0) == [300.0]
+    assert gradients_of(function, -3.0) == [1.0]
+
+
+@on_tensorflow
+def test_a_ragged_tensor_is_padded_and_comes_back():
+    import tensorflow as tf
+
+    ragged = tf.RaggedTensor.from_row_lengths(
+        tf.reshape(tf.range(8.0), (4, 2)), [3, 0, 1]
+    )
+    dense, mask, back = backend.padded(ragged)
+    assert dense.shape == (3, 3, 2)
+    expected = [[True] * 3, [False] * 3, [True, False, False]]
+    np.testing.assert_array_equal(array(mask), expected)
+    np.testing.assert_array_equal(array(dense)[expected], array(ragged.flat_values))
+    again = back(dense + 1)
+    np.testing.assert_array_equal(again.row_lengths(), [3, 0, 1])
+    np.testing.assert_array_equal(again.flat_values, ragged.flat_values + 1)
+    with pytest.raises(ValueError, match="ragged_rank=2"):
+        backend.padded(tf.ragged.constant([[[1.0], []]]))
+
+
+def test_what_is_not_ragged_is_not_padded():
+    assert backend.padded(tensor([[1.0, 2.0]])) is None
+
+
+def test_squared_difference(rng):
+    x, y = rng.normal(0, 1, (2, 3, 4)).astype("float32")
+    got = backend.squared_difference(tensor(x), tensor(y[:, :1]))
+    np.testing.assert_allclose(array(got), (x - y[:, :1]) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_an_optimization_barrier_changes_no_value_and_no_gradient(how):
+    def function(x, y):
+        x, y = backend.optimization_barrier(x, y)
+        return x * x + 3 * y
+
+    assert array(compiled(function, how)(tensor(2.0), tensor(5.0))) == 19
+    assert gradients_of(compiled(function, how), 2.0, 5.0) == [4.0, 3.0]
+
+
+@on_tensorflow
+def test_an_optimization_barrier_is_one_in_xla_alone():
+    import tensorflow as tf
+
+    function = tf.function(
+        lambda x: sum(backend.optimization_barrier(x, x + 1)), jit_compile=True
+    )
+    text = function.experimental_get_compiler_ir(tf.constant(1.0))(stage="hlo")
+    assert "opt-barrier" in text
+    x = tensor(1.0)
+    assert backend.optimization_barrier(x)[0] is x
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_the_branch_is_chosen_when_a_compiled_function_runs(how):
+    traces = []
+
+    def function(weight, x):
+        traces.append(weight)
+        return backend.when_positive(weight, lambda: x + 1, lambda: x - 1)
+
+    branch = compiled(function, how)
+    for weight, expected in ((0.0, 4.0), (0.1, 6.0), (0.0, 4.0), (1.0, 6.0)):
+        assert array(branch(tensor(weight), tensor(5.0))) == expected
+    # TensorFlow may trace more than once at the first call.
+    assert how == "eager" or len(traces) < 4
+
+
+def test_the_other_branch_is_not_executed():
+    executed = []
+
+    def branch(name):
+        executed.append(name)
+        return tensor(0.0)
+
+    for weight in (0.0, 0.5):
+        backend.when_positive(
+            tensor(weight), lambda: branch("mixed"), lambda: branch("plain")
+        )
+    assert executed == ["plain", "mixed"]
+
+
+@on_jax
+def test_the_branch_of_a_traced_weight_stays_a_branch():
+    import jax
+
+    def function(weight, x):
+        return backend.when_positive(weight, lambda: x + 1, lambda: x - 1)
+
+    assert "cond" in str(jax.make_jaxpr(function)(0.5, 1.0))
+
+
+@on_torch
+def test_a_weight_without_data_is_taken_for_positive():
+    import torch
+
+    weight = torch.zeros((), device="meta")
+    assert backend.when_positive(weight, lambda: "mixed", lambda: "plain") == "mixed"
+
+
+@on_torch
+@pytest.mark.slow
+def test_a_branch_does_not_break_the_graph_of_torch_compile():
+    import torch
+
+    function = torch.compile(
+        lambda weight, x: backend.when_positive(weight, lambda: x + 1, lambda: x - 1),
+        backend="eager",
+        fullgraph=True,
+    )
+    assert function(torch.tensor(0.5), torch.tensor(1.0)) == 2

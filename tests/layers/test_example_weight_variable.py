@@ -1,0 +1,181 @@
+"""The example weight: set at any time, followed by compiled functions, no weight."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    BACKEND,
+    EPSILON,
+    close,
+    example_batch,
+    layer_of,
+    randomize,
+    weights,
+    with_kernels,
+)
+
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    set_example_weight,
+)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        "mixed_bfloat16",
+        "bfloat16",
+        pytest.param(
+            "float64",
+            marks=pytest.mark.skipif(
+                BACKEND != "tensorflow", reason="Others take float32 for float64."
+            ),
+        ),
+    ],
+)
+def test_it_is_the_float_that_was_given(dtype):
+    layer = GhostBatchNormalization(example_weight=0.1, dtype=dtype)
+    assert layer.example_weight == 0.1
+    layer.build((None, 6))
+    assert layer.example_weight == 0.1
+    layer.example_weight = 0.7
+    assert layer.example_weight == layer.get_config()["example_weight"] == 0.7
+    # float32 at least, or small example weights would be coarse.
+    assert layer._example_weight_variable.dtype == (
+        "float64" if dtype == "float64" else "float32"
+    )
+
+
+def test_it_is_what_something_else_has_assigned_to_the_variable():
+    layer = GhostBatchNormalization(example_weight=0.1)
+    layer.build((None, 6))
+    layer._example_weight_variable.assign(0.5)
+    assert layer.example_weight == layer.get_config()["example_weight"] == 0.5
+
+
+@pytest.mark.parametrize("groups", [None, 2])
+def test_it_is_a_variable_and_no_weight(groups):
+    layer = layer_of(groups)
+    assert layer.variables == []
+    layer.build((None, 6))
+    variable = layer._example_weight_variable
+    ids = {id(v) for v in layer.variables}
+    assert id(variable) in ids
+    assert {id(w) for w in layer.weights} == ids - {id(variable)}
+    assert variable.path == f"{layer.name}/example_weight"
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.1", True])
+def test_a_bad_example_weight_leaves_the_old_one(value, built):
+    layer = GhostBatchNormalization(example_weight=0.25)
+    if built:
+        layer.build((None, 6))
+    with pytest.raises(ValueError, match="example_weight") as error:
+        layer.example_weight = value
+    assert repr(value) in str(error.value)
+    assert layer.example_weight == 0.25
+
+
+class Counting(GhostBatchNormalization):
+    """Counts how often its Python code runs, which compiled functions don't run."""
+
+    traces = 0
+
+    def call(self, inputs, training=None, mask=None):
+        object.__setattr__(self, "traces", self.traces + 1)
+        return super().call(inputs, training=training, mask=mask)
+
+
+def counting_model(rng):
+    # At momentum 1 `fit` leaves the moving statistics alone.
+    layer = Counting(ghost_batch_size=2, momentum=1.0, epsilon=EPSILON)
+    model = keras.Sequential([keras.Input((3, 6)), layer])
+    randomize(layer, (3, 6), rng)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    return model, layer
+
+
+@pytest.mark.parametrize("compiled", ["predict", "evaluate"])
+def test_example_weight_takes_effect_without_a_retrace(rng, compiled):
+    model, layer = counting_model(rng)
+    x, _ = example_batch(rng, 4, (3, 6))
+    y = np.zeros_like(x)
+    traces = None
+    for example_weight in (0.0, 0.3, 1.0, 0.0, 0.05):
+        set_example_weight(model, example_weight)
+        assert layer.example_weight == example_weight
+        expected = reference.infer(
+            x.astype("float64"),
+            **weights(layer),
+            epsilon=EPSILON,
+            example_weight=example_weight,
+        )
+        if compiled == "predict":
+            close(model.predict(x, verbose=0), expected)
+        else:
+            close(model.evaluate(x, y, verbose=0), np.mean(expected**2))
+        if BACKEND != "torch":
+            assert traces in (None, layer.traces)
+            traces = layer.traces
+
+
+@with_kernels()
+def test_example_weight_takes_effect_in_the_validation_of_fit(rng):
+    model, layer = counting_model(rng)
+    x, _ = example_batch(rng, 4, (3, 6))
+    example_weights, traces = (0.0, 0.3, 1.0), []
+
+    def set_weight(epoch, logs=None):
+        layer.example_weight = example_weights[epoch]
+        traces.append(layer.traces)
+
+    history = model.fit(
+        x,
+        np.zeros_like(x),
+        validation_data=(x, np.zeros_like(x)),
+        epochs=3,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=set_weight)],
+        verbose=0,
+    )
+    for example_weight, loss in zip(example_weights, history.history["val_loss"]):
+        expected = reference.infer(
+            x.astype("float64"),
+            **weights(layer),
+            epsilon=EPSILON,
+            example_weight=example_weight,
+        )
+        close(loss, np.mean(expected**2))
+    assert layer.example_weight == 1.0
+    if BACKEND != "torch":
+        assert traces[1] == traces[2] == layer.traces
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 1, 6)])
+def test_a_constant_output_warns_once(shape):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        layer = GhostBatchNormalization(example_weight=1.0)
+        for example_weight in (1.0, 0.5, 1.0):
+            layer.example_weight = example_weight
+            layer(np.ones((2, *shape), "float32"))
+    assert ["example_weight=1" in str(w.message) for w in caught] == [True]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: GhostBatchNormalization(example_weight=1.0), (2, 6)),
+        (lambda: GhostBatchNormalization(example_weight=0.9), (6,)),
+        (lambda: BatchGroupNormalization(2, example_weight=1.0), (6,)),
+    ],
+)
+def test_other_outputs_do_not_warn(layer, shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer()(np.ones((2, *shape), "float32"))

@@ -1,0 +1,125 @@
+"""Weights, copies, files and exports of both layers.
+
+The parameter `groups` says which layer it is, as in `test_training.py`.
+"""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from helpers import (
+    array,
+    check_inference,
+    close,
+    example_batch,
+    layer_and_keras_layer,
+    model_to_save,
+    on_tensorflow,
+    on_torch,
+)
+
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    set_example_weight,
+)
+
+
+def save_and_load(model, directory):
+    model.save(directory / "model.keras")
+    return keras.saving.load_model(directory / "model.keras")
+
+
+@pytest.mark.parametrize("groups", [None, -1])
+@pytest.mark.parametrize(
+    ("again", "with_weights"),
+    [
+        (save_and_load, True),
+        (lambda model, _: pickle.loads(pickle.dumps(model)), True),
+        (lambda model, _: copy.deepcopy(model), True),
+        (lambda model, _: keras.models.clone_model(model), False),
+    ],
+    ids=["keras", "pickle", "deepcopy", "clone"],
+)
+def test_copies_keep_the_example_weight(rng, tmp_path, again, with_weights, groups):
+    model, x = model_to_save(rng, groups)
+    copied = again(model, tmp_path)
+    if not with_weights:
+        copied.set_weights(model.get_weights())
+    assert copied.layers[-1].example_weight == 0.3
+    assert copied.layers[-1].get_config() == model.layers[-1].get_config()
+    close(array(copied(x)), array(model(x)), rtol=1e-6, atol=1e-6)
+    # A copy is another layer, not another name for the same one.
+    copied.layers[-1].example_weight = 0.0
+    assert model.layers[-1].example_weight == 0.3
+
+
+def test_weights_file(rng, tmp_path):
+    model, x = model_to_save(rng)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other, _ = model_to_save(np.random.default_rng(1))
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(array(other(x)), array(model(x)))
+
+
+@pytest.mark.parametrize("renorm", [False, True])
+def test_weights_are_those_of_keras(rng, renorm):
+    layer, keras_layer = layer_and_keras_layer(rng, (3, 6), renorm=renorm)
+    assert [w.name for w in layer.weights] == [w.name for w in keras_layer.weights]
+    assert [w.shape for w in layer.weights] == [w.shape for w in keras_layer.weights]
+    fresh = keras.layers.BatchNormalization(renorm=renorm)
+    fresh.build((None, 3, 6))
+    fresh.set_weights(layer.get_weights())
+    x, _ = example_batch(rng, 4, (3, 6))
+    close(array(fresh(x)), array(layer(x)), rtol=1e-6, atol=1e-6)
+    grouped = BatchGroupNormalization(2)
+    grouped.build((None, 3, 6))
+    assert [w.path.split("/")[-1] for w in grouped.weights] == [
+        "gamma",
+        "beta",
+        "moving_mean",
+        "moving_variance",
+    ]
+
+
+@on_tensorflow
+def test_checkpoints_fit_both_this_layer_and_that_of_keras(rng, tmp_path):
+    import tensorflow as tf
+
+    layer, keras_layer = layer_and_keras_layer(rng, (3, 6))
+    for saved, loaded in (
+        (layer, keras.layers.BatchNormalization()),
+        (keras_layer, GhostBatchNormalization(ghost_batch_size=2)),
+    ):
+        loaded.build((None, 3, 6))
+        path = tf.train.Checkpoint(layer=saved).save(str(tmp_path / "checkpoint"))
+        status = tf.train.Checkpoint(layer=loaded).restore(path)
+        status.assert_existing_objects_matched()
+        for weight, expected in zip(loaded.get_weights(), saved.get_weights()):
+            np.testing.assert_array_equal(weight, expected)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("example_weight", [0.0, 0.3])
+@pytest.mark.parametrize("groups", [None, 2])
+def test_export(rng, tmp_path, groups, example_weight):
+    import tensorflow as tf
+
+    model, x = model_to_save(rng, groups)
+    set_example_weight(model, example_weight)
+    model.export(tmp_path / "exported", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    check_inference(model.layers[-1], x, groups or -1, array(loaded.serve(x)))
+
+
+@on_torch
+def test_state_dict_is_that_of_keras(rng):
+    layer, keras_layer = layer_and_keras_layer(rng, (3, 6))
+    assert len(layer.state_dict()) == len(keras_layer.state_dict()) == 4
+    state = zip(keras_layer.state_dict(), layer.state_dict().values())
+    keras_layer.load_state_dict(dict(state))
+    x, _ = example_batch(rng, 4, (3, 6))
+    layer.example_weight = 0.0
+    close(array(keras_layer(x)), array(layer(x)))

@@ -1,0 +1,105 @@
+"""Inference without a mask, of both layers, against the specification.
+
+The parameter `groups` says which layer it is, as in `test_training.py`. Inference never
+meets the fused kernel, according to `test_tensorflow_fused.py`.
+"""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    COMPILED,
+    EPSILON,
+    SHAPES,
+    array,
+    check_inference,
+    check_weights_unchanged,
+    close,
+    example_batch,
+    layer_of,
+    randomize,
+    run,
+    slow_by_xla,
+    weights,
+)
+
+from keras_bn4 import GhostBatchNormalization
+
+
+@pytest.mark.parametrize("example_weight", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("groups", [None, 1, 2, -1])
+def test_inference(rng, groups, example_weight):
+    layer = layer_of(groups, ghost_batch_size=2, example_weight=example_weight)
+    randomize(layer, (3, 6), rng)
+    before = weights(layer)
+    for n in (1, 7):
+        check_inference(layer, example_batch(rng, n, (3, 6))[0], groups or -1)
+    check_weights_unchanged(layer, before)
+
+
+@pytest.mark.parametrize("example_weight", [0.0, 0.3])
+@pytest.mark.parametrize("groups", [None, 3])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_inference_of_any_rank_and_axis(rng, shape, axis, groups, example_weight):
+    layer = layer_of(groups, axis=axis, example_weight=example_weight)
+    randomize(layer, shape, rng)
+    check_inference(layer, example_batch(rng, 4, shape)[0], groups or -1)
+
+
+@pytest.mark.parametrize(
+    ("example_weight", "training"), [(0.0, False), (0.0, True), (0.3, True)]
+)
+@pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize("how", slow_by_xla(["eager", *COMPILED]))
+def test_a_frozen_layer_infers_and_passes_gradients(
+    rng, how, groups, example_weight, training
+):
+    layer = layer_of(groups, ghost_batch_size=2, example_weight=example_weight)
+    randomize(layer, (3, 4), rng)
+    layer.trainable = False
+    before, (x, upstream) = weights(layer), example_batch(rng, 3, (3, 4))
+    outputs, to_x, to_weights = run(layer, x, upstream, training=training, how=how)
+    assert to_weights == []
+    check_inference(layer, x, groups or -1, outputs)
+
+    def loss(values):
+        inferred = reference.infer(
+            values,
+            **before,
+            epsilon=EPSILON,
+            example_weight=example_weight,
+            groups=groups or -1,
+        )
+        return np.sum(inferred * upstream)
+
+    close(to_x, reference.central_differences(loss, x.astype("float64")))
+    check_weights_unchanged(layer, before)
+
+
+@pytest.mark.parametrize("example_weight", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("groups", [None, 2])
+def test_predictions_do_not_depend_on_batch_mates(rng, groups, example_weight):
+    layer = layer_of(groups, ghost_batch_size=3, example_weight=example_weight)
+    model = keras.Sequential([keras.Input((3, 6)), layer])
+    randomize(layer, (3, 6), rng)
+    x, _ = example_batch(rng, 7, (3, 6))
+    together = model.predict(x, verbose=0)
+    for i in range(len(x)):
+        alone = model.predict(x[i : i + 1], verbose=0)
+        close(together[i : i + 1], alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_example_weight_gives_inference_the_bound_of_training(rng, batch_size):
+    """Sec. 3.1: one number, at α = 1 / B."""
+    layer = GhostBatchNormalization(example_weight=1 / batch_size)
+    randomize(layer, (6,), rng)
+    layer.gamma.assign(np.ones(6))
+    layer.beta.assign(np.zeros(6))
+    bound = reference.output_bound(batch_size)
+    for scale in (1.0, 1e2, 1e6):
+        x = (scale * rng.standard_cauchy((50, 6))).astype("float32")
+        assert np.abs(array(layer(x))).max() <= bound * (1 + 1e-5)
+    far = array(layer(np.float32([[1e6] * 6, [-1e6] * 6])))
+    close(far, bound * np.array([[1.0] * 6, [-1.0] * 6]), rtol=1e-5)

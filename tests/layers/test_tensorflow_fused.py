@@ -1,0 +1,206 @@
+"""TensorFlow's fused kernel: what it serves, and how often it is started.
+
+That training by it is right is tested wherever `helpers.with_kernels` is used.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    BACKEND,
+    COMPILED,
+    EPSILON,
+    array,
+    close,
+    example_batch,
+    layer_of,
+    on_tensorflow,
+    run,
+)
+
+from keras_bn4.layers import tensorflow_fused
+
+
+class KernelStarted(Exception):
+    pass
+
+
+@pytest.fixture
+def without_kernel(monkeypatch):
+    """Makes every layer fail that is about to start the fused kernel."""
+
+    def fail(*_):
+        raise KernelStarted
+
+    monkeypatch.setattr(tensorflow_fused, "normalize_ghosts", fail)
+
+
+def execute(rng, how, masked=False, training=True, **arguments):
+    """One step of a layer with these arguments."""
+    layer = layer_of(**arguments)
+    x, upstream = (a.astype(layer.dtype) for a in example_batch(rng, 6, (3, 6)))
+    layer.build((None, 3, 6))
+    mask = rng.random(np.delete(x.shape, layer.axis)) < 0.6 if masked else None
+    return run(layer, x, upstream, mask, training, how)
+
+
+@on_tensorflow
+@pytest.mark.usefixtures("without_kernel")
+@pytest.mark.parametrize(
+    "how", ["eager", *(pytest.param(how, marks=pytest.mark.slow) for how in COMPILED)]
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"training": False},
+        {"training": False, "example_weight": 0.3},
+        {"training": False, "masked": True},
+        {"trainable": False},
+        {"masked": True},
+        {"masked": True, "ghost_batch_size": None},
+        {"renorm": True, "ghost_batch_size": None},
+        {"groups": 1},
+        {"groups": 2},
+        {"groups": 2, "ghost_batch_size": None},
+        {"axis": 1},
+        {"dtype": "float64"},
+    ],
+    ids=str,
+)
+def test_what_never_meets_the_kernel(rng, how, options):
+    """So that the tests of these need not be repeated for every kernel."""
+    execute(rng, how, **{"ghost_batch_size": 2, **options})
+
+
+@on_tensorflow
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_kernel")
+def test_what_xla_compiles_never_meets_the_kernel(rng):
+    execute(rng, "xla", ghost_batch_size=2)
+
+
+@on_tensorflow
+@pytest.mark.usefixtures("without_kernel")
+@pytest.mark.parametrize("how", ["eager", "graph"])
+@pytest.mark.parametrize("groups", [None, -1])
+def test_training_without_a_mask_meets_the_kernel(rng, how, groups):
+    with pytest.raises(KernelStarted):
+        execute(rng, how, groups=groups, ghost_batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "axis", "serves"),
+    [
+        ((7, 3, 6), "float32", 2, True),
+        ((None, 3, 6), "float16", 2, True),
+        ((None, 6), "bfloat16", 1, True),
+        ((7, 3, 6), "float64", 2, False),
+        ((7, 3, 6), "float32", 1, False),
+        ((7, None, 6), "float32", 2, False),
+        ((0, 3, 6), "float32", 2, False),
+        ((7, 0, 6), "float32", 2, False),
+    ],
+)
+@on_tensorflow
+def test_serves(shape, dtype, axis, serves):
+    import tensorflow as tf
+
+    spec = tf.TensorSpec(shape, dtype)
+    assert tensorflow_fused.serves(spec, axis, EPSILON) == serves
+
+
+@on_tensorflow
+def test_cudnn_takes_no_smaller_epsilon(monkeypatch):
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((7, 6))
+    assert tensorflow_fused.serves(spec, 1, 1e-6)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert not tensorflow_fused.serves(spec, 1, 1e-6)
+    assert tensorflow_fused.serves(spec, 1, 1e-3)
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has the kernel.")
+def test_other_backends_have_no_such_kernel():
+    assert not tensorflow_fused.serves(np.ones((7, 6), "float32"), 1, EPSILON)
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("n", "ghost_batch_size", "least", "known", "unknown"),
+    [
+        # A ghost of 3 examples has 54 elements. In a loop the kernel appears once.
+        (12, 3, 54, 4, 2),
+        (12, 3, 27, 4, "loop"),
+        (12, 3, 55, 1, 2),
+        # One ghost of 4 examples and three of 3.
+        (13, 3, 54, 4, 2),
+        (13, 3, 27, 4, "loop"),
+        (13, 3, 55, 2, 2),
+        # A single ghost.
+        (12, None, 0, 1, 1),
+        (12, 100, 0, 1, "loop"),
+        (12, 100, 10**9, 1, 2),
+    ],
+)
+def test_how_often_the_kernel_is_started(
+    monkeypatch, n, ghost_batch_size, least, known, unknown
+):
+    """Once for each large ghost, and once for each run of equal small ghosts."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", least)
+    for size, expected in ((n, known), (None, unknown)):
+        function = tf.function(
+            lambda x: tensorflow_fused.normalize_ghosts(
+                x, None, None, ghost_batch_size, EPSILON
+            )[0],
+            [tf.TensorSpec((size, 3, 6))],
+        )
+        operations = function.get_concrete_function().graph.get_operations()
+        types = [operation.type for operation in operations]
+        if expected == "loop":
+            assert any("While" in each for each in types)
+            assert "FusedBatchNormV3" not in types
+        else:
+            assert types.count("FusedBatchNormV3") == expected
+
+
+@on_tensorflow
+@pytest.mark.parametrize("least", [0, math.inf], ids=["one by one", "side by side"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("ghost_batch_size", [None, 3, 5, 100])
+def test_the_moments_are_those_of_the_batch(
+    rng, monkeypatch, ghost_batch_size, known, least
+):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", least)
+
+    def normalize(x):
+        return tensorflow_fused.normalize_ghosts(
+            x, None, None, ghost_batch_size, EPSILON
+        )
+
+    if not known:
+        normalize = tf.function(normalize, [tf.TensorSpec((None, 6))])
+    # The kernel divides by the number of elements less one, of which a ghost can have a
+    # single one.
+    for shape in ((7, 6), (1, 6), *([(7, 2, 6)] if known else [])):
+        x = rng.normal(2, 2, shape).astype("float32")
+        with tf.GradientTape() as tape:
+            tape.watch(inputs := tf.constant(x))
+            outputs, moments = normalize(inputs)
+            statistics = tf.reduce_sum(moments.mean + moments.variance)
+        values = reference.rows(x, -1)
+        expected = reference.train(
+            values, np.ones(6), np.zeros(6), EPSILON, ghost_batch_size
+        )
+        close(reference.rows(outputs, -1), expected)
+        close(array(moments.mean), values.mean((0, 1)))
+        close(array(moments.variance), values.var((0, 1)))
+        close(array(moments.count), np.full(6, math.prod(shape[:-1])))
+        gradient = tape.gradient(statistics, inputs, unconnected_gradients="zero")
+        np.testing.assert_array_equal(gradient, np.zeros(shape))

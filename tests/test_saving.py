@@ -1,0 +1,271 @@
+"""Every way to save and load a model: with the same predictions, or refused.
+
+`python tests/test_saving.py` prints the table: the largest difference of predictions at
+an example weight above 0, relative to the largest prediction, or the error, and beside
+it the same for the model with Keras' layer.
+"""
+
+import copy
+import pathlib
+import pickle
+import sys
+import tempfile
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_bn4 import convert
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("most formats are TensorFlow's", allow_module_level=True)
+
+import tensorflow as tf
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(1, 2, (8, 8, 8, 3)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("test_saving")
+class Subclassed(keras.Model):
+    """Creates its layers itself, and so creates Keras' ones when it is loaded."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.convolution = layers.Conv2D(4, 3)
+        self.normalization = layers.BatchNormalization()
+        self.pooling = layers.GlobalAveragePooling2D()
+
+    def call(self, inputs):
+        return self.pooling(self.normalization(self.convolution(inputs)))
+
+
+def functional():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization(name="first")(inputs)
+    x = layers.ReLU()(layers.BatchNormalization(name="second")(layers.Conv2D(4, 3)(x)))
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def nested():
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layers.Dense(2)(functional()(inputs)))
+
+
+def subclassed():
+    model = Subclassed()
+    model(X)
+    return model
+
+
+def keras_hub_backbone():
+    import keras_hub
+
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type="basic_block",
+        image_shape=(8, 8, 3),
+    )
+    return keras.Sequential([keras.Input((8, 8, 3)), backbone])
+
+
+MODELS = {
+    "Functional": functional,
+    "nested": nested,
+    "subclassed": subclassed,
+    "KerasHub": keras_hub_backbone,
+}
+
+
+def randomized(make):
+    """A model with random statistics, whose layers are named as in the last one."""
+    keras.backend.clear_session()
+    model = make()
+    model.compile("sgd", "mse")
+    for variable in model.non_trainable_variables:
+        if variable.dtype == "float32":
+            variable.assign(RNG.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+def whole_file(suffix):
+    def save_and_load(model, folder):
+        path = folder / f"model{suffix}"
+        model.save(path)
+        return keras.models.load_model(path).predict(X, verbose=0)
+
+    return save_and_load
+
+
+def exported(model, folder):
+    model.export(folder / "exported", verbose=False)
+    loaded = tf.saved_model.load(folder / "exported")
+    return loaded.serve(X).numpy()
+
+
+def saved_model(model, folder):
+    function = tf.function(
+        lambda x: model(x, training=False), [tf.TensorSpec((None, 8, 8, 3))]
+    )
+    module = tf.Module()
+    module.model, module.function = model, function
+    tf.saved_model.save(module, folder / "saved")
+    loaded = tf.saved_model.load(folder / "saved")
+    return loaded.function(X).numpy()
+
+
+def lite(quantized):
+    def convert_and_run(model, folder):
+        model.export(folder / "exported", verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "exported"))
+        if quantized:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([x[None]] for x in X)
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+        (inputs,), (outputs,) = (
+            interpreter.get_input_details(),
+            interpreter.get_output_details(),
+        )
+        interpreter.resize_tensor_input(inputs["index"], X[:1].shape)
+        interpreter.allocate_tensors()
+        rows = []
+        for x in X:
+            interpreter.set_tensor(inputs["index"], x[None])
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(outputs["index"]))
+        return np.concatenate(rows)
+
+    return convert_and_run
+
+
+def cloned(model, folder):
+    clone = keras.models.clone_model(model)
+    clone(X)
+    clone.set_weights(model.get_weights())
+    return clone.predict(X, verbose=0)
+
+
+def state_tree(model, folder):
+    """Into another model that was made in the same way."""
+    tree = model.get_state_tree(value_format="numpy_array")
+    other = another(model)
+    other.set_state_tree(tree)
+    return other.predict(X, verbose=0)
+
+
+def weights_file(model, folder):
+    model.save_weights(folder / "model.weights.h5")
+    other = another(model)
+    other.load_weights(folder / "model.weights.h5")
+    return other.predict(X, verbose=0)
+
+
+def checkpoint(model, folder):
+    path = tf.train.Checkpoint(model=model).save(str(folder / "checkpoint"))
+    other = another(model)
+    status = tf.train.Checkpoint(model=other).restore(path)
+    status.assert_existing_objects_matched()
+    return other.predict(X, verbose=0)
+
+
+def another(model):
+    """A model of the same make and example weight, with other weights."""
+    plain = randomized(model.made_by)
+    for variable in plain.trainable_variables:
+        variable.assign(variable + 0.1)
+    if not model.weight:
+        return plain
+    return convert(plain, example_weight=model.weight)
+
+
+FORMATS = {
+    ".keras": whole_file(".keras"),
+    ".h5": whole_file(".h5"),
+    "export, SavedModel": exported,
+    "tf.saved_model.save": saved_model,
+    "LiteRT, float": lite(False),
+    "LiteRT, int8": lite(True),
+    "pickle": lambda model, _: pickle.loads(pickle.dumps(model)).predict(X, verbose=0),
+    "deepcopy": lambda model, _: copy.deepcopy(model).predict(X, verbose=0),
+    "clone_model": cloned,
+    "state tree": state_tree,
+    ".weights.h5": weights_file,
+    "tf.train.Checkpoint": checkpoint,
+}
+# By design only these hold the example weight in no way.
+WEIGHTS_ONLY = (".weights.h5", "tf.train.Checkpoint")
+
+
+def made(name, example_weight):
+    model = randomized(MODELS[name])
+    if example_weight:
+        model = convert(model, example_weight=example_weight)
+    # For `another`. Not attributes that Keras would track.
+    object.__setattr__(model, "made_by", MODELS[name])
+    object.__setattr__(model, "weight", example_weight)
+    return model
+
+
+def difference(name, way, example_weight):
+    """The largest relative difference of predictions, or the text of the error."""
+    model = made(name, example_weight)
+    expected = model.predict(X, verbose=0)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            got = FORMATS[way](model, pathlib.Path(folder))
+        except Exception as error:
+            text = str(error).strip() or type(error).__name__
+            return " ".join(text.split())[:300]
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", FORMATS)
+@pytest.mark.parametrize("name", MODELS)
+def test_files_predict_the_same_or_are_refused(name, way):
+    found = difference(name, way, 0.4)
+    if isinstance(found, str):
+        theirs = difference(name, way, 0.0)
+        refused = "creates its normalization layers itself" in found
+        assert refused or isinstance(theirs, str), found
+        assert way not in WEIGHTS_ONLY or isinstance(theirs, str), found
+    else:
+        assert found < (0.1 if "int8" in way else 1e-5)
+
+
+def test_keras_files_of_a_functional_model_keep_everything():
+    for way in (".keras", ".h5", "pickle", "state tree", ".weights.h5"):
+        assert difference("Functional", way, 0.4) < 1e-5, way
+
+
+def cell(found):
+    if isinstance(found, float):
+        return f"{found:.1g}"
+    if "creates its normalization layers itself" in found:
+        return "refused"
+    return f"error: {found[:60]}"
+
+
+def table():
+    from keras_bn4.common import tables
+
+    lines = []
+    for way in sys.argv[1:] or FORMATS:
+        line = [way]
+        for name in MODELS:
+            cells = [difference(name, way, weight) for weight in (0.4, 0.0)]
+            line.append(" / ".join(map(cell, cells)))
+        lines.append(line)
+        print(line, file=sys.stderr)
+    return tables.markdown(["format", *MODELS], lines)
+
+
+if __name__ == "__main__":
+    print(table())
