@@ -20,9 +20,11 @@ Within a folder the modules stand in the reading order that its own documentatio
 
 import importlib
 
+from keras_bn4.common.backends import check_backend
 from keras_bn4.common.quiet import quiet_in_commands
 
 with quiet_in_commands():
+    check_backend()
     from keras_bn4 import datasets
     from keras_bn4.conversion import convert, revert
     from keras_bn4.example_weight import (

@@ -1,16 +1,14 @@
 """Loads data sets by name, and makes minibatches that are not i.i.d. (Sec. 4.4)."""
 
 import difflib
+import os
 import re
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from keras_bn4.common.arguments import check_integer
-
-if TYPE_CHECKING:
-    import os
+from keras_bn4.common.arguments import check_flag, check_integer
+from keras_bn4.common.errors import reason_of
 
 DIGITS_SPLITS = ("train", "validation", "test")
 DIGITS_TRAIN_SIZE = 200
@@ -20,7 +18,7 @@ def load(
     name: str,
     split: str | list[str] | tuple[str, ...],
     *,
-    data_dir: "str | os.PathLike | None" = None,
+    data_dir: str | os.PathLike | None = None,
     download: bool = False,
     image_size: tuple[int, int] | None = None,
 ) -> tuple:
@@ -75,11 +73,44 @@ def load(
             'Argument `split` must be a string, such as "test", or a list or tuple of '
             f"them. Received: split={split!r}."
         )
+    _check_source(data_dir, download)
     if name == "digits":
         pairs = _load_digits(splits, image_size)
     else:
         pairs = _load_tfds(name, splits, data_dir, download, image_size)
     return pairs[0] if isinstance(split, str) else pairs
+
+
+def split_names(
+    name: str, *, data_dir: str | os.PathLike | None = None, download: bool = False
+) -> list[str]:
+    """Lists the splits of a data set.
+
+    Args:
+        name: As `load` takes it.
+        data_dir: As `load` takes it.
+        download: As `load` takes it.
+
+    Returns:
+        List of strings.
+
+    Raises:
+        ImportError: if scikit-learn or tensorflow-datasets is not installed.
+        ValueError: if there is no such data set.
+        FileNotFoundError: if the data set is not in `data_dir` and `download` is not
+            set.
+
+    Example:
+
+    >>> split_names("digits")
+    ['train', 'validation', 'test']
+    """
+    _check_source(data_dir, download)
+    if name == "digits":
+        return list(DIGITS_SPLITS)
+    builder = _builder(name, data_dir)
+    _prepare(builder, name, data_dir, download)
+    return list(builder.info.splits)
 
 
 def non_iid_batches(
@@ -137,6 +168,11 @@ class _NonIIDBatches(keras.utils.PyDataset):
                 "Expected one class label for each example of `x`, at least one: `y` "
                 "of shape (n,) or (n, 1). Received: "
                 f"x.shape={self.x.shape}, y.shape={self.y.shape}."
+            )
+        if self.y.dtype.kind == "f" and np.isnan(self.y).any():
+            raise ValueError(
+                "The class labels `y` must not be NaN. Received: NaN in "
+                f"{int(np.isnan(self.y).sum())} of {n} labels."
             )
         classes, positions = np.unique(self.y.reshape(n), return_inverse=True)
         self.members = [np.flatnonzero(positions == i) for i in range(len(classes))]
@@ -208,6 +244,16 @@ def _load_digits(splits, image_size):
     return tuple((x[indices[split]], y[indices[split]]) for split in splits)
 
 
+def _check_source(data_dir, download):
+    check_flag("download", download)
+    is_path = isinstance(data_dir, (str, os.PathLike))
+    if data_dir is not None and not (is_path and os.fspath(data_dir)):
+        raise ValueError(
+            "Argument `data_dir` must be the path of a folder, or None. Received: "
+            f"data_dir={data_dir!r}."
+        )
+
+
 def _load_tfds(name, splits, data_dir, download, image_size):
     builder = _builder(name, data_dir)
     keys = builder.info.supervised_keys
@@ -219,6 +265,14 @@ def _load_tfds(name, splits, data_dir, download, image_size):
             "data set (https://www.tensorflow.org/datasets/catalog/overview)."
         )
     _check_image_size(name, builder.info.features[keys[0]].shape, image_size)
+    _prepare(builder, name, data_dir, download)
+    for split in splits:
+        _check_split(builder, name, split)
+    return tuple(_read(builder, split, image_size) for split in splits)
+
+
+def _prepare(builder, name, data_dir, download):
+    """Downloads a data set that is not on disk, or raises `FileNotFoundError`."""
     if download:
         builder.download_and_prepare()
     elif not builder.data_path.exists():
@@ -228,9 +282,6 @@ def _load_tfds(name, splits, data_dir, download, image_size):
             " Pass the `data_dir` that has it, or download it, with download=True or "
             f"with the command: tfds build {name}{folder}"
         )
-    for split in splits:
-        _check_split(builder, name, split)
-    return tuple(_read(builder, split, image_size) for split in splits)
 
 
 def _builder(name, data_dir):
@@ -261,6 +312,13 @@ def _builder(name, data_dir):
         close = difflib.get_close_matches(name, known)
         hint = f" Did you mean one of {close}?" if close else ""
         raise ValueError(unknown + hint) from error
+    except (AssertionError, ValueError) as error:
+        # Without the arguments that tensorflow-datasets begins its messages with.
+        reason = re.sub(r'^Failed to construct .*?}": ', "", reason_of(error))
+        raise ValueError(
+            f"Data set {name!r} has no such version or configuration: {reason}. Give "
+            f"the name alone, {re.split('[:/]', name)[0]!r}, for the newest version."
+        ) from error
 
 
 def _check_image_size(name, shape, image_size):

@@ -3,11 +3,13 @@
 import pathlib
 import warnings
 import zipfile
+import zlib
 
 import keras
 import numpy as np
 
 from keras_bn4 import datasets
+from keras_bn4.common.errors import reason_of
 
 
 def load_model(path):
@@ -23,7 +25,7 @@ def load_model(path):
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             return keras.models.load_model(path)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = reason_of(error, most=200)
         if not pathlib.Path(path).is_file():
             reason = "there is no such file"
         elif path.endswith(".keras") and not zipfile.is_zipfile(path):
@@ -34,22 +36,111 @@ def load_model(path):
         ) from error
 
 
+def check_folder(path):
+    """Raises `ValueError` unless results can be written to a folder of this path."""
+    if not path or (pathlib.Path(path).exists() and not pathlib.Path(path).is_dir()):
+        raise ValueError(
+            f"--output-dir must be a folder, or the path of a new one. Received: "
+            f"{path!r}."
+        )
+
+
 def load_data(name, split, *, data_dir=None, download=False):
-    """Loads arrays x and y from an `.npz` file, or by name with `datasets.load`."""
-    if not name.endswith(".npz"):
-        return datasets.load(name, split, data_dir=data_dir, download=download)
+    """Loads arrays x and y from an `.npz` file, or by name with `datasets.load`.
+
+    Args:
+        name: String, the path of the file or the name of the data set.
+        split: String, or `None` for the whole of a file.
+        data_dir: As `datasets.load` takes it.
+        download: As `datasets.load` takes it.
+
+    Raises:
+        ValueError: if there are no such data, or they aren't examples with labels.
+    """
+    if not is_file(name):
+        x, y = datasets.load(name, split, data_dir=data_dir, download=download)
+    else:
+        if split is not None:
+            raise ValueError(
+                f"{name} is a file and has no splits. Leave out --split, or save the "
+                f"examples that you want. Received: --split {split}."
+            )
+        x, y = _load_arrays(name)
+    return x, y
+
+
+def is_file(name):
+    """Whether a data set is a file with arrays."""
+    return name.endswith(".npz")
+
+
+def _load_arrays(name):
     try:
         # `np.load` of a path leaves a broken file open.
-        with open(name, "rb") as raw, np.load(raw) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with open(name, "rb") as raw:
+            file = np.load(raw)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            with file:
+                arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"Can't read {name}: {error}.") from error
     if not {"x", "y"} <= set(arrays):
         raise ValueError(
             f"{name} must hold arrays 'x' and 'y', as "
             f"`numpy.savez(path, x=x, y=y)` writes them. It holds {sorted(arrays)}."
         )
-    return arrays["x"], arrays["y"]
+    x, y = arrays["x"], arrays["y"]
+    shapes = f"x.shape={x.shape}, y.shape={y.shape}"
+    if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"{name} must hold equally many examples in 'x' and labels in 'y', at "
+            f"least one, along their first axes. It holds {shapes}."
+        )
+    for key, array in (("x", x), ("y", y)):
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{name} must hold numbers in '{key}'. It holds an array of dtype "
+                f"{array.dtype}."
+            )
+    return x, y
+
+
+def check_fit(model, x, y):
+    """Calls a model on two examples to see whether it is a classifier of such data.
+
+    Args:
+        model: A built `keras.Model`.
+        x: Array of examples.
+        y: Array of labels.
+
+    Raises:
+        ValueError: if the model doesn't take the examples, has several outputs, or
+            fewer outputs than there are classes.
+    """
+    try:
+        predictions = model.predict(x[:2], verbose=0)
+    except Exception as error:
+        raise ValueError(
+            f"The model can't be called on these examples, of shape {x.shape[1:]}: "
+            f"{reason_of(error)}. Give data of the shape that the model takes."
+        ) from error
+    outputs = keras.tree.flatten(predictions)
+    if len(outputs) > 1:
+        raise ValueError(
+            f"The model has {len(outputs)} outputs, and this command is for "
+            "classifiers with one. Use `keras_bn4.sweep_example_weight` in Python."
+        )
+    classes = outputs[0].shape[-1]
+    is_by_class = outputs[0].ndim > 1 and classes > 1
+    if not is_by_class or (y.ndim >= outputs[0].ndim and y.shape[-1] == classes):
+        return  # A regression, or labels that are one-hot.
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"The labels reach from {y.min():g} to {y.max():g}, and the model has "
+            f"{classes} outputs, for labels from 0 to {classes - 1}. Give the data set "
+            "that the model was trained for."
+        )
 
 
 def compile_as_classifier(model, x):

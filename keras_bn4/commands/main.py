@@ -5,6 +5,7 @@ import sys
 
 import keras_bn4
 from keras_bn4.commands import inspect_model, miniature, sweep, tune
+from keras_bn4.common.quiet import INTERRUPTED, let_interrupts_raise, was_interrupted
 
 
 def main(arguments=None):
@@ -32,14 +33,18 @@ def main(arguments=None):
         command.add(commands)
     options = parser.parse_args(arguments)
     try:
+        let_interrupts_raise()
         options.command(options)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or was_interrupted():
+            # A progress bar may stand on the last line.
+            print(
+                "\nInterrupted. The digits and the searches of `tune` "
+                "go on with the same command, from where they stopped."
+            )
+            return INTERRUPTED
+        if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. The digits and the searches of `tune` "
-            "go on with the same command, from where they stopped."
-        )
-        return 130
     return 0

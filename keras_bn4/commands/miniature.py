@@ -2,6 +2,7 @@
 
 import pathlib
 
+from keras_bn4.commands.inputs import check_folder
 from keras_bn4.experiments import digits
 
 
@@ -28,6 +29,7 @@ def add_options(parser):
 
 def run(options):
     """Trains the networks, prints a table, and draws a figure."""
+    check_folder(options.output_dir)
     results = digits.run(
         seeds=options.seeds,
         steps=options.steps,

@@ -2,8 +2,19 @@
 
 import pathlib
 
-from keras_bn4.commands.inputs import compile_as_classifier, load_data, load_model
-from keras_bn4.common.files import written_whole
+import numpy as np
+
+from keras_bn4 import datasets
+from keras_bn4.commands.inputs import (
+    check_fit,
+    compile_as_classifier,
+    is_file,
+    load_data,
+    load_model,
+)
+from keras_bn4.common.arguments import check_example_weight, check_integer
+from keras_bn4.common.figures import new_figure
+from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
@@ -18,7 +29,9 @@ def add(commands):
         "sweep",
         help="find the example weight of a saved model",
         description="Evaluates a saved model at many example weights in one pass over "
-        "validation data. Its batch normalization is converted first.",
+        "validation data. Its batch normalization is converted first. Data without a "
+        "validation split are cut into two halves at random: the weight is chosen on "
+        "one, and its gain measured on the other.",
     )
     sweep.add_argument(
         "model", metavar="MODEL.keras", help="file of the model, a classifier"
@@ -31,14 +44,19 @@ def add(commands):
     sweep.add_argument("--data-dir", help="folder of tensorflow-datasets")
     sweep.add_argument(
         "--split",
-        default="test",
-        help="split to use, such as 'test[:50%%]' (default: test)",
+        help="split to choose on, such as 'test[:50%%]' (default: validation, or else "
+        "one half of test, and the gain is measured on the other half)",
     )
     sweep.add_argument(
         "--download", action="store_true", help="download the data set if necessary"
     )
     sweep.add_argument(
         "--metric", default="loss", help="metric that --save goes by (default: loss)"
+    )
+    sweep.add_argument(
+        "--mode",
+        choices=("min", "max"),
+        help="what is best of this metric (default: what the metric says itself)",
     )
     sweep.add_argument(
         "--batch-size",
@@ -67,49 +85,53 @@ def add(commands):
 
 def run(options):
     """Sweeps the example weight of a saved model, prints and saves what it finds."""
-    for path in (options.save, options.csv, options.plot):
-        if path and not pathlib.Path(path).absolute().parent.is_dir():
-            raise ValueError(
-                f"Can't write {path}: there is no such folder. Create it first."
-            )
-    if options.save and not options.save.endswith(".keras"):
-        raise ValueError(f"--save must end in '.keras'. Received: {options.save}.")
+    _check(options)
     model = load_model(options.model)
-    x, y = load_data(
-        options.dataset,
-        options.split,
-        data_dir=options.data_dir,
-        download=options.download,
-    )
+    chosen_on, measured_on = _load(options)
+    check_fit(model, *chosen_on)
+    if measured_on is not None:
+        check_fit(model, *measured_on)
     if not model.compiled:
-        compile_as_classifier(model, x)
+        compile_as_classifier(model, chosen_on[0])
     try:
         weighing_layers(model)
     except ValueError:
         model = convert(model)
         print(f"Converted {len(model.conversion_report.converted)} layers.")
-    result = sweep_example_weight(
-        model,
-        x,
-        y,
-        example_weights=options.example_weights,
-        batch_size=options.batch_size,
-    )
-    best = result.best(options.metric)["example_weight"]
+
+    def sweep(x, y, example_weights, **keywords):
+        return sweep_example_weight(
+            model,
+            x,
+            y,
+            example_weights=example_weights,
+            batch_size=options.batch_size,
+            mode={options.metric: options.mode},
+            **keywords,
+        )
+
+    # Reports an unfit metric before anything takes long.
+    first = (part[: options.batch_size] for part in chosen_on)
+    _check_mode(sweep(*first, (), verbose=0), options.metric)
+    result = sweep(*chosen_on, options.example_weights)
     print(result)
     for metric in result.metrics:
-        row, name = result.best(metric), f"{metric}_difference"
+        _print_best(result, metric)
+    best = result.best(options.metric)["example_weight"]
+    if measured_on is not None:
+        there = sweep(*measured_on, [best], verbose=0)
         print(
-            f"Best {metric}: {row[metric]:.6g} at {row['example_weight']:g}, a change "
-            f"of {row[name]:+.3g} with 95 % interval "
-            f"[{row[f'{name}_lower']:+.3g}, {row[f'{name}_upper']:+.3g}]"
+            f"The weights were chosen on {len(chosen_on[0])} examples drawn at random, "
+            "because there is no validation split. On the other "
+            f"{len(measured_on[0])}, {options.metric} is "
+            f"{_described(there, there.rows[-1], options.metric)}."
         )
-    if options.csv:
+    if options.csv is not None:
         result.to_csv(options.csv)
-    if options.plot:
+    if options.plot is not None:
         with written_whole(options.plot) as unfinished:
             result.plot().savefig(unfinished, dpi=150)
-    if options.save:
+    if options.save is not None:
         set_example_weight(model, best)
         with written_whole(options.save) as unfinished:
             model.save(unfinished)
@@ -117,3 +139,85 @@ def run(options):
             f"Saved {options.save} with example weight {best:g}. Programs that load it "
             "need `import keras_bn4`."
         )
+
+
+def _check(options):
+    """Raises an error for what can be seen before anything is loaded."""
+    check_integer("batch_size", options.batch_size)
+    for weight in options.example_weights:
+        check_example_weight(weight)
+    for name in ("save", "csv", "plot"):
+        path = getattr(options, name)
+        if path == "":
+            raise ValueError(f"--{name} must be the path of a file. Received: ''.")
+        if path is not None:
+            check_writable(path)
+    if options.save is not None and not options.save.endswith(".keras"):
+        raise ValueError(f"--save must end in '.keras'. Received: {options.save}.")
+    if options.plot is not None:
+        suffix = pathlib.Path(options.plot).suffix
+        allowed = new_figure(1, 1).canvas.get_supported_filetypes()
+        if suffix[1:].lower() not in allowed:
+            raise ValueError(
+                f"--plot must end in one of {['.' + x for x in sorted(allowed)]}. "
+                f"Received: {options.plot}."
+            )
+
+
+def _load(options):
+    """Loads the data to choose on, and those to measure the gain on, or `None`.
+
+    What has no validation split is cut into two halves, always the same.
+    """
+    keywords = {"data_dir": options.data_dir, "download": options.download}
+    split, halve = options.split, False
+    if split is None:
+        halve = True
+        if not is_file(options.dataset):
+            halve = "validation" not in datasets.split_names(
+                options.dataset, **keywords
+            )
+            split = "test" if halve else "validation"
+    x, y = load_data(options.dataset, split, **keywords)
+    if not halve:
+        return (x, y), None
+    if len(x) < 2:
+        raise ValueError(
+            f"{options.dataset} has {len(x)} example, which can't be cut into a half "
+            "to choose on and another one. Give at least two."
+        )
+    order = np.random.default_rng(0).permutation(len(x))
+    halves = order[: len(x) // 2], order[len(x) // 2 :]
+    return tuple((x[half], y[half]) for half in halves)
+
+
+def _check_mode(result, metric):
+    try:
+        result.mode(metric)
+    except ValueError as error:
+        if metric not in result.metrics:
+            raise
+        raise ValueError(
+            f"Metric {metric!r} doesn't say whether more is better. Give --mode min or "
+            "--mode max."
+        ) from error
+
+
+def _print_best(result, metric):
+    try:
+        row = result.best(metric)
+    except ValueError as error:
+        print(f"Best {metric}: unknown. {error}")
+        return
+    print(f"Best {metric}: {_described(result, row, metric)}")
+
+
+def _described(result, row, metric):
+    name = f"{metric}_difference"
+    if result.has_interval(metric):
+        lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
+        interval = f"with 95 % interval [{lower:+.3g}, {upper:+.3g}]"
+    else:
+        interval = "without a known interval"
+    weight = row["example_weight"]
+    return f"{row[metric]:.6g} at {weight:g}, a change of {row[name]:+.3g} {interval}"

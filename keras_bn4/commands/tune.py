@@ -2,6 +2,8 @@
 
 import pathlib
 
+from keras_bn4.commands.inputs import check_folder
+
 
 def add(commands):
     tune = commands.add_parser(
@@ -66,6 +68,7 @@ def add(commands):
 
 def run(options):
     """Searches with Keras Tuner and prints what it found."""
+    check_folder(options.output_dir)
     # Imported here, because Keras Tuner takes seconds to import and only this command
     # needs it.
     from keras_bn4.experiments import tune

@@ -1,4 +1,5 @@
 """What several folders share, one module for each subject.
 
-Read `quiet`, `arguments`, `models`, `batches`, `files`, `tables`, `figures`.
+Read `quiet`, `backends`, `errors`, `arguments`, `attributes`, `models`, `batches`,
+`files`, `tables`, `figures`.
 """

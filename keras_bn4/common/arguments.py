@@ -6,6 +6,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 
 VARIANCE_TRACKING = ("second_moment", "variance")
 # What other packages call an argument of these layers, or have where these have none.
@@ -47,10 +48,21 @@ def check_number(name, value, least=-math.inf):
 
 
 def check_flag(name, value):
-    """Raises `ValueError` unless a value is `True`, `False`, 0 or 1."""
-    if not isinstance(value, (bool, int)) or value not in (0, 1):
+    """Returns `True`, `False`, 0 or 1, or raises `ValueError`."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
         raise ValueError(
             f"Argument `{name}` must be True or False. Received: {name}={value!r}."
+        )
+    return value
+
+
+def check_verbose(verbose):
+    """Raises `ValueError` unless this is a `verbose` that Keras knows."""
+    allowed = (0, 1, 2, "auto")
+    if not any(verbose == value for value in allowed):
+        raise ValueError(
+            'Argument `verbose` must be 0 for silence, or 1, 2 or "auto" for progress. '
+            f"Received: verbose={verbose!r}."
         )
 
 
@@ -85,26 +97,6 @@ def check_ghost_batch_size(ghost_batch_size):
             f"batch. Received: ghost_batch_size={ghost_batch_size!r}."
         )
     return int(ghost_batch_size)
-
-
-class Checked:
-    """An attribute of a class that takes only what a function accepts.
-
-    Args:
-        check: Function of a value that returns what to keep, or raises an error.
-    """
-
-    def __init__(self, check):
-        self.check = check
-
-    def __set_name__(self, owner, name):
-        self.name = f"_{name}"
-
-    def __get__(self, instance, owner=None):
-        return self if instance is None else getattr(instance, self.name)
-
-    def __set__(self, instance, value):
-        setattr(instance, self.name, self.check(value))
 
 
 def check_variance_tracking(variance_tracking):
@@ -171,25 +163,113 @@ def check_positional(layer_class, names, more):
     )
 
 
+def check_axis(axis):
+    """Returns the axis as an int, or raises `ValueError`."""
+    if not _is_integer(axis):
+        raise ValueError(
+            "Argument `axis` must be an integer, the axis of the channels, such as -1. "
+            f"Received: axis={axis!r}."
+        )
+    return int(axis)
+
+
+def check_momentum(momentum, name="momentum"):
+    """Returns the momentum as a float, or raises `ValueError`."""
+    if not is_number(momentum) or not 0 <= momentum <= 1:
+        raise ValueError(
+            f"Argument `{name}` is the share of the moving statistics that stays in a "
+            f"step, and must be a number from 0 to 1. Received: {name}={momentum!r}."
+        )
+    return float(momentum)
+
+
+def check_epsilon(epsilon):
+    """Returns epsilon as a float, or raises `ValueError`."""
+    return check_number("epsilon", epsilon, least=0)
+
+
+def check_object(name, value):
+    """Returns an initializer, a regularizer or a constraint, or raises `ValueError`.
+
+    Args:
+        name: String, the name of the argument, which ends with what it is.
+        value: Object or `None`, or what Keras makes one of, such as `"l2"`.
+    """
+    kind = name.rpartition("_")[2]
+    if inspect.isclass(value) and kind != "initializer":
+        raise ValueError(
+            f"Argument `{name}` must be an object and not a class. "
+            f"Give `{value.__name__}(...)`. Received: {name}={value!r}."
+        )
+    try:
+        return getattr(keras, f"{kind}s").get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Argument `{name}` must be an object of `keras.{kind}s`, the name of one, "
+            f"or None. Received: {name}={value!r}."
+        ) from error
+
+
+def check_renorm_clipping(clipping):
+    """Raises `ValueError` unless this is `None` or what clips the corrections."""
+    keys = ("rmax", "rmin", "dmax")
+    if clipping is not None and not (
+        isinstance(clipping, dict)
+        and all(k in keys and is_number(v) for k, v in clipping.items())
+    ):
+        raise ValueError(
+            f"Argument `renorm_clipping` must be None, or a dict of numbers with keys "
+            f"among {list(keys)}. Received: renorm_clipping={clipping!r}."
+        )
+
+
+def check_mask(mask, inputs, axis):
+    """Raises `ValueError` unless the shape of a mask fits that of the inputs.
+
+    Args:
+        mask: What was given as the mask.
+        inputs: Tensor with channels along `axis`.
+        axis: Non-negative integer.
+    """
+    shape = tuple(inputs.shape)
+    expected = shape[:axis] + shape[axis + 1 :]
+    found = getattr(mask, "shape", None)
+    if found is not None and getattr(found, "rank", 0) is None:
+        return  # A graph of TensorFlow that doesn't know yet.
+    fits = found is not None and len(found) == len(expected)
+    if fits:
+        pairs = zip(tuple(found), expected)
+        fits = all(None in (a, b) or a in (1, b) for a, b in pairs)
+    if not fits:
+        received = f"mask={mask!r}" if found is None else f"mask.shape={tuple(found)}"
+        raise ValueError(
+            "The mask must have one dimension less than the inputs, all of them but "
+            f"the channels': a Boolean tensor of shape {expected}. Received: "
+            f"{received}, inputs.shape={shape}, axis={axis}."
+        )
+
+
+FLAGS = ("center", "scale", "renorm", "synchronized", "autocast")
+OBJECTS = ("initializer", "regularizer", "constraint")
+
+
 def check_values(keywords):
     """Raises `ValueError` for values that Keras takes and fails with later.
 
     Args:
         keywords: Dict of arguments for `keras.layers.BatchNormalization`.
     """
-    momentum, epsilon = keywords.get("momentum", 0.9), keywords.get("epsilon", 1e-3)
-    if not is_number(momentum) or not 0 <= momentum <= 1:
-        raise ValueError(
-            "Argument `momentum` is the share of the moving statistics that stays in a "
-            f"step, and must be a number from 0 to 1. Received: momentum={momentum!r}."
-        )
-    check_number("epsilon", epsilon, least=0)
     for name, value in keywords.items():
-        if name.endswith(("_regularizer", "_constraint")) and inspect.isclass(value):
-            raise ValueError(
-                f"Argument `{name}` must be an object and not a class. "
-                f"Give `{value.__name__}(...)`. Received: {name}={value!r}."
-            )
+        if name in FLAGS:
+            check_flag(name, value)
+        elif name in ("momentum", "renorm_momentum"):
+            check_momentum(value, name)
+        elif name == "epsilon":
+            check_epsilon(value)
+        elif name == "renorm_clipping":
+            check_renorm_clipping(value)
+        elif name.rpartition("_")[2] in OBJECTS:
+            check_object(name, value)
 
 
 def check_keywords(layer_class, keywords):

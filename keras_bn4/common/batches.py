@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_bn4.common.arguments import check_integer
+
 
 def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
     """Cuts data into batches, as `keras.Model.evaluate` does.
@@ -28,11 +30,8 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
             data have no end. Empty data are not an error.
     """
     for name, value in (("batch_size", batch_size), ("steps", steps)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(
-                f"Argument `{name}` must be a positive integer or None. Received: "
-                f"{name}={value!r}."
-            )
+        if value is not None:
+            check_integer(name, value)
     if all(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
         iterator, count = _array_batches(x, y, sample_weight, batch_size or 32)
     else:
@@ -44,11 +43,7 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
                 f"{type(x).__name__} must have them in its batches, `(x, y)` or "
                 "`(x, y, sample_weight)`."
             )
-        if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
-            raise ValueError(
-                "Expected arrays, a tf.data.Dataset, a keras.utils.PyDataset or an "
-                f"iterable of batches. Received: x={x!r}."
-            )
+        check_data(x)
         iterator, count = _data_set_batches(x)
     if steps is not None:
         count = steps if count is None else min(steps, count)
@@ -63,6 +58,48 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
             yield batch
 
     return limited(), count
+
+
+def check_data(x):
+    """Raises `ValueError` for what can be neither arrays nor an iterable of batches."""
+    is_iterable = hasattr(x, "__iter__") or hasattr(x, "__getitem__")
+    if not is_iterable or isinstance(x, (str, bytes)):
+        raise ValueError(
+            "Expected arrays, a tf.data.Dataset, a keras.utils.PyDataset or an "
+            f"iterable of batches. Received: x={x!r}."
+        )
+
+
+def check_examples(**data):
+    """Raises `ValueError` unless these are arrays of equally many examples.
+
+    Args:
+        **data: Arrays, or nests of them, by the names that messages give them. `None`
+            is left out.
+    """
+    sizes = {}
+    for name, nest in data.items():
+        for leaf in tree.flatten(nest):
+            if leaf is None:
+                continue
+            if not hasattr(leaf, "shape"):
+                raise ValueError(
+                    f"Argument `{name}` must be an array, or a nest of arrays where a "
+                    f"model has several, and holds {leaf!r} of type "
+                    f"{type(leaf).__name__}. Make it an array: `numpy.asarray({name})`."
+                )
+            if len(leaf.shape) == 0:
+                raise ValueError(
+                    f"Argument `{name}` must have the examples along its first axis, "
+                    f"and is a single number. Received: {name}={leaf!r}."
+                )
+            sizes[name, leaf.shape[0]] = None
+    if len({size for _, size in sizes}) > 1:
+        received = ", ".join(f"{size} in `{name}`" for name, size in sizes)
+        raise ValueError(
+            "All arrays must have the same number of examples along their first axis. "
+            f"Received: {received}."
+        )
 
 
 def split(x, y, sample_weight, validation_split):
@@ -91,14 +128,11 @@ def split(x, y, sample_weight, validation_split):
 
 def _array_batches(x, y, sample_weight, batch_size):
     data = _as_arrays((x, y, sample_weight))
+    x, y, sample_weight = data
+    check_examples(x=x, y=y, sample_weight=sample_weight)
     sizes = {leaf.shape[0] for leaf in tree.flatten(data) if leaf is not None}
     if not sizes:
         return iter(()), 0
-    if len(sizes) > 1:
-        raise ValueError(
-            "All arrays must have the same number of examples along their first axis. "
-            f"Received: {sorted(sizes)}."
-        )
     (n,) = sizes
 
     def iterator():

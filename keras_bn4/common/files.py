@@ -15,7 +15,12 @@ def written_whole(path):
     Args:
         path: Path of the file. The one that is yielded is in the same folder and has
             the same suffix.
+
+    Raises:
+        ValueError: if this is no path of a file.
+        OSError: if there is no such folder, or the file can't be written.
     """
+    check_writable(path)
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
@@ -23,3 +28,23 @@ def written_whole(path):
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_writable(path):
+    """Raises an error unless a file can stand at a path.
+
+    Raises:
+        ValueError: if this is no path of a file.
+        OSError: if there is no such folder, or there is a folder in its place.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ValueError(f"Expected the path of a file to write. Received: {path!r}.")
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Can't write {str(path)!r}: it is a folder. Give the path of a file."
+        )
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"Can't write {str(path)!r}: there is no such folder. Create it first."
+        )

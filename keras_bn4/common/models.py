@@ -1,5 +1,8 @@
 """The layers of a model, wherever they sit, and what a model has to be."""
 
+import inspect
+import os
+
 import keras
 
 
@@ -28,7 +31,23 @@ def name_of(layer):
 def check_built(model):
     """Raises `ValueError` unless this is a Keras model that is built."""
     if not isinstance(model, keras.Model):
-        raise ValueError(f"Expected a keras.Model. Received: {model!r}.")
+        classes = getattr(model, "__mro__", type(model).__mro__)
+        if any(c.__module__.split(".")[0] == "tf_keras" for c in classes):
+            raise ValueError(
+                "Expected a keras.Model of Keras 3, but this one is of legacy Keras, "
+                f"the package `tf_keras`: make the model with `keras`, or without "
+                "TF_USE_LEGACY_KERAS=1 in the environment if it is made with "
+                f"`tf.keras`. Received: {model!r}."
+            )
+        if isinstance(model, (str, os.PathLike)):
+            hint = " If this is a file, load it: `keras.models.load_model(path)`."
+        elif isinstance(model, keras.layers.Layer):
+            hint = " A layer alone has no inputs: make a model with it."
+        elif inspect.isclass(model):
+            hint = " Make an object of this class."
+        else:
+            hint = ""
+        raise ValueError(f"Expected a keras.Model. Received: {model!r}.{hint}")
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' isn't built, so that its layers have no weights "

@@ -3,8 +3,12 @@
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
+
+INTERRUPTED = 130
 
 
 @contextlib.contextmanager
@@ -13,7 +17,8 @@ def quiet_in_commands():
 
     TensorFlow writes lines about processors and drivers to standard error while it is
     imported, and no setting stops the first of them. In a program of the user's own,
-    nothing is held back.
+    nothing is held back. In a command, an `ImportError` and Ctrl-C end the process with
+    one line.
     """
     if not _is_command():
         yield
@@ -24,8 +29,13 @@ def quiet_in_commands():
     with tempfile.TemporaryFile() as held:
         standard_error = os.dup(2)
         os.dup2(held.fileno(), 2)
+        _end_when_interrupted()
         try:
             yield
+        except ImportError as error:
+            os.dup2(standard_error, 2)
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
         except BaseException:
             os.dup2(standard_error, 2)
             held.seek(0)
@@ -34,6 +44,49 @@ def quiet_in_commands():
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+
+
+def _end_when_interrupted():
+    """Lets Ctrl-C end the process at once, as long as nothing has to be kept.
+
+    A `KeyboardInterrupt` within an import can be swallowed by the module that is
+    imported, or leave it half made.
+    """
+    if _handles_interrupts(signal.default_int_handler):
+        signal.signal(signal.SIGINT, _end)
+
+
+def let_interrupts_raise():
+    """Lets Ctrl-C raise `KeyboardInterrupt` again, for a command that can end well."""
+    if _handles_interrupts(_end):
+        signal.signal(signal.SIGINT, _raise)
+
+
+def was_interrupted():
+    """Whether there was a Ctrl-C since `let_interrupts_raise`.
+
+    Compiled functions of a backend turn a `KeyboardInterrupt` into other errors.
+    """
+    return bool(_interrupts)
+
+
+def _handles_interrupts(handler):
+    # Only the main thread may set handlers.
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGINT) is handler
+
+
+_interrupts = []
+
+
+def _raise(number, frame):
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
+def _end(number, frame):
+    os.write(1, b"Interrupted.\n")
+    os._exit(INTERRUPTED)
 
 
 def _is_command():

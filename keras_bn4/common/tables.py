@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from html import escape
 
 from keras_bn4.common.files import written_whole
 
@@ -37,6 +38,38 @@ def markdown(header, lines):
     return "\n".join(
         [_markdown_line(header), rule, *(_markdown_line(line) for line in lines)]
     )
+
+
+def html(header, lines):
+    """Makes an HTML table, as notebooks show it.
+
+    Args:
+        header: List of strings, the cells of the header.
+        lines: List of lists of strings, the cells of each line.
+    """
+    rows = [("th", header), *(("td", line) for line in lines)]
+    return "\n".join(
+        ["<table>", *(f"<tr>{_html_cells(*row)}</tr>" for row in rows), "</table>"]
+    )
+
+
+def _html_cells(tag, cells):
+    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
+
+
+def to_dataframe(rows):
+    """Makes a `pandas.DataFrame` of a list of dicts with the same keys.
+
+    Raises:
+        ImportError: if pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "A DataFrame needs pandas, which can't be imported: `pip install pandas`."
+        ) from error
+    return pandas.DataFrame(rows)
 
 
 def _markdown_line(cells):

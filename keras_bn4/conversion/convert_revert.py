@@ -16,7 +16,7 @@ from keras_bn4.common.arguments import (
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
-from keras_bn4.conversion.exchange import CHANGEABLE, LAYERS, become_all
+from keras_bn4.conversion.exchange import CHANGEABLE, LAYERS, arguments_of, become_all
 from keras_bn4.conversion.model_copy import copy_of, refuse_files_that_lose_layers
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
@@ -39,6 +39,11 @@ class ConversionReport(
         skipped: Tuple of pairs of the path of a layer and the reason it was skipped.
         notes: Tuple of strings, what of the model could not be copied.
     """
+
+    def __repr__(self):
+        counts = f"{len(self.converted)} layers converted, {len(self.skipped)} skipped"
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"<ConversionReport: {counts}{notes}>"
 
     def __str__(self):
         lines = [f"{len(self.converted)} converted, {len(self.skipped)} skipped"]
@@ -145,6 +150,7 @@ def convertible_layers(model, select=None):
         ValueError: if the model isn't built or has nothing to convert.
     """
     check_built(model)
+    check_function("select", select)
     layers, skipped = [], []
     for layer in _normalizers(model):
         reason = _reason_to_skip(layer, select)
@@ -263,7 +269,7 @@ def _templates(layers, groups, arguments):
 
 
 def _template(layer, groups, arguments):
-    config = {**_arguments(layer), **arguments}
+    config = {**arguments_of(layer), **arguments}
     own = config.pop("groups", None)
     count = own if groups is UNCHANGED else groups
     if callable(count):
@@ -272,12 +278,6 @@ def _template(layer, groups, arguments):
         return GhostBatchNormalization(**config)
     check_groups_divide(check_groups(count), layer.moving_mean.shape[0])
     return BatchGroupNormalization(groups=count, **config)
-
-
-def _arguments(layer):
-    """The arguments that make such a layer, as objects: some can't be serialized."""
-    arguments = {name: getattr(layer, name) for name in layer.get_config()}
-    return {**arguments, "dtype": layer.dtype_policy}
 
 
 def _apply(model, layers, templates, skipped, in_place):

@@ -25,6 +25,12 @@ CHANGEABLE = (
 )
 
 
+def arguments_of(layer):
+    """The arguments that make such a layer, as objects: some can't be serialized."""
+    arguments = {name: getattr(layer, name) for name in layer.get_config()}
+    return {**arguments, "dtype": layer.dtype_policy}
+
+
 def become(layer, template):
     """Turns a built batch normalization layer into one like a template.
 

@@ -14,7 +14,7 @@ import warnings
 import keras
 
 from keras_bn4.common.models import layers_of, name_of
-from keras_bn4.conversion.exchange import LAYERS, become
+from keras_bn4.conversion.exchange import LAYERS, arguments_of, become
 
 _copying = contextvars.ContextVar("copying", default=False)
 
@@ -41,7 +41,7 @@ def copy_of(model):
         pairs = list(zip(*map(_normalizers, (model, copied)), strict=True))
         for layer, copy_of_layer in pairs:
             if type(copy_of_layer) is not type(layer):
-                become(copy_of_layer, type(layer)(**_own_config(layer)))
+                become(copy_of_layer, type(layer)(**arguments_of(layer)))
         shapes = [[w.shape for w in m.weights] for m in (model, copied)]
         if shapes[0] != shapes[1]:
             raise ValueError("the copy has other weights")
@@ -160,11 +160,6 @@ def _load_weights(model, copied):
         path = pathlib.Path(folder, "model.weights.h5")
         model.save_weights(path)
         copied.load_weights(path)
-
-
-def _own_config(layer):
-    arguments = {name: getattr(layer, name) for name in layer.get_config()}
-    return {**arguments, "dtype": layer.dtype_policy}
 
 
 def _normalizers(model):

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_bn4.common.arguments import check_flag, check_verbose
+from keras_bn4.common.batches import check_data
 from keras_bn4.example_weight.setting import set_example_weight, weighing_layers
 from keras_bn4.example_weight.sweep import (
     EXAMPLE_WEIGHTS,
@@ -76,14 +78,17 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         verbose=0,
     ):
         super().__init__()
-        checked_weights(example_weights)
-        check_mode({metric: mode})
-        check_sizes(batch_size=batch_size, steps=steps)
         if not isinstance(metric, str):
             raise ValueError(
                 "Argument `metric` must be the name of a metric, as `model.evaluate` "
                 f"names it, such as 'loss'. Received: metric={metric!r}."
             )
+        _check_validation_data(validation_data)
+        checked_weights(example_weights)
+        check_mode({metric: mode})
+        check_sizes(batch_size=batch_size, steps=steps)
+        check_flag("every_epoch", every_epoch)
+        check_verbose(verbose)
         self.validation_data = validation_data
         self.metric = metric
         self.every_epoch = every_epoch
@@ -126,3 +131,15 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             self.model, x, y, sample_weight=sample_weight, **self._arguments
         )
         return self.sweep.best(self.metric)
+
+
+def _check_validation_data(data):
+    if isinstance(data, (tuple, list)):
+        if not 1 <= len(data) <= 3:
+            raise ValueError(
+                "Argument `validation_data` must be a tuple (x, y) or "
+                "(x, y, sample_weight), or a data set. Received: "
+                f"a {type(data).__name__} of length {len(data)}."
+            )
+    else:
+        check_data(data)

@@ -7,8 +7,15 @@ import math
 import warnings
 
 import keras
+import numpy as np
 
-from keras_bn4.common.arguments import check_example_weight, check_integer
+from keras_bn4.common.arguments import (
+    check_example_weight,
+    check_integer,
+    check_verbose,
+)
+from keras_bn4.common.batches import check_data, check_examples
+from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
@@ -86,7 +93,8 @@ def sweep_example_weight(
     layers = weighing_layers(model)
     check_compiled(model)
     check_sizes(batch_size=batch_size, steps=steps)
-    x = _checked_data(x, steps)
+    check_verbose(verbose)
+    x = _checked_data(x, y, sample_weight, batch_size, steps)
     differences = _Differences(model, len(weights), mode)
     given = {"y": y, "sample_weight": sample_weight}
     given |= {"batch_size": batch_size, "steps": steps}
@@ -94,7 +102,7 @@ def sweep_example_weight(
         if steps is None:
             # Keras warns at the end of any data whose length it doesn't know.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-        with _labels_explained(model, x, y):
+        with _explained(model, x, y):
             results = evaluate_at_settings(
                 model,
                 layers,
@@ -161,13 +169,24 @@ class _Differences:
         return by_batch.half_width() if by_batch else math.nan
 
 
-def _checked_data(x, steps):
+def _checked_data(x, y, sample_weight, batch_size, steps):
     """The data in a form that `evaluate` takes, or a `ValueError`."""
     leaves = keras.tree.flatten(x)
+    if _are_arrays(x):
+        _check_arrays(x=x, y=y, sample_weight=sample_weight)
+    elif isinstance(x, (list, tuple, dict)) and leaves:
+        # `evaluate` takes these for a nest of arrays.
+        check_examples(x=x)
+    elif leaves:
+        check_data(x)
+        if batch_size is not None:
+            raise ValueError(
+                "Argument `batch_size` can only be used with arrays, and a "
+                f"{type(x).__name__} has batches already. Received: "
+                f"batch_size={batch_size}."
+            )
     if not leaves or any(
-        getattr(leaf, "shape", None)[:1] == (0,)
-        for leaf in leaves
-        if hasattr(leaf, "shape")
+        hasattr(leaf, "shape") and leaf.shape[:1] == (0,) for leaf in leaves
     ):
         raise ValueError("The data set is empty. Give at least one example.")
     if steps is None and getattr(x, "cardinality", lambda: 0)() == -1:
@@ -179,20 +198,43 @@ def _checked_data(x, steps):
     return (batch for batch in x) if is_other_iterator else x
 
 
+def _are_arrays(x):
+    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
+
+
+def _check_arrays(**data):
+    """Raises `ValueError` for arrays that `evaluate` fails with, or takes wrongly."""
+    check_examples(**data)
+    for name, nest in data.items():
+        for leaf in keras.tree.flatten(nest):
+            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU":
+                raise ValueError(
+                    f"Argument `{name}` must hold numbers. Received: an array of "
+                    f"dtype {leaf.dtype}."
+                )
+
+
 @contextlib.contextmanager
-def _labels_explained(model, x, y):
-    """Says that labels are missing, where that may be why an evaluation fails."""
+def _explained(model, x, y):
+    """Says why an evaluation fails where labels are missing or not as expected."""
     try:
         yield
     except Exception as error:
-        is_arrays = all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
-        if y is not None or not is_arrays:
-            raise
-        raise ValueError(
-            f"The data have no labels, and model '{model.name}' seems to need them for "
-            f"its loss or metrics ({type(error).__name__}: {error}). Give `y`, or "
-            "batches `(x, y)`."
-        ) from error
+        if y is None and _are_arrays(x):
+            raise ValueError(
+                f"The data have no labels, and model '{model.name}' seems to need them "
+                f"for its loss or metrics ({type(error).__name__}: "
+                f"{reason_of(error)}). Give `y`, or batches `(x, y)`."
+            ) from error
+        # What a backend finds only while it computes.
+        is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
+        if is_of_tensorflow or isinstance(error, IndexError):
+            raise ValueError(
+                f"Model '{model.name}' can't be evaluated on these data: "
+                f"{reason_of(error)}. Give labels that fit the outputs of the model, "
+                "such as class numbers below their number."
+            ) from error
+        raise
 
 
 def _modes(mode, names, model):
@@ -203,7 +245,10 @@ def _modes(mode, names, model):
     given = mode if isinstance(mode, dict) else dict.fromkeys(names, mode)
     unknown = sorted(set(given) - set(names))
     if unknown:
-        raise ValueError(f"Unknown metrics {unknown} in `mode`. The model has {names}.")
+        raise ValueError(
+            f"Unknown metrics {unknown}. Model '{model.name}' reports {names}: name "
+            "some of these, or compile the model with the missing metric."
+        )
     return {name: given.get(name) or direction(name, metrics) for name in names}
 
 

@@ -1,11 +1,18 @@
 """What a sweep of the example weight found: rows, intervals, table, plot."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import new_figure
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas
+    from matplotlib.figure import Figure
 
 
 class PairedDifference:
@@ -52,41 +59,77 @@ class ExampleWeightSweep:
         self.metrics = list(modes)
         self._modes = modes
 
-    def best(self, metric="loss"):
+    def best(self, metric: str = "loss") -> dict:
         """The row with the best value of a metric, at the smallest weight among equals.
 
         Raises:
             ValueError: if there is no such metric, or its direction isn't known.
         """
-        if metric not in self.metrics:
-            raise ValueError(
-                f"Unknown metric {metric!r}. This sweep has {self.metrics}."
-            )
+        mode = self.mode(metric)
+        rows = [row for row in self.rows if not math.isnan(row[metric])]
+        if not rows:
+            raise ValueError(f"Metric {metric!r} is NaN at every example weight.")
+        return (min if mode == "min" else max)(rows, key=lambda row: row[metric])
+
+    def mode(self, metric: str = "loss") -> str:
+        """Whether a metric is best at its `"min"` or `"max"`.
+
+        Raises:
+            ValueError: if there is no such metric, or its direction isn't known.
+        """
+        self._check(metric)
         mode = self._modes[metric]
         if mode is None:
             raise ValueError(
                 f"Metric {metric!r} doesn't say whether more is better. Sweep with "
                 f"mode={{{metric!r}: 'min'}} or mode={{{metric!r}: 'max'}}."
             )
-        rows = [row for row in self.rows if not math.isnan(row[metric])]
-        if not rows:
-            raise ValueError(f"Metric {metric!r} is NaN at every example weight.")
-        return (min if mode == "min" else max)(rows, key=lambda row: row[metric])
+        return mode
 
-    def to_csv(self, path):
-        """Writes the rows as a CSV file with a header."""
-        tables.to_csv(self.rows, path)
+    def has_interval(self, metric: str) -> bool:
+        """Whether the differences of a metric have intervals: AUC, say, has none."""
+        self._check(metric)
+        return not any(
+            math.isnan(row[f"{metric}_difference_lower"]) for row in self.rows
+        )
 
-    def plot(self, metrics=None):
+    def to_csv(self, path: "str | os.PathLike") -> None:
+        """Writes the rows as a CSV file with a header.
+
+        Cells of intervals that don't exist are empty.
+        """
+        tables.to_csv([self._without_nan(row) for row in self.rows], path)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns the rows as a `pandas.DataFrame`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return tables.to_dataframe(self.rows)
+
+    def plot(self, metrics: str | list[str] | None = None) -> "Figure":
         """Draws the difference to weight 0 over the example weight, with its interval.
 
         Args:
-            metrics: List of metrics' names, or `None` for all.
+            metrics: Name of a metric, list of such names, or `None` for all.
 
         Returns:
             A `matplotlib.figure.Figure` with a panel for each metric.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if there is no such metric.
         """
         metrics = self.metrics if metrics is None else metrics
+        metrics = [metrics] if isinstance(metrics, str) else metrics
+        if not isinstance(metrics, (list, tuple)) or not metrics:
+            raise ValueError(
+                "Argument `metrics` must be the name of a metric, a list of some of "
+                f"{self.metrics}, or None for all. Received: metrics={metrics!r}."
+            )
+        for metric in metrics:
+            self._check(metric)
         figure = new_figure(4.2 * len(metrics), 3.4)
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
         weights = [row["example_weight"] for row in self.rows]
@@ -112,7 +155,50 @@ class ExampleWeightSweep:
             panel.spines[["top", "right"]].set_visible(False)
         return figure
 
-    def __str__(self):
+    def _check(self, metric):
+        if metric not in self.metrics:
+            raise ValueError(
+                f"Unknown metric {metric!r}. This sweep has {self.metrics}."
+            )
+
+    def _without_nan(self, row):
+        ends = {f"{m}_difference_{e}" for m in self.metrics for e in ("lower", "upper")}
+        return {k: "" if k in ends and math.isnan(v) else v for k, v in row.items()}
+
+    def _table(self):
         header = ["example_weight", *self.metrics]
-        lines = [[f"{row[name]:.6g}" for name in header] for row in self.rows]
-        return tables.text([header, *lines])
+        return header, [[f"{row[name]:.6g}" for name in header] for row in self.rows]
+
+    def _remarks(self):
+        """Sentences on what is missing: intervals, and larger weights in the grid."""
+        without = [m for m in self.metrics if not self.has_interval(m)]
+        if without:
+            yield f"There are no 95 % intervals for {tables.some(without)}."
+        largest = self.rows[-1]["example_weight"]
+        for metric in self.metrics:
+            values = [row[metric] for row in self.rows]
+            if self._modes[metric] is None or all(map(math.isnan, values)):
+                continue
+            if self.best(metric)["example_weight"] == largest and 0 < largest < 1:
+                yield (
+                    f"The best {metric} is at the largest weight of the grid, "
+                    f"{largest:g}: sweep larger ones."
+                )
+
+    def __str__(self):
+        header, lines = self._table()
+        return "\n".join([tables.text([header, *lines]), *self._remarks()])
+
+    def __repr__(self):
+        fact = f"metrics {tables.some(self.metrics)}"
+        for metric in self.metrics:
+            values = [row[metric] for row in self.rows]
+            if self._modes[metric] is not None and not all(map(math.isnan, values)):
+                best = self.best(metric)
+                fact = f"best {metric} {best[metric]:.6g} at {best['example_weight']:g}"
+                break
+        return f"<ExampleWeightSweep of {len(self.rows)} example weights: {fact}>"
+
+    def _repr_html_(self):
+        remarks = "".join(f"<p>{tables.escape(x)}</p>" for x in self._remarks())
+        return tables.html(*self._table()) + remarks

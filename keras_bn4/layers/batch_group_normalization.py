@@ -3,11 +3,11 @@
 import keras
 
 from keras_bn4.common.arguments import (
-    Checked,
     check_groups,
     check_groups_divide,
     check_positional,
 )
+from keras_bn4.common.attributes import Checked, groups_fit
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
 from keras_bn4.layers.moments import group_moments
 
@@ -75,7 +75,7 @@ class BatchGroupNormalization(GhostBatchNormalization):
 
     own_arguments = ("groups", *GhostBatchNormalization.own_arguments)
 
-    groups = Checked(check_groups)
+    groups = Checked(check_groups, groups_fit)
 
     def __init__(
         self,
@@ -102,15 +102,7 @@ class BatchGroupNormalization(GhostBatchNormalization):
         return True
 
     def build(self, input_shape):
-        rank = len(input_shape)
-        channels = input_shape[self.axis] if -rank <= self.axis < rank else None
-        if channels is None:
-            raise ValueError(
-                f"Axis {self.axis} of the input tensor should have a defined "
-                "dimension but the layer received an input with shape "
-                f"{tuple(input_shape)}."
-            )
-        check_groups_divide(self.groups, channels)
+        check_groups_divide(self.groups, self._channels_of(input_shape))
         super().build(input_shape)
 
     @property

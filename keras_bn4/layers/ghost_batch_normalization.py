@@ -4,12 +4,23 @@ import keras
 from keras import ops
 
 from keras_bn4.common.arguments import (
-    Checked,
+    check_axis,
+    check_epsilon,
     check_ghost_batch_size,
     check_keywords,
+    check_mask,
+    check_momentum,
     check_positional,
     check_values,
     check_variance_tracking,
+)
+from keras_bn4.common.attributes import (
+    Checked,
+    fixed_once_built,
+    flag,
+    ghosts_fit,
+    object_of_keras,
+    renorm_fits,
 )
 from keras_bn4.layers import tensorflow_fused, tensorflow_replicas
 from keras_bn4.layers.backend import optimization_barrier, padded, when_positive
@@ -125,8 +136,20 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     # The arguments that `keras.layers.BatchNormalization` lacks.
     own_arguments = ("ghost_batch_size", "example_weight", "variance_tracking")
 
-    ghost_batch_size = Checked(check_ghost_batch_size)
+    ghost_batch_size = Checked(check_ghost_batch_size, ghosts_fit)
     variance_tracking = Checked(check_variance_tracking)
+    # Those of Keras' layer, which takes anything after construction.
+    axis = Checked(check_axis, fixed_once_built("axis"))
+    momentum = Checked(check_momentum)
+    epsilon = Checked(check_epsilon)
+    center = flag("center", fixed_once_built("center"))
+    scale = flag("scale", fixed_once_built("scale"))
+    renorm = flag("renorm", renorm_fits)
+    synchronized = flag("synchronized")
+    beta_regularizer = object_of_keras("beta_regularizer")
+    gamma_regularizer = object_of_keras("gamma_regularizer")
+    beta_constraint = object_of_keras("beta_constraint")
+    gamma_constraint = object_of_keras("gamma_constraint")
 
     def __init__(
         self,
@@ -139,21 +162,26 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     ):
         check_positional(type(self), ("axis",), positional)
         check_keywords(type(self), kwargs)
+        check_axis(axis)
         check_values(kwargs)
         # Autocasting would turn 7e4 into infinity before `call` could widen it.
         super().__init__(axis, **{"autocast": False, **kwargs})
         self.ghost_batch_size = ghost_batch_size
         self.variance_tracking = variance_tracking
         self._set_initial_example_weight(example_weight)
-        if self.renorm and self._has_own_statistics:
-            raise ValueError(
-                "`renorm` corrects the statistics of the whole batch and can't be "
-                "combined with ghosts or groups. Leave out `renorm`, or use "
-                "GhostBatchNormalization with ghost_batch_size=None. Received: "
-                f"renorm={self.renorm}, ghost_batch_size={self.ghost_batch_size}."
-            )
 
     def build(self, input_shape):
+        self._channels_of(input_shape)
+        super().build(input_shape)
+        self.build_example_weight(input_shape)
+
+    def _channels_of(self, input_shape):
+        """The number of channels of inputs, or a `ValueError`."""
+        if not hasattr(input_shape, "__len__") or isinstance(input_shape, (str, dict)):
+            raise ValueError(
+                f"Layer '{self.name}' takes one tensor of examples, of rank 2 or more. "
+                f"Received: input_shape={input_shape!r}."
+            )
         rank = len(input_shape)
         if not 1 <= (self.axis + rank if self.axis < 0 else self.axis) < rank:
             raise ValueError(
@@ -163,8 +191,14 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
                 "ghost, give it by its name: "
                 f"{type(self).__name__}(ghost_batch_size={self.axis})."
             )
-        super().build(input_shape)
-        self.build_example_weight(input_shape)
+        channels = input_shape[self.axis]
+        if channels is None:
+            raise ValueError(
+                f"Axis {self.axis} of the input tensor should have a defined "
+                "dimension but the layer received an input with shape "
+                f"{tuple(input_shape)}. Give the input a fixed number of channels."
+            )
+        return channels
 
     @property
     def _channel_axis(self):
@@ -192,6 +226,8 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         # Half precision that comes to a wider layer is widened before it is rounded.
         # Everything but the fused kernel computes in float32 at least.
         narrow = ops.convert_to_tensor(inputs)
+        if mask is not None:
+            check_mask(mask, narrow, self._channel_axis)
         narrow = ops.cast(narrow, _wider(narrow.dtype, self.compute_dtype))
         inputs = ops.cast(narrow, _wider(self.compute_dtype, "float32"))
         if not (training and self.trainable):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bn4.common.tables import some
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import (
     Moments,
@@ -80,8 +81,8 @@ def discrepancy(
         frozen. It prints as a table, and has `plot()` and `to_csv(path)`.
 
     Raises:
-        ValueError: if no layer trains, or the data are empty or have fewer batches than
-            `steps`.
+        ValueError: if no layer trains, or the data are empty, aren't finite or have
+            fewer batches than `steps`.
 
     Example:
 
@@ -121,6 +122,17 @@ def discrepancy(
         raise ValueError(
             "The data set is empty, or the model called none of its batch "
             "normalization layers. Pass at least one example."
+        )
+    unfit = [
+        f"'{row['layer']}'"
+        for row in rows
+        if not math.isfinite(row["training_mean"] + row["training_deviation"])
+    ]
+    if unfit:
+        raise ValueError(
+            f"{len(unfit)} of {len(rows)} batch normalization layers of model "
+            f"'{model.name}' received NaN or infinity: {some(unfit)}. The model is "
+            "unchanged. Pass data that are finite."
         )
     return Discrepancy(rows)
 

@@ -10,6 +10,7 @@ from keras_bn4.common.figures import new_figure
 if TYPE_CHECKING:
     import os
 
+    import pandas
     from matplotlib.figure import Figure
 
 
@@ -44,8 +45,17 @@ class Discrepancy:
         """Writes the rows as a CSV file with a header."""
         tables.to_csv(self.rows, path)
 
-    def __str__(self):
-        lines = [["layer", "B", "bound", "training", "inference", "mean", "std", "α"]]
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns the rows as a `pandas.DataFrame`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return tables.to_dataframe(self.rows)
+
+    def _table(self):
+        header = ["layer", "B", "bound", "training", "inference", "mean", "std", "α"]
+        lines = []
         for row in self.rows:
             ranges = [
                 f"{row[f'{mode}_minimum']:.2f} .. {row[f'{mode}_maximum']:.2f}"
@@ -55,7 +65,21 @@ class Discrepancy:
             line += [*ranges, f"{row['inference_mean']:.2f}"]
             line += [f"{row['inference_deviation']:.2f}"]
             lines.append([*line, f"{row['example_weight']:.2g}"])
-        return tables.text(lines, left=1)
+        return header, lines
+
+    def __str__(self):
+        header, lines = self._table()
+        return tables.text([header, *lines], left=1)
+
+    def __repr__(self):
+        wider = sum(row["example_weight"] != 0 for row in self.rows)
+        return (
+            f"<Discrepancy of {len(self.rows)} layers: {wider} with a wider range at "
+            "inference than in training>"
+        )
+
+    def _repr_html_(self):
+        return tables.html(*self._table())
 
     def plot(self) -> "Figure":
         """Draws the output ranges of every layer, and the bound of Eq. 2 if it fits in.

@@ -7,8 +7,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_bn4.common.batches import iterate
+from keras_bn4.common.arguments import check_verbose
+from keras_bn4.common.batches import check_examples, iterate
+from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_built, layers_of
+from keras_bn4.common.tables import some
 
 
 class Recorder(keras.Model):
@@ -46,7 +49,8 @@ class Recorder(keras.Model):
         with contextlib.ExitStack() as stack:
             for i, layer in enumerate(self._recorded):
                 stack.enter_context(self._recording(layer, i))
-            outputs = self.predict_on_batch(x)
+            with self._explained(x):
+                outputs = self.predict_on_batch(x)
         summaries = [[] for _ in self._recorded]
         for key in sorted(outputs, key=lambda key: [int(i) for i in key.split("_")]):
             # All replicas, if there are several, have seen the same batch.
@@ -58,6 +62,20 @@ class Recorder(keras.Model):
         self._trace.recorded = {}
         self.model(x, training=False)
         return self._trace.recorded
+
+    @contextlib.contextmanager
+    def _explained(self, x):
+        """Says in one sentence where a batch doesn't fit the model."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
+            raise ValueError(
+                f"Model '{self.model.name}' can't be called on a batch of these data, "
+                f"of shape {some(map(str, shapes))}: {reason_of(error)}. The model is "
+                "unchanged. Give the inputs as the model takes them; where they are "
+                "arrays, without labels."
+            ) from error
 
     @contextlib.contextmanager
     def _recording(self, layer, i):
@@ -133,10 +151,12 @@ def input_batches(data, batch_size, steps, verbose):
         ValueError: if `iterate` does not take the arguments, or the data have fewer
             batches than `steps`.
     """
+    check_verbose(verbose)
     batches, count = iterate(data, batch_size=batch_size, steps=steps)
     progress = keras.utils.Progbar(count, verbose=int(bool(verbose)))
     seen = 0
     for x, _, _ in batches:
+        check_examples(data=x)
         if len(tree.flatten(x)[0]):
             yield x
         seen += 1

@@ -4,7 +4,7 @@
 and `keras_bn4.ExampleWeightSearch` the example weight of a trained model.
 
 Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`,
-`example_weight_search`, `results`, `outcome`.
+`example_weight_search`, `search_results`, `outcome`.
 """
 
 try:
@@ -18,7 +18,7 @@ except ImportError as error:
 from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
 from keras_bn4.tuner.outcome import best_model, results
-from keras_bn4.tuner.results import SearchResults
+from keras_bn4.tuner.search_results import SearchResults
 
 __all__ = [
     "ExampleWeightSearch",

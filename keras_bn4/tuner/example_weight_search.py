@@ -1,6 +1,7 @@
 """A tuner that searches the example weight of a model that is already trained."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 import keras
@@ -73,6 +74,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         example_weights = candidates(
             "example_weights", example_weights, check_example_weight
         )
+        _check_search(objective, oracle, project_name, kwargs)
         oracle = oracle or _InOrder(objective=objective)
         space = keras_tuner.HyperParameters()
         space.Choice("example_weight", sorted(example_weights))
@@ -91,6 +93,12 @@ class ExampleWeightSearch(keras_tuner.Tuner):
 
     def run_trial(self, trial, *args, **kwargs):
         """Evaluates the model at one weight, with the arguments of `model.evaluate`."""
+        if not args and kwargs.get("x") is None:
+            # Fatal, so that it ends the search and not only the trial.
+            raise keras_tuner.errors.FatalValueError(
+                "There are no data to evaluate on. Give `search` what `model.evaluate` "
+                "takes: `tuner.search(x, y)`."
+            )
         with example_weights_kept(self._layers):
             set_example_weight(self.model, trial.hyperparameters["example_weight"])
             kwargs["return_dict"] = True
@@ -115,6 +123,32 @@ class ExampleWeightSearch(keras_tuner.Tuner):
                 f"num_models={num_models}."
             )
         return super().get_best_models()
+
+
+def _check_search(objective, oracle, project_name, others):
+    if oracle is not None and not isinstance(oracle, keras_tuner.Oracle):
+        raise ValueError(
+            "Argument `oracle` must be a `keras_tuner.Oracle` with an objective, or "
+            f"None. Received: oracle={oracle!r}."
+        )
+    is_objective = isinstance(objective, (str, keras_tuner.Objective)) and objective
+    if oracle is None and not is_objective:
+        raise ValueError(
+            "Argument `objective` must be the name of a metric, as `model.evaluate` "
+            "reports it, such as 'loss', or a `keras_tuner.Objective`. Received: "
+            f"objective={objective!r}."
+        )
+    directory = others.get("directory")
+    for name, value in (("project_name", project_name), ("directory", directory)):
+        if value is not None and not isinstance(value, (str, os.PathLike)):
+            raise ValueError(
+                f"Argument `{name}` must be a path. Received: {name}={value!r}."
+            )
+    if "hypermodel" in others:
+        raise ValueError(
+            "ExampleWeightSearch searches a model that is trained already. Give it as "
+            f"`model`. Received: hypermodel={others['hypermodel']!r}."
+        )
 
 
 def _digest(model):

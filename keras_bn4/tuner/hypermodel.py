@@ -1,5 +1,6 @@
 """A hypermodel that wraps a function `build` and searches how to normalize."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -7,9 +8,10 @@ import keras
 import keras_tuner
 from keras_tuner import errors
 
-from keras_bn4.common.arguments import check_example_weight
+from keras_bn4.common.arguments import check_example_weight, check_flag
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.moving_statistics import recalibrate as recalibrate_model
 from keras_bn4.tuner.fit_arguments import (
     by_name,
     check_batch_size,
@@ -18,7 +20,13 @@ from keras_bn4.tuner.fit_arguments import (
 )
 from keras_bn4.tuner.grid_search import restore_grid
 from keras_bn4.tuner.space import DECAY, SearchSpace, candidates
-from keras_bn4.tuner.trial import BestEpoch, find_checkpoint, finish, reported
+from keras_bn4.tuner.trial import (
+    BestEpoch,
+    find_checkpoint,
+    finish,
+    reported,
+    value_of,
+)
 from keras_bn4.weight_decay.optimizer import exclude_variables
 from keras_bn4.weight_decay.paths import affine_variables
 
@@ -88,6 +96,12 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         momentum: Sequence of floats to try, or `None` to leave the momentum as `build`
             sets it.
         example_weights: Sequence of floats from 0 to 1, the α to sweep.
+        recalibrate: Whether the moving statistics of each trial are replaced by those
+            of the training data (`keras_bn4.recalibrate`) before the example weight is
+            swept. In short trainings the moving statistics have not converged, and
+            trials would be ranked by that. The checkpoint holds the new statistics, and
+            the trial also records the objective before they were replaced. An iterator
+            that the training has read to its end leaves them as they are.
         select: Function of a layer that says whether to convert it, or `None` to
             convert all layers.
         name: String, or `None`.
@@ -133,6 +147,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         decay: Sequence[float] | None = DECAY,
         momentum: Sequence[float] | None = None,
         example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
+        recalibrate: bool = True,
         select: Callable[[keras.layers.Layer], bool] | None = None,
         name: str | None = None,
         tunable: bool = True,
@@ -157,6 +172,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         self.example_weights = candidates(
             "example_weights", example_weights, check_example_weight
         )
+        check_flag("recalibrate", recalibrate)
+        self.recalibrate = recalibrate
         self.select = select
         self.hypermodel = build
         # Checked once, because reading the first batch of a data set can take long.
@@ -187,7 +204,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             Dict of the trial's metrics. Outside a tuner, what the wrapped `fit`
             returns.
         """
-        self._exclude_from_weight_decay(model)
+        self._exclude_gamma_and_beta(model)
         fit = model.fit
         # Such a `fit` may also choose the batch size.
         is_own = self._is_hypermodel and (
@@ -217,21 +234,40 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             best_epoch if callback is checkpoint else callback
             for callback in kwargs["callbacks"]
         ]
-        args = [arguments.pop(name) for name in names]
-        result = fit(*args, **arguments)
+        result = fit(
+            *(arguments[name] for name in names),
+            **{k: v for k, v in arguments.items() if k not in names},
+        )
         logs = dict(result) if isinstance(result, dict) else {}
         if best_epoch.weights is not None:
             logs.update(best_epoch.logs)
             model.set_weights(best_epoch.weights)
+        as_trained = value_of(checkpoint.objective, logs)
+        if self.recalibrate:
+            self._recalibrate(model, arguments)
         sweep = sweep_example_weight(
             model,
             **validation,
             example_weights=self.example_weights,
             verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
         )
-        return finish(checkpoint, model, logs, sweep)
+        return finish(checkpoint, model, logs, sweep, as_trained)
 
-    def _exclude_from_weight_decay(self, model):
+    def _recalibrate(self, model, arguments):
+        """Replaces the moving statistics by those of the training data."""
+        data = arguments.get("x")
+        # Iterators have been read to their end.
+        if data is None or hasattr(data, "__next__"):
+            return
+        is_arrays = all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(data))
+        sizes = {"steps": arguments.get("steps_per_epoch")}
+        if is_arrays:
+            sizes["batch_size"] = arguments.get("batch_size")
+        # Frozen layers keep their statistics, and so do those of a failed training.
+        with contextlib.suppress(ValueError):
+            recalibrate_model(model, data, verbose=0, **sizes)
+
+    def _exclude_gamma_and_beta(self, model):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         if not self.space.decay or not getattr(optimizer, "weight_decay", None):
             return

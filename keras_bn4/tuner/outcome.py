@@ -1,5 +1,6 @@
 """The best model of a tuner, and a table of its trials."""
 
+import math
 import statistics
 import warnings
 
@@ -9,7 +10,7 @@ import keras_tuner
 from keras_bn4.example_weight import set_example_weight
 from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
-from keras_bn4.tuner.results import SearchResults
+from keras_bn4.tuner.search_results import SearchResults
 from keras_bn4.tuner.space import chosen
 from keras_bn4.tuner.trial import executions
 
@@ -84,6 +85,9 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
                 **settings,
                 "hyperparameters": others,
                 "example_weight": [run["example_weight"] for run in runs],
+                f"{objective.name}_as_trained": _mean_or_none(
+                    [run["as_trained"] for run in runs]
+                ),
                 f"{objective.name}_at_0": statistics.fmean(run["at_0"] for run in runs),
                 objective.name: statistics.fmean(run["best"] for run in runs),
             }
@@ -95,6 +99,10 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
         tuner.hypermodel.space.batch_size,
         failed=failed,
     )
+
+
+def _mean_or_none(values):
+    return None if any(map(math.isnan, values)) else statistics.fmean(values)
 
 
 def _completed_trials(tuner):

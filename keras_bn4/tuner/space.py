@@ -65,7 +65,8 @@ class SearchSpace:
             ValueError: if `groups` or `kinds` asks for channel groups that these
                 channels can't be divided into.
         """
-        arguments = {}
+        # All of them: `build` may have made a model with layers of this package.
+        arguments = {"ghost_batch_size": None, "groups": None, "example_weight": 0.0}
         # If the channels depend on a hyperparameter, the choices declared for the first
         # model of the search hold for all models.
         known = {one.name: list(getattr(one, "values", ())) for one in hp.space}
@@ -182,13 +183,16 @@ def chosen(values):
 
 
 def candidates(name, values, check):
-    """Returns checked values as a tuple without duplicates, or `None` for `None`."""
-    if values is None:
+    """Returns checked values as a tuple without duplicates, or `None` for `None`.
+
+    Only example weights must be given, because there is no search without any.
+    """
+    if values is None and name != "example_weights":
         return None
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise ValueError(
-            f"Argument `{name}` must be a sequence of values to try, or None. "
-            f"Received: {name}={values!r}."
+            f"Argument `{name}` must be a sequence of values to try"
+            f"{'' if values is None else ', or None'}. Received: {name}={values!r}."
         )
     values = tuple(dict.fromkeys(map(check, values)))
     if not values:

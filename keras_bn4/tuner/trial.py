@@ -56,7 +56,7 @@ class BestEpoch(keras.callbacks.Callback):
         return math.isnan(before) or self.objective.better_than(now, before)
 
 
-def finish(checkpoint, model, logs, sweep):
+def finish(checkpoint, model, logs, sweep, as_trained):
     """Ends an execution of a trial, and saves its checkpoint if it is the best so far.
 
     Args:
@@ -64,6 +64,8 @@ def finish(checkpoint, model, logs, sweep):
         model: The `keras.Model` with the weights of its best epoch.
         logs: Dict of the metrics of that epoch.
         sweep: The `ExampleWeightSweep` on the validation data.
+        as_trained: Float, the objective before the moving statistics were recalibrated,
+            or NaN where it isn't known.
 
     Returns:
         Dict of the metrics to report. Those of validation are at the example weight
@@ -89,13 +91,22 @@ def finish(checkpoint, model, logs, sweep):
         checkpoint.best_value = value(best)
         model.save_weights(checkpoint.filepath)
     prefix = f"execution_{execution}/"
-    return {
+    metrics = {
         **at(best),
         objective.name: value(best),
         f"{prefix}example_weight": best["example_weight"],
         f"{prefix}{objective.name}": value(best),
         f"{prefix}{objective.name}_at_0": value(zero),
     }
+    if not math.isnan(as_trained):
+        # Keras Tuner would count a trial with a NaN among its metrics as failed.
+        metrics[f"{prefix}{objective.name}_as_trained"] = as_trained
+    return metrics
+
+
+def value_of(objective, logs):
+    """The value of an objective in the logs of an epoch, or NaN."""
+    return float(objective.get_value(logs)) if objective.has_value(logs) else math.nan
 
 
 def executions(trial, objective):
@@ -107,7 +118,8 @@ def executions(trial, objective):
 
     Returns:
         List of dicts, one for each execution: the `"example_weight"`, and the objective
-        at that weight (`"best"`) and at weight 0 (`"at_0"`).
+        at that weight (`"best"`), at weight 0 (`"at_0"`), and at weight 0 before the
+        moving statistics were recalibrated (`"as_trained"`).
 
     Raises:
         ValueError: if nothing was recorded.
@@ -116,13 +128,17 @@ def executions(trial, objective):
         "example_weight": "example_weight",
         "best": objective,
         "at_0": f"{objective}_at_0",
+        "as_trained": f"{objective}_as_trained",
     }
     found = []
     while trial.metrics.exists(
         f"{(prefix := f'execution_{len(found)}/')}example_weight"
     ):
         execution = {
-            k: float(trial.metrics.get_last_value(prefix + n)) for k, n in names.items()
+            k: float(trial.metrics.get_last_value(prefix + n))
+            if trial.metrics.exists(prefix + n)
+            else math.nan
+            for k, n in names.items()
         }
         # Workers report in single precision, in which 0.1 is 0.10000000149.
         execution["example_weight"] = float(f"{execution['example_weight']:.7g}")

@@ -1,6 +1,7 @@
 """Finds the normalizers whose γ and β can act on a model's output (Sec. 3.3)."""
 
 import collections
+from typing import TYPE_CHECKING
 
 import keras
 from keras import layers
@@ -8,6 +9,9 @@ from keras import layers
 from keras_bn4.common import tables
 from keras_bn4.common.models import check_built
 from keras_bn4.weight_decay.graph import NORMALIZERS, steps_of
+
+if TYPE_CHECKING:
+    import pandas
 
 KINDS = ("open", "residual", "closed")
 # Names of classes, because a layer and the operation of `keras.ops` that does the same
@@ -61,14 +65,43 @@ class NormalizationPaths(tuple):
         check_kinds(kinds)
         return [row.layer for row in self if row.kind in kinds]
 
-    def __str__(self):
-        header = ["layer", "kind", "path"]
-        lines = [header]
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns name, kind, merge and path of each layer as a `pandas.DataFrame`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return tables.to_dataframe(
+            [
+                {
+                    "layer": row.name,
+                    "kind": row.kind,
+                    "merge": row.merge,
+                    "path": " > ".join(row.path),
+                }
+                for row in self
+            ]
+        )
+
+    def _table(self):
+        lines = []
         for row in self:
             merge = f" ({row.merge})" if row.merge else ""
             lines.append([row.name, row.kind + merge, _abbreviated(row.path)])
-        counts = ", ".join(f"{n} {kind}" for kind, n in self.counts.items())
-        return f"{tables.text(lines, left=3)}\n{counts}"
+        return ["layer", "kind", "path"], lines
+
+    def _counted(self):
+        return ", ".join(f"{n} {kind}" for kind, n in self.counts.items())
+
+    def __str__(self):
+        header, lines = self._table()
+        return f"{tables.text([header, *lines], left=3)}\n{self._counted()}"
+
+    def __repr__(self):
+        return f"<NormalizationPaths of {len(self)} layers: {self._counted()}>"
+
+    def _repr_html_(self):
+        return f"{tables.html(*self._table())}<p>{self._counted()}</p>"
 
 
 def normalization_paths(model: keras.Model) -> NormalizationPaths:

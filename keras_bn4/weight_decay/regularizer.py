@@ -1,9 +1,12 @@
 """A regularizer that pulls weights towards a value other than 0 (Sec. 3.3)."""
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_bn4.common.arguments import check_number
+from keras_bn4.common.attributes import Checked
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
@@ -35,9 +38,12 @@ class CenteredL2(keras.regularizers.Regularizer):
     >>> layer = keras.layers.BatchNormalization(gamma_regularizer=regularizer)
     """
 
+    l2 = Checked(functools.partial(check_number, "l2", least=0))
+    center = Checked(functools.partial(check_number, "center"))
+
     def __init__(self, l2: float = 0.01, center: float = 1.0):
-        self.l2 = check_number("l2", l2, least=0)
-        self.center = check_number("center", center)
+        self.l2 = l2
+        self.center = center
 
     def __call__(self, x):
         return self.l2 * ops.sum(ops.square(x - self.center))

@@ -1,13 +1,15 @@
-"""The experiment of App. B, small: what it must see, and that it goes on."""
+"""The experiment of App. B in small: what it has to see, and that it goes on."""
 
 import json
 
 import keras
+import pytest
 from keras import layers
 
 from keras_bn4.experiments import discrepancy_by_ghost_size as experiment
 
 
+@pytest.mark.slow
 def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, capsys):
     settings = {"seeds": 1, "steps": 60, "examples": 256, "output_dir": tmp_path}
     results = experiment.run(ghost_batch_sizes=(2, 64), verbose=0, **settings)
@@ -27,7 +29,7 @@ def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, capsys):
     assert files == {file: file.stat().st_mtime_ns for file in files}
 
 
-def test_a_trained_model_goes_on_with_its_ghosts(tmp_path, monkeypatch):
+def test_a_trained_model_goes_on_with_its_ghosts(tmp_path):
     inputs = keras.Input((8, 8, 1))
     x = layers.BatchNormalization(name="last")(layers.Conv2D(4, 8)(inputs))
     keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x))).save(

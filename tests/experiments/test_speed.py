@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from keras_bn4.conversion import convert
-from keras_bn4.experiments import networks
 from keras_bn4.experiments.speed import comparison as speed
 from keras_bn4.experiments.speed import report as speed_report
 from keras_bn4.layers import GhostBatchNormalization
@@ -84,24 +83,30 @@ def test_a_network_learns_what_it_does_with_keras_layer():
         features = keras.layers.BatchNormalization(momentum=0.9)(features)
         features = keras.layers.ReLU()(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    theirs = keras.Model(inputs, keras.layers.Dense(4)(features))
-    ours = convert(theirs)
-    for model in (theirs, ours):
+    plain = keras.Model(inputs, keras.layers.Dense(4)(features))
+    converted = convert(plain)
+    for model in (plain, converted):
         model.compile(
             keras.optimizers.SGD(0.1),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         # 24 = 10 + 10 + 4: the last batch is short.
         model.fit(x, y, batch_size=10, epochs=2, shuffle=False, verbose=0)
-    for weight, expected in zip(ours.get_weights(), theirs.get_weights()):
+    for weight, expected in zip(converted.get_weights(), plain.get_weights()):
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture
-def small(monkeypatch):
+@pytest.fixture(params=["one way", pytest.param("all ways", marks=pytest.mark.slow)])
+def small(request, monkeypatch):
+    """Arguments of the experiment, with small layers, executed in one way or in all."""
     monkeypatch.setattr(speed, "SHAPES", ((6, 4, 4, 4),) * 4)
     monkeypatch.setattr(speed, "DENSE", (6, 4))
     monkeypatch.setattr(speed, "SECONDS", 1e-9)
+    jobs = speed.jobs()
+    if request.param == "one way":
+        way = {name: jobs[0][name] for name in ("batch", "compile", "dtype")}
+        jobs = [job for job in jobs if way.items() <= job.items()]
+    monkeypatch.setattr(speed, "jobs", lambda: jobs)
     return {"rounds": 1, "only": ("step", "sizes", "inference")}
 
 
@@ -137,12 +142,3 @@ def test_medians_of_ratios_are_paired():
         speed._seconds = seconds
     assert result["ratios"] == {"first": 1, "second": 2}
     assert result["milliseconds"] == {"first": 2000, "second": 2000}
-
-
-def test_the_network_is_a_resnet_20():
-    model = networks.resnet((32, 32, 3), 10, 3, normalizes_shortcuts=True)
-    kernels = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
-    # 19 convolutions and a dense layer, and two projections for shortcuts.
-    assert [x.kernel.shape[0] for x in kernels].count(3) == 19
-    assert len(kernels) == 21
-    assert model.output_shape == (None, 10)

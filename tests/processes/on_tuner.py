@@ -20,7 +20,7 @@ from keras import layers
 
 import keras_bn4
 
-MAX_TRIALS = 5
+MAX_TRIALS = 4
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 

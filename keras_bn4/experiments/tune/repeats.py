@@ -10,8 +10,11 @@ from keras_bn4.common import tables
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments.records import Records
+from keras_bn4.experiments.tune.task import BATCH_SIZE
+from keras_bn4.moving_statistics import recalibrate
 
 METRICS = ("accuracy", "cross_entropy")
+# The last two are recalibrated and weighed, as the trials of a search are.
 ROWS = ("Keras", "Keras, weighed", "best of the search")
 
 
@@ -57,6 +60,7 @@ def _compare(task, objective, hyperparameters, seed):
     rows = {}
 
     def weigh(model):
+        recalibrate(model, task.train[0], batch_size=BATCH_SIZE, verbose=0)
         sweep = sweep_example_weight(model, *task.validation, batch_size=500, verbose=0)
         set_example_weight(model, sweep.best(metric)["example_weight"])
         return sweep.best(metric)["example_weight"]

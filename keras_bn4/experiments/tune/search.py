@@ -172,6 +172,7 @@ class _Tuner(keras_tuner.RandomSearch):
 
 def _tuner(folder, task, settings, trials):
     """Makes the tuner, with the trials of earlier runs."""
+    _check_records(folder)
     objective = settings["objective"]
     tuner = _Tuner(
         task.hypermodel(settings["seed"], by_execution=True),
@@ -190,6 +191,22 @@ def _tuner(folder, task, settings, trials):
     if not is_worker and not tuner.oracle.trials and (folder / "oracle.json").exists():
         tuner.oracle.reload()
     return tuner
+
+
+def _check_records(folder):
+    """Raises `ValueError` for files that a search was killed while writing."""
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            json.loads(path.read_text())
+        except ValueError as error:
+            of_trial = path.parent if path.parent.name.startswith("trial_") else None
+            way_out = "F"
+            if of_trial:
+                way_out = f"Remove {of_trial}, so that its trial is run again, or f"
+            raise ValueError(
+                f"{path} is empty or truncated ({error}): a process was killed while "
+                f"it wrote the file. {way_out}orget the search (--fresh)."
+            ) from error
 
 
 def _search(tuner, task):

@@ -28,8 +28,12 @@ class SearchResults:
             - `"momentum"`: Only if it was searched.
             - `"hyperparameters"`: Dict of the hyperparameters of `build`.
             - `"example_weight"`: List of the best example weight of each execution.
+            - `"<objective>_as_trained"`: The objective at weight 0 with the moving
+              statistics of the training, as a mean over executions. `None` if `fit` did
+              not validate.
             - `"<objective>_at_0"` and `"<objective>"`: The objective at weight 0 and at
-              the best weight, as means over executions.
+              the best weight, as means over executions, with the recalibrated moving
+              statistics.
         objective: String, the name of the objective.
         direction: `"min"` or `"max"`.
         failed: Integer, the number of trials that failed or have not ended.

@@ -1,0 +1,53 @@
+"""Says in one sentence where Keras or its backend isn't installed."""
+
+import importlib.util
+import json
+import os
+import pathlib
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def check_backend():
+    """Imports Keras, or raises `ImportError` with what to install or to choose."""
+    try:
+        import keras  # noqa: F401 - imports its backend
+    # A `ValueError` is what Keras raises for a backend that it doesn't know.
+    except (ImportError, ValueError) as error:
+        raise ImportError(_what_to_do(error)) from error
+
+
+def _what_to_do(error):
+    backends = f"{', '.join(BACKENDS[:-1])} and {BACKENDS[-1]}"
+    if importlib.util.find_spec("keras") is None:
+        return (
+            f"keras_bn4 needs Keras 3, which is not installed ({error}): install it, "
+            f"`pip install keras`, and one of its backends, {backends}."
+        )
+    backend, source = _chosen_backend()
+    if backend not in BACKENDS:
+        return (
+            f"Keras' backend '{backend}', chosen by {source}, is none that "
+            f"keras_bn4 works with ({error}): set the environment variable "
+            f"KERAS_BACKEND to one of {backends}."
+        )
+    return (
+        f"Keras' backend '{backend}', chosen by {source}, is not installed or "
+        f"can't be imported ({error}): install it, `pip install {backend}`, or set the "
+        f"environment variable KERAS_BACKEND to another one of {backends}."
+    )
+
+
+def _chosen_backend():
+    """The name of the backend and what chooses it, by the rules of Keras.
+
+    Keras itself can't be asked where its import failed.
+    """
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name, "KERAS_BACKEND"
+    folder = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    path = pathlib.Path(folder, "keras.json")
+    try:
+        return json.loads(path.read_text())["backend"], str(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow", "Keras by default"

@@ -1,0 +1,60 @@
+"""The command line as a program: its exit status, and where it writes what."""
+
+import os
+import subprocess
+import sys
+
+import keras_bn4
+from keras_bn4.commands import inspect_model, main
+
+
+def run_program(*arguments, folder):
+    """Runs `python -m keras_bn4`, and returns its status and both its outputs."""
+    # The program silences TensorFlow by itself, where the tests may run with this set.
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_bn4", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_version(tmp_path):
+    printed = f"keras_bn4 {keras_bn4.__version__}\n"
+    assert run_program("--version", folder=tmp_path) == (0, printed, "")
+
+
+def test_the_help(tmp_path):
+    status, printed, errors = run_program("--help", folder=tmp_path)
+    assert (status, errors) == (0, "")
+    assert printed.startswith("usage: keras_bn4 ")
+    first_words = [line.split()[0] for line in printed.splitlines() if line.strip()]
+    assert {"sweep", "inspect", "tune", "--version"} <= set(first_words)
+
+
+def test_wrong_arguments(tmp_path):
+    status, printed, errors = run_program("nonsense", folder=tmp_path)
+    assert (status, printed) == (2, "")
+    assert errors.startswith("usage: keras_bn4 ")
+    assert "'nonsense'" in errors
+
+
+def test_an_error(tmp_path):
+    status, printed, errors = run_program("inspect", "MISSING.keras", folder=tmp_path)
+    assert (status, printed) == (1, "")
+    assert errors.startswith("error: Can't load MISSING.keras: there is no such file")
+
+
+def test_an_interruption(monkeypatch, capsys):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspect_model, "load_model", interrupt)
+    assert main.main(["inspect", "model.keras"]) == 130
+    printed, errors = capsys.readouterr()
+    assert "the same command" in printed
+    assert errors == ""

@@ -1,0 +1,68 @@
+"""The outcome of a search: the best model, and the table of its trials."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tuner_helpers
+from tuner_helpers import hypermodel, keras_tuner, random_search
+
+from keras_bn4.tuner import best_model, results
+
+pytestmark = tuner_helpers.quiet
+
+
+def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
+    train, validation = data
+
+    def sometimes(hp):
+        health = hp.Choice("health", ["well", "raises", "nan"])
+        if health == "raises":
+            raise RuntimeError("This one raises.")
+        model = tuner_helpers.build()
+        if health == "nan":
+            model.set_weights([np.nan * w for w in model.get_weights()])
+        return model
+
+    tuner = keras_tuner.GridSearch(
+        hypermodel(sometimes, kinds=["batch"], decay=None),
+        "val_loss",
+        directory=tmp_path,
+    )
+    with warnings.catch_warnings():
+        # Of NumPy, about the trial's NaN.
+        warnings.filterwarnings("ignore", "All-NaN|invalid value")
+        tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    found = results(tuner)
+    assert [r["hyperparameters"] for r in found.rows] == [{"health": "well"}]
+    assert found.failed == 2
+    assert "2 trials failed" in str(found)
+    assert best_model(tuner) is not None
+
+
+def test_trials_without_a_record(tmp_path, data):
+    train, validation = data
+
+    class Own(keras_tuner.RandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            hp = trial.hyperparameters
+            model = self.hypermodel.build(hp)
+            return self.hypermodel.fit(hp, model, *args, **kwargs)
+
+    tuner = Own(hypermodel(), "val_loss", max_trials=1, directory=tmp_path)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    with pytest.raises(ValueError, match="no example weight on record"):
+        results(tuner)
+
+
+def test_results_of_nothing(tmp_path):
+    tuner = random_search(tmp_path, hypermodel())
+    with pytest.raises(ValueError, match="No trial has been completed"):
+        best_model(tuner)
+    found = results(tuner)
+    for method in (found.plot, lambda: found.to_csv(tmp_path / "rows.csv")):
+        with pytest.raises(ValueError, match="No trial has been completed"):
+            method()
+    other = random_search(tmp_path / "other", tuner_helpers.build)
+    with pytest.raises(ValueError, match="HyperBatchNormalization"):
+        results(other)

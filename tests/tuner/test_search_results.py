@@ -1,0 +1,106 @@
+"""The table of a search as text, CSV and plot."""
+
+import tuner_helpers
+from tuner_helpers import hypermodel, random_search
+
+from keras_bn4.tuner import SearchResults, results
+
+pytestmark = tuner_helpers.quiet
+
+
+def some_results():
+    rows = [
+        {
+            "trial": "0",
+            "kind": "ghost",
+            "ghost_batch_size": 8,
+            "groups": None,
+            "l2": 0.0,
+            "hyperparameters": {"units": 4, "kind": "mine"},
+            "example_weight": [0.1, 0.05],
+            "val_loss_at_0": 0.5,
+            "val_loss": 0.25,
+        },
+        {
+            "trial": "1",
+            "kind": "batch",
+            "ghost_batch_size": None,
+            "groups": None,
+            "l2": 1e-4,
+            "hyperparameters": {},
+            "example_weight": [0.0, 0.0],
+            "val_loss_at_0": 0.6,
+            "val_loss": 0.6,
+        },
+        {
+            "trial": "2",
+            "kind": "batch_group",
+            "ghost_batch_size": 64,
+            "groups": 4,
+            "l2": 1e-4,
+            "hyperparameters": {},
+            "example_weight": [0.0, 0.0],
+            "val_loss_at_0": 0.7,
+            "val_loss": 0.7,
+        },
+    ]
+    return SearchResults(rows, "val_loss", "min", 64)
+
+
+def test_results_as_text_and_csv(tmp_path):
+    found = some_results()
+    lines = str(found).splitlines()
+    assert lines[0].split() == [
+        *("trial", "kind", "B'", "groups", "decay", "units", "build/kind", "α"),
+        *("val_loss_at_0", "val_loss"),
+    ]
+    assert lines[1].split() == [
+        "0",
+        "ghost",
+        "8",
+        "0",
+        "4",
+        "mine",
+        "0.1",
+        "0.05",
+        "0.5",
+        "0.25",
+    ]
+    found.to_csv(tmp_path / "rows.csv")
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"
+    assert lines[2] == "1,batch,,,0.0001,,,0 0,0.6,0.6"
+
+
+def test_plot_has_a_line_for_weight_0_and_one_for_the_best():
+    figure = some_results().plot()
+    (panel,) = figure.axes
+    lines = {line.get_label(): line for line in panel.lines}
+    for label, ghost, whole in (
+        ("example weight 0", 0.5, 0.6),
+        ("best example weight", 0.25, 0.6),
+    ):
+        assert list(lines[label].get_ydata()) == [ghost, whole]
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels == ["example weight 0", "best example weight", "channel groups"]
+    ticks = [tick.get_text() for tick in panel.get_xticklabels()]
+    assert ticks == ["8", "64\n(whole batch)"]
+
+
+def test_hyperparameters_of_the_same_names(tmp_path, data):
+    train, validation = data
+
+    def named(hp):
+        names = ("kind", "l2", "trial", "example_weight", "normalization/where")
+        for name in names:
+            hp.Choice(name, ["mine"])
+        return tuner_helpers.build()
+
+    tuner = random_search(tmp_path, hypermodel(named), max_trials=1)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    found = results(tuner)
+    assert found.rows[0]["kind"] in ("batch", "ghost", "batch_group")
+    assert found.rows[0]["l2"] != "mine"
+    header = str(found).splitlines()[0].split()
+    assert len(set(header)) == len(header)
+    assert {"build/kind", "build/l2", "normalization/where"} <= set(header)

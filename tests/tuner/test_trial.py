@@ -1,0 +1,172 @@
+"""A trial: its best epoch, its example weight, and what it records."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tuner_helpers
+from tuner_helpers import check_trials, hypermodel, keras_tuner, random_search
+
+from keras_bn4 import recalibrate, set_example_weight
+from keras_bn4.tuner import best_model, results
+from keras_bn4.tuner.trial import executions
+
+pytestmark = tuner_helpers.quiet
+
+
+def test_executions_keep_a_weight_each(tmp_path, data):
+    train, validation = data
+
+    def unseeded(hp):
+        model = tuner_helpers.build()
+        rng = np.random.default_rng(len(seen))
+        seen.append(model)
+        model.set_weights([w + rng.normal(size=w.shape) for w in model.get_weights()])
+        return model
+
+    seen = []
+    weights = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
+    hyper = hypermodel(unseeded, kinds=["ghost"], example_weights=weights)
+    tuner = random_search(tmp_path, hyper, executions_per_trial=3)
+    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    found = check_trials(tuner, validation, executions=3)
+    assert any(len(set(row["example_weight"])) > 1 for row in found.rows)
+    for row in found.rows:
+        assert set(row["example_weight"]) <= {0, *weights}
+
+
+def test_a_worker_is_told_the_same_weight(tmp_path, data):
+    train, validation = data
+    hyper = hypermodel(kinds=["ghost"], example_weights=(0.1, 0.3))
+    tuner = random_search(tmp_path, hyper)
+    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    for trial in tuner.oracle.trials.values():
+        # As Keras Tuner hands it to another process, in single precision.
+        told = type(trial).from_proto(trial.to_proto())
+        here, there = (executions(t, "val_loss") for t in (trial, told))
+        assert here[0]["example_weight"] == there[0]["example_weight"] > 0
+
+
+def test_the_epoch_is_the_best_one(tmp_path, data):
+    # With this rate the loss has its best in between, and ends elsewhere.
+    train, validation = data
+    logs = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, new=None):
+            logs.append(new["val_loss"])
+
+    def build(hp):
+        return tuner_helpers.build(optimizer=keras.optimizers.SGD(3.0))
+
+    tuner = random_search(tmp_path, hypermodel(build, recalibrate=False), max_trials=1)
+    tuner.search(
+        *train, validation_data=validation, epochs=6, verbose=0, callbacks=[Keep()]
+    )
+    assert min(logs) < logs[-1]
+    (row,) = results(tuner).rows
+    for name in ("val_loss_at_0", "val_loss_as_trained"):
+        np.testing.assert_allclose(row[name], min(logs), rtol=1e-5)
+    check_trials(tuner, validation)
+
+
+def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
+    train, validation = data
+    last = []
+
+    class Own(keras_tuner.HyperModel):
+        def build(self, hp):
+            return tuner_helpers.build()
+
+        def fit(self, hp, model, *args, validation_data, **kwargs):
+            x, y = args
+            model.fit(x, y, epochs=3, **kwargs)
+            last.append(model.get_weights())
+            return 0.0
+
+    tuner = random_search(tmp_path, hypermodel(Own(), recalibrate=False), max_trials=1)
+    tuner.search(*train, validation_data=validation, verbose=0)
+    check_trials(tuner, validation)
+    for kept, after in zip(best_model(tuner).get_weights(), last[0]):
+        np.testing.assert_array_equal(kept, after)
+
+
+def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
+    train, validation = data
+    # Without seeds: another training would be another network.
+    seeds = iter(range(100))
+
+    def unseeded(hp):
+        model = tuner_helpers.build()
+        rng = np.random.default_rng(next(seeds))
+        model.set_weights([w + rng.normal(size=w.shape) for w in model.get_weights()])
+        return model
+
+    tuner = random_search(tmp_path, hypermodel(unseeded))
+    tuner.search(*train, validation_data=validation, verbose=0)
+    before = {row["trial"]: row for row in results(tuner).rows}
+    # As a chief leaves the last trial of a search.
+    tuner = random_search(tmp_path, hypermodel(unseeded), max_trials=3)
+    tuner.oracle._retry_queue.append("1")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The use case of calling")
+        tuner.search(*train, validation_data=validation, verbose=0)
+    after = {row["trial"]: row for row in check_trials(tuner, validation).rows}
+    assert len(after) == 3
+    assert after["1"] == before["1"]
+
+
+def test_other_objectives(tmp_path, data):
+    train, validation = data
+    accuracy = keras_tuner.Objective("val_accuracy", "max")
+    tuner = random_search(tmp_path / "accuracy", hypermodel(), accuracy)
+    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    check_trials(tuner, validation)
+
+    objectives = ["val_loss", "val_accuracy"]
+    tuner = random_search(tmp_path / "both", hypermodel(), objectives, max_trials=1)
+    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    row = results(tuner).rows[0]
+    trial = tuner.oracle.trials[row["trial"]]
+    loss, accuracy = (
+        trial.metrics.get_best_value(f"val_{m}") for m in ("loss", "accuracy")
+    )
+    assert row["multi_objective"] == pytest.approx(loss - accuracy)
+
+
+@pytest.mark.parametrize("form", ["arrays", "data set", "iterator"])
+def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form):
+    """Ten steps leave a moving average near its start, whatever is searched."""
+    (x, y), validation = data
+    x, validation = 5 + 2 * x, (5 + 2 * validation[0], validation[1])
+    batches = [(x[i : i + 16], y[i : i + 16]) for i in range(0, len(x), 16)]
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return len(batches)
+
+        def __getitem__(self, index):
+            return batches[index]
+
+    forms = {"arrays": (x, y), "data set": (Batches(),), "iterator": (iter(batches),)}
+    if form == "iterator":
+        forms[form] = ((batch for batch in batches),)
+    tuner = random_search(tmp_path, hypermodel(kinds=["batch"]), max_trials=1)
+    tuner.search(
+        *forms[form], validation_data=validation, epochs=1, shuffle=False, verbose=0
+    )
+    (row,) = results(tuner).rows
+    model = best_model(tuner)
+    set_example_weight(model, 0.0)
+    at_0 = model.evaluate(*validation, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(row["val_loss_at_0"], at_0, rtol=1e-4)
+    if form == "iterator":
+        # It has been read to its end.
+        np.testing.assert_allclose(row["val_loss_as_trained"], at_0, rtol=1e-4)
+        return
+    before = model.get_weights()
+    recalibrate(model, x, batch_size=16, verbose=0)
+    for weight, expected in zip(before, model.get_weights()):
+        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-5)
+    assert abs(row["val_loss_as_trained"] - row["val_loss_at_0"]) > 0.01
