@@ -1,6 +1,5 @@
 """Says in one sentence where Keras or its backend isn't installed."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -19,7 +18,7 @@ def check_backend():
 
 def _what_to_do(error):
     backends = f"{', '.join(BACKENDS[:-1])} and {BACKENDS[-1]}"
-    if importlib.util.find_spec("keras") is None:
+    if isinstance(error, ModuleNotFoundError) and error.name == "keras":
         return (
             f"keras_bn4 needs Keras 3, which is not installed ({error}): install it, "
             f"`pip install keras`, and one of its backends, {backends}."

@@ -1,12 +1,13 @@
 """`keras_bn4 sweep`: what it prints, saves and draws, and its errors."""
 
 import pathlib
+import re
 
 import keras
 import numpy as np
 import pytest
 
-from keras_bn4 import convert
+from keras_bn4 import convert, datasets, sweep_example_weight
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
@@ -40,6 +41,98 @@ def test_arrays_and_a_converted_model(model, tmp_path, run, rng):
     assert status == 0
     assert "Converted" not in printed
     assert keras.models.load_model(tmp_path / "out.keras").layers[2].groups == 2
+
+
+def test_a_validation_split_is_the_default(model, run):
+    arguments = ("sweep", model, "--dataset", "digits", "--example-weights", 0.1)
+    _, printed, _ = run(*arguments)
+    _, of_validation, _ = run(*arguments, "--split", "validation")
+    assert table(printed) == table(of_validation)
+    assert "drawn at random" not in printed
+    _, of_test, _ = run(*arguments, "--split", "test")
+    assert table(printed) != table(of_test)
+    assert "drawn at random" not in of_test
+
+
+def table(printed):
+    return printed[printed.index("example_weight  ") :]
+
+
+def test_arrays_are_cut_into_halves(model, tmp_path, run, rng):
+    x, y = rng.normal(size=(31, 8, 8, 1)), rng.integers(0, 10, 31)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    status, printed, _ = run(
+        *("sweep", model, "--dataset", tmp_path / "data.npz"),
+        *("--example-weights", 0.1, 0.5, "--csv", tmp_path / "rows.csv"),
+        *("--save", tmp_path / "out.keras"),
+    )
+    assert status == 0
+    order = np.random.default_rng(0).permutation(31)
+    chosen_on, measured_on = order[:15], order[15:]
+    converted = convert(keras.models.load_model(model))
+    keywords = {"batch_size": 128, "verbose": 0}
+    choice = sweep_example_weight(
+        converted, x[chosen_on], y[chosen_on], example_weights=[0.1, 0.5], **keywords
+    )
+    best = choice.best("loss")["example_weight"]
+    assert f"Saved {tmp_path / 'out.keras'} with example weight {best:g}." in printed
+    there = sweep_example_weight(
+        converted, x[measured_on], y[measured_on], example_weights=[best], **keywords
+    ).rows[-1]
+    (line,) = [x for x in printed.splitlines() if "drawn at random" in x]
+    assert "chosen on 15 examples" in line
+    assert "On the other 16, loss is " in line
+    value, gain = re.search(
+        r"loss is (\S+) at .* a change of (\S+) with 95", line
+    ).groups()
+    assert float(value) == pytest.approx(there["loss"], rel=1e-4)
+    assert float(gain) == pytest.approx(there["loss_difference"], rel=1e-2)
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert float(rows[1].split(",")[1]) == pytest.approx(choice.rows[0]["loss"])
+
+
+@pytest.mark.parametrize("names", [["train", "test"], ["train", "validation"]])
+def test_data_sets_without_a_validation_split(names, model, run, rng, monkeypatch):
+    asked = []
+
+    def load(name, split, **keywords):
+        asked.append(split)
+        return rng.normal(size=(12, 8, 8, 1)), rng.integers(0, 10, 12)
+
+    monkeypatch.setattr(datasets, "split_names", lambda name, **keywords: names)
+    monkeypatch.setattr(datasets, "load", load)
+    status, printed, _ = run("sweep", model, "--dataset", "other")
+    assert status == 0
+    assert asked == [names[-1]]
+    assert ("chosen on 6 examples" in printed) == (names[-1] == "test")
+
+
+def test_the_mode_of_a_metric(tmp_path, run, rng):
+    inputs = keras.Input((8, 8, 1))
+    hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(hidden))
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    model.compile(loss=loss, metrics=[Largest(name="largest")])
+    model.save(tmp_path / "model.keras")
+    arguments = ("sweep", tmp_path / "model.keras", "--dataset", "digits")
+    status, printed, error = run(*arguments, "--metric", "largest")
+    assert status == 1
+    assert error.startswith("error: Metric 'largest' doesn't say")
+    assert "--mode min" in error
+    status, printed, _ = run(*arguments, "--metric", "largest", "--mode", "max")
+    assert status == 0
+    assert "Best largest: " in printed
+    status, printed, _ = run(*arguments)
+    assert status == 0
+    assert "Best largest: unknown" in printed
+
+
+@keras.saving.register_keras_serializable("keras_bn4_tests")
+class Largest(keras.metrics.Mean):
+    """The mean of the largest probability, which is neither better high nor low."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(keras.ops.max(y_pred, -1))
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,19 @@ with written_whole({str(path)!r}) as unfinished:
         process.kill()
         process.communicate()
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("", ValueError, "path of a file to write. Received: ''"),
+        (None, ValueError, "Received: None"),
+        ("none/a.csv", FileNotFoundError, "'none/a.csv': there is no such folder"),
+        (".", IsADirectoryError, "it is a folder. Give the path of a file"),
+    ],
+)
+def test_paths_that_no_file_can_have(path, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message), written_whole(path):
+        raise AssertionError("The block was entered.")
+    assert not list(tmp_path.iterdir())

@@ -1,3 +1,8 @@
+import sys
+import types
+
+import pytest
+
 from keras_bn4.common import tables
 
 
@@ -28,3 +33,29 @@ def test_spans():
 def test_csv(tmp_path):
     tables.to_csv([{"a": 1, "b": "x, y"}, {"a": 2, "b": ""}], tmp_path / "rows.csv")
     assert (tmp_path / "rows.csv").read_text() == 'a,b\n1,"x, y"\n2,\n'
+
+
+def test_html_for_notebooks():
+    assert tables.html(["layer", "α"], [["a<b", "0.1"]]).splitlines() == [
+        "<table>",
+        "<tr><th>layer</th><th>α</th></tr>",
+        "<tr><td>a&lt;b</td><td>0.1</td></tr>",
+        "</table>",
+    ]
+
+
+def test_data_frames(monkeypatch):
+    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        tables.to_dataframe(rows)
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    assert tables.to_dataframe(rows) == rows
+
+
+def test_data_frames_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    frame = tables.to_dataframe(rows)
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.to_dict("records") == rows

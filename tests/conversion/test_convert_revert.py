@@ -271,6 +271,7 @@ def test_unknown_subclass_is_skipped_and_reported():
     assert path == "special"
     assert "Special" in reason
     assert "special" in str(report)
+    assert repr(report) == "<ConversionReport: 1 layers converted, 1 skipped>"
     assert type(converted.get_layer("special")) is Special
 
 

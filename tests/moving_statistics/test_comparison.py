@@ -1,5 +1,8 @@
 """Ranges against the specification, and the bound of Eq. 2 as a property (App. A)."""
 
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -160,7 +163,7 @@ def test_the_model_is_left_as_it_was_and_frozen_layers_are_left_out(rng):
     assert found.rows[1]["inference_mean"] > 2
 
 
-def test_table_csv_and_plot(tmp_path, rng):
+def test_table_csv_and_plot(tmp_path, rng, monkeypatch):
     inputs = keras.Input((6, 6, 3))
     x = GhostBatchNormalization(ghost_batch_size=2, name="ghosts")(
         layers.Conv2D(4, 3)(inputs)
@@ -176,6 +179,13 @@ def test_table_csv_and_plot(tmp_path, rng):
     found.to_csv(tmp_path / "rows.csv")
     header = (tmp_path / "rows.csv").read_text().splitlines()[0]
     assert header.startswith("layer,elements,bound,training_minimum")
+    shown = found._repr_html_()
+    assert shown.startswith("<table>\n<tr><th>layer</th><th>B</th><th>bound</th>")
+    assert "<td>ghosts</td>" in shown
+    wider = sum(row["example_weight"] != 0 for row in found.rows)
+    assert repr(found).startswith(f"<Discrepancy of 2 layers: {wider} with a wider")
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    assert found.to_dataframe() == found.rows
     panel = found.plot().axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == [
         "ghosts",

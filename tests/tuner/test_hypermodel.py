@@ -52,7 +52,11 @@ def test_a_model_without_batch_normalization(tmp_path):
         pytest.param(
             "BayesianOptimization",
             {"max_trials": 5, "num_initial_points": 3},
-            marks=pytest.mark.slow,
+            marks=[
+                pytest.mark.slow,
+                # Of scikit-learn, because it fits the surrogate to so few trials.
+                pytest.mark.filterwarnings("ignore:The optimal value found"),
+            ],
         ),
         pytest.param("GridSearch", {"max_trials": 4}, marks=pytest.mark.slow),
         pytest.param(

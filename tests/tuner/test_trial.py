@@ -153,9 +153,10 @@ def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form
     if form == "iterator":
         forms[form] = ((batch for batch in batches),)
     tuner = random_search(tmp_path, hypermodel(kinds=["batch"]), max_trials=1)
-    tuner.search(
-        *forms[form], validation_data=validation, epochs=1, shuffle=False, verbose=0
-    )
+    options = {"epochs": 1, "shuffle": False, "verbose": 0}
+    if form == "iterator":
+        options["steps_per_epoch"] = len(batches)
+    tuner.search(*forms[form], validation_data=validation, **options)
     (row,) = results(tuner).rows
     model = best_model(tuner)
     set_example_weight(model, 0.0)

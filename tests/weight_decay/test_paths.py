@@ -1,5 +1,8 @@
 """Paths against counts that were derived by hand, and against what scaling does."""
 
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -392,6 +395,22 @@ def test_none_and_table():
     assert lines[0].split() == ["layer", "kind", "path"]
     assert lines[-1] == "10 open, 0 residual, 9 closed"
     assert "... " in lines[1]
+
+
+def test_notebooks_and_data_frames(monkeypatch):
+    paths = normalization_paths(cifar_resnet())
+    counts = "10 open, 0 residual, 9 closed"
+    assert repr(paths) == f"<NormalizationPaths of 19 layers: {counts}>"
+    shown = paths._repr_html_()
+    assert shown.startswith(
+        "<table>\n<tr><th>layer</th><th>kind</th><th>path</th></tr>"
+    )
+    assert shown.count("<tr>") == 1 + 19
+    assert shown.endswith(f"<p>{counts}</p>")
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    rows = paths.to_dataframe()
+    assert [row["layer"] for row in rows] == [row.name for row in paths]
+    assert rows[0]["path"].split(" > ") == list(paths[0].path)
 
 
 def test_kinds_pick_layers_to_convert():

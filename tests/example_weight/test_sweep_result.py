@@ -1,0 +1,116 @@
+"""What a sweep found: rows, remarks, table, CSV, plot, and how it is shown."""
+
+import csv
+import math
+import sys
+import types
+
+import pytest
+
+from keras_bn4.example_weight import ExampleWeightSweep
+
+
+def sweep(losses=(2.0, 1.0, 1.5), aucs=(0.6, 0.7, 0.8), largest=0.9, auc_mode="max"):
+    """A sweep over weights from 0, with an AUC, which has no intervals."""
+    weights = [largest * i / (len(losses) - 1 or 1) for i in range(len(losses))]
+    rows = []
+    for weight, loss, auc in zip(weights, losses, aucs):
+        row = {"example_weight": weight}
+        for name, value, first, half in (
+            ("loss", loss, losses[0], 0.1),
+            ("auc", auc, aucs[0], math.nan),
+        ):
+            row[name] = value
+            row[f"{name}_difference"] = value - first
+            row[f"{name}_difference_lower"] = value - first - half
+            row[f"{name}_difference_upper"] = value - first + half
+        rows.append(row)
+    return ExampleWeightSweep(rows, {"loss": "min", "auc": auc_mode})
+
+
+def edges(found):
+    return [line for line in str(found).splitlines() if "largest weight" in line]
+
+
+def test_a_best_at_the_largest_weight_is_said():
+    found = sweep()
+    assert edges(found) == [
+        "The best auc is at the largest weight of the grid, 0.9: sweep larger ones."
+    ]
+    assert str(found).splitlines()[-1] == edges(found)[0]
+    assert found.best("auc") is found.rows[-1]
+    assert len(edges(sweep(losses=(3.0, 2.0, 1.0)))) == 2
+    assert edges(sweep(aucs=(0.8, 0.7, 0.6))) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"largest": 1.0},  # There is no larger weight.
+        {"losses": (1.0,), "aucs": (0.5,)},  # Weight 0 alone.
+        {"losses": (1.0, 1.0), "aucs": (0.5, 0.5)},  # The smallest among equals is 0.
+        {"auc_mode": None},
+        {"aucs": (math.nan,) * 3},
+    ],
+    ids=["1", "0 alone", "equals", "no direction", "NaN"],
+)
+def test_where_nothing_is_said_of_larger_weights(arguments):
+    assert edges(sweep(**arguments)) == []
+
+
+def test_missing_intervals_are_said_and_are_empty_cells(tmp_path):
+    found = sweep()
+    assert "There are no 95 % intervals for auc." in str(found)
+    assert "nan" not in str(found)
+    assert (found.has_interval("loss"), found.has_interval("auc")) == (True, False)
+    with pytest.raises(ValueError, match=r"Unknown metric 'recall'"):
+        found.has_interval("recall")
+    found.to_csv(tmp_path / "rows.csv")
+    with open(tmp_path / "rows.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, expected in zip(rows, found.rows, strict=True):
+        assert row.keys() == expected.keys()
+        for name, value in expected.items():
+            assert row[name] == ("" if math.isnan(value) else str(value))
+    # The rows themselves stay numbers.
+    assert math.isnan(found.rows[0]["auc_difference_lower"])
+
+
+def test_the_mode_of_a_metric():
+    assert [sweep().mode(metric) for metric in ("loss", "auc")] == ["min", "max"]
+    with pytest.raises(ValueError, match=r"'auc' doesn't say.*mode={'auc': 'min'}"):
+        sweep(auc_mode=None).mode("auc")
+
+
+@pytest.mark.parametrize("metrics", ["auc", ["auc"], ("auc",)])
+def test_a_plot_of_one_metric(metrics):
+    pytest.importorskip("matplotlib")
+    figure = sweep().plot(metrics)
+    assert len(figure.axes) == 1
+    assert figure.axes[0].get_title().startswith("auc")
+
+
+def test_a_plot_of_a_metric_without_a_direction():
+    pytest.importorskip("matplotlib")
+    figure = sweep(auc_mode=None).plot()
+    assert [panel.get_title()[:4] for panel in figure.axes] == ["loss", ""]
+
+
+def test_the_representation_says_the_main_fact():
+    shown = "<ExampleWeightSweep of 3 example weights: best loss 1 at 0.45>"
+    assert repr(sweep()) == shown
+    found = ExampleWeightSweep(sweep().rows, {"auc": None})
+    assert repr(found) == "<ExampleWeightSweep of 3 example weights: metrics auc>"
+
+
+def test_notebooks_and_data_frames(monkeypatch):
+    found = sweep()
+    shown = found._repr_html_()
+    assert shown.startswith("<table>\n<tr><th>example_weight</th><th>loss</th>")
+    assert shown.count("<tr>") == 1 + 3
+    assert "<p>There are no 95 % intervals for auc.</p>" in shown
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    assert found.to_dataframe() == found.rows
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        found.to_dataframe()
