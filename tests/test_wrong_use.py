@@ -39,6 +39,13 @@ needs_tuner = pytest.mark.skipif(
 )
 
 
+def name_of_arguments(value):
+    """The name of a case by its arguments, the same in all processes that run tests."""
+    if not isinstance(value, dict):
+        return ""
+    return re.sub(" at 0x[0-9a-f]+", "", str(value))[:40]
+
+
 def network(normalization, compiled=True):
     inputs = keras.Input((4, 4, 2))
     hidden = normalization(layers.Conv2D(6, 3)(inputs))
@@ -314,7 +321,7 @@ def test_inputs_of_another_shape(call, error, message):
         ({"virtual_batch_size": 8}, "Unknown arguments.*can set"),
         ({"renorm": True}, "Unknown arguments.*can set"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=name_of_arguments,
 )
 def test_arguments_of_convert(things, arguments, message, in_place):
     for model in (things.plain, things.model):
@@ -517,7 +524,7 @@ def test_a_metric_without_a_direction(things):
         ({"validation_data": ()}, "a tuple of length 0"),
         ({"validation_data": (X, X, X, X)}, r"tuple \(x, y\) or.*a tuple of length 4"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=name_of_arguments,
 )
 def test_arguments_of_the_callback(arguments, message):
     arguments = {"validation_data": (X, X), **arguments}
@@ -771,7 +778,7 @@ def test_the_search_of_normalization(arguments, message):
         ({"hypermodel": build}, "Give it as `model`"),
         ({"nonsense": 3}, r"\['nonsense'\]"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=name_of_arguments,
 )
 def test_the_search_of_the_example_weight(things, arguments, message, tmp_path):
     arguments = {"model": "model", "directory": tmp_path, **arguments}
