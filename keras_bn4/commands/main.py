@@ -28,7 +28,7 @@ def main(arguments=None):
         "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"
     )
     miniature.add_options(parser)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in (sweep, inspect_model, tune):
         command.add(commands)
     options = parser.parse_args(arguments)

@@ -346,7 +346,7 @@ def uncompiled():
         ({"batch_size": 0}, "batch_size=0"),
         ({"steps": 2.5}, "steps=2.5"),
         ({"y": None}, "no labels"),
-        ({"y": np.zeros(3)}, r"(?s)same number of samples.*70.*3"),
+        ({"y": np.zeros(3)}, r"(?s)same number of examples.*70.*3"),
         ({"x": np.zeros((0, 6, 6, 2)), "y": np.zeros(0)}, "empty"),
         ({"x": [], "y": None}, "empty"),
         ({"x": 5, "y": None}, "x=5"),
