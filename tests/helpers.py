@@ -423,3 +423,16 @@ def finish_processes(*processes):
         for process in processes:
             with process:
                 process.kill()
+
+
+def slow_but(quick, names):
+    """Parameters of which all but a few are not in the quick run.
+
+    Args:
+        quick: Collection of the names that are in it.
+        names: Iterable of all names.
+    """
+    return [
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]

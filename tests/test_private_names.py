@@ -47,6 +47,7 @@ def metrics():
 NAMES = {
     "common/models.py": {"_flatten_layers": functional},
     "conversion/model_copy.py": {},
+    "example_weight/callback.py": {"_jax_state_synced": compiled},
     "example_weight/example_values.py": {
         "_compile_loss": functional,
         "_compile_metrics": functional,
@@ -79,6 +80,7 @@ NAMES = {
     },
 }
 ON_ONE_BACKEND = {
+    "_jax_state_synced": "jax",
     "_post_untrack_variable": "torch",
     "_track_variables": "torch",
     "_trackable_children": "tensorflow",

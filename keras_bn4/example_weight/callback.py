@@ -127,15 +127,17 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         data = self.validation_data
         data = data if isinstance(data, (tuple, list)) else (data,)
         x, y, sample_weight = (*data, None, None)[:3]
+        # On JAX, Keras writes variables back whenever a callback asks for its model.
+        model = self.model
         try:
             self.sweep = sweep_example_weight(
-                self.model, x, y, sample_weight=sample_weight, **self._arguments
+                model, x, y, sample_weight=sample_weight, **self._arguments
             )
         except BaseException:
             if keras.backend.backend() == "jax":
                 # Private, because no public name keeps `fit` from writing variables
                 # back at its end whose memory the evaluation has taken.
-                self.model._jax_state_synced = True
+                model._jax_state_synced = True
             raise
         return self.sweep.best(self.metric)
 

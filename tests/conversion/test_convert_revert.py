@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+from helpers import slow_but
 from keras import layers
 
 from keras_bn4 import (
@@ -118,6 +119,9 @@ MODELS = {
 }
 
 
+QUICK = ("MobileNetV2", "nested", "shared", "TimeDistributed", "subclassed")
+
+
 def normalizers(model):
     return [
         layer
@@ -151,7 +155,7 @@ def assert_same_predictions(actual, expected):
     np.testing.assert_array_equal(actual.argmax(-1), expected.argmax(-1))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but(QUICK, MODELS))
 def test_converted_model_predicts_the_same_and_goes_back(name, rng):
     build, count = MODELS[name]
     model = trained(build(), rng)

@@ -7,6 +7,7 @@ All results have to be those of the sweep.
 import keras
 import numpy as np
 import pytest
+from helpers import slow_but
 from keras import layers, ops
 
 from keras_bn4 import (
@@ -406,11 +407,16 @@ def data_loader():
     )
 
 
+QUICK = (
+    *("lambda loss", "unregistered loss, weighted", "several", "auc", "f1 by class"),
+    *("sample weights", "regularizers", "add_loss alone", "OwnStep", "stateful"),
+    *("masked", "losses by name", "dicts", "PyDataset", "lengths", "several steps"),
+)
 CASES = {name: case for name, *case in cases()}
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but(QUICK, CASES))
 def test_every_row_is_an_evaluation(name):
     make, arguments = CASES[name]
     model = make()

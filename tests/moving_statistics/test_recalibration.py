@@ -332,6 +332,7 @@ def shifted_and_flipped(images, rng, margin=4):
     return augmented
 
 
+@pytest.mark.slow
 @on_tensorflow
 @pytest.mark.parametrize("name", ["resnet8", "resnet20"])
 def test_it_mends_pretrained_networks(name, rng):
@@ -418,6 +419,7 @@ MIRRORED = """
 """
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_a_mirrored_model_gets_the_same_statistics_on_all_replicas():
     done = subprocess.run(

@@ -6,6 +6,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from helpers import slow_but
 from keras import layers, ops
 
 import keras_bn4
@@ -70,7 +71,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", slow_but(("MobileNetV2", "CIFAR ResNet-20"), COUNTS))
 def test_counts(name):
     if (name, BACKEND) == ("NASNetMobile", "torch"):
         pytest.skip("keras.applications has none for PyTorch")
@@ -260,7 +261,7 @@ def double():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="in float64, and slow elsewhere")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_but(list(NETWORKS)[-4:], NETWORKS))
 @pytest.mark.usefixtures("double")
 def test_scaling_acts_on_the_output_unless_closed(name, rng):
     model = NETWORKS[name]()
