@@ -32,6 +32,7 @@ def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
 
     Example: see `HyperBatchNormalization`.
     """
+    _check_tuner(tuner)
     trials, _ = _completed_trials(tuner)
     if not trials:
         raise ValueError(
@@ -68,6 +69,7 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
 
     Example: see `HyperBatchNormalization`.
     """
+    _check_tuner(tuner)
     if not isinstance(tuner.hypermodel, HyperBatchNormalization):
         raise ValueError(
             "Expected a tuner whose hypermodel is a HyperBatchNormalization. Received "
@@ -99,6 +101,14 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
         tuner.hypermodel.space.batch_size,
         failed=failed,
     )
+
+
+def _check_tuner(tuner):
+    if not hasattr(tuner, "oracle"):
+        raise ValueError(
+            "Expected a tuner of Keras Tuner, such as keras_tuner.RandomSearch. "
+            f"Received: {tuner!r}."
+        )
 
 
 def _mean_or_none(values):

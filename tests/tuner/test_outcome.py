@@ -66,3 +66,11 @@ def test_results_of_nothing(tmp_path):
     other = random_search(tmp_path / "other", tuner_helpers.build)
     with pytest.raises(ValueError, match="HyperBatchNormalization"):
         results(other)
+
+
+@pytest.mark.parametrize("function", [best_model, results])
+@pytest.mark.parametrize("value", [None, "tuner", 3])
+def test_what_is_no_tuner_is_named(function, value):
+    with pytest.raises(ValueError, match=r"Expected a tuner of Keras Tuner") as error:
+        function(value)
+    assert repr(value) in str(error.value)
