@@ -27,6 +27,8 @@ def start(*arguments, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Shells let background processes, such as this one may be, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -45,6 +47,7 @@ def test_during_a_sweep(model, tmp_path, rng):
         printed, errors = process.communicate(timeout=120)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 130
     # A backend may complain of devices that are not there.
     assert "Traceback" not in errors
