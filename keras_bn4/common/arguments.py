@@ -219,7 +219,8 @@ def check_renorm_clipping(clipping):
     ):
         raise ValueError(
             f"Argument `renorm_clipping` must be None, or a dict of numbers with keys "
-            f"among {list(keys)}. Received: renorm_clipping={clipping!r}."
+            f"among {list(keys)}. Received invalid keys or values: "
+            f"renorm_clipping={clipping!r}."
         )
 
 
@@ -238,8 +239,11 @@ def check_mask(mask, inputs, axis):
         return  # A graph of TensorFlow that doesn't know yet.
     fits = found is not None and len(found) == len(expected)
     if fits:
-        pairs = zip(tuple(found), expected)
-        fits = all(None in (a, b) or a in (1, b) for a, b in pairs)
+        # `keras.layers.Masking` makes masks of the leading axes, wherever channels are.
+        fits = any(
+            all(None in (a, b) or a in (1, b) for a, b in zip(tuple(found), sizes))
+            for sizes in (expected, shape[:-1])
+        )
     if not fits:
         received = f"mask={mask!r}" if found is None else f"mask.shape={tuple(found)}"
         raise ValueError(
