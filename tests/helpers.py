@@ -436,3 +436,19 @@ def slow_but(quick, names):
         name if name in quick else pytest.param(name, marks=pytest.mark.slow)
         for name in names
     ]
+
+
+def keras_hub_backbone():
+    """A small model of KerasHub, whose blocks create their normalization themselves."""
+    import keras_hub
+
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type="basic_block",
+        image_shape=(8, 8, 3),
+    )
+    return keras.Sequential([keras.Input((8, 8, 3)), backbone])

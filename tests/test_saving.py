@@ -15,6 +15,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from helpers import keras_hub_backbone
 from keras import layers
 
 from keras_bn4 import convert
@@ -58,21 +59,6 @@ def subclassed():
     model = Subclassed()
     model(X)
     return model
-
-
-def keras_hub_backbone():
-    import keras_hub
-
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type="basic_block",
-        image_shape=(8, 8, 3),
-    )
-    return keras.Sequential([keras.Input((8, 8, 3)), backbone])
 
 
 MODELS = {

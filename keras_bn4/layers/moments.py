@@ -15,6 +15,7 @@ import math
 
 from keras import ops
 
+from keras_bn4.common.arguments import check_mask
 from keras_bn4.layers import ghosts
 from keras_bn4.layers.backend import custom_gradient, in_xla, squared_difference
 
@@ -177,13 +178,7 @@ def element_mask(mask, x, axis):
     the channels are not last, a mask that only fits the leading axes, as
     `keras.layers.Masking` makes it, is read as covering those.
     """
-    if len(mask.shape) != len(x.shape) - 1:
-        raise ValueError(
-            "The mask must have one dimension less than the inputs, all of them "
-            "but the channels'. "
-            f"Received: mask.shape={tuple(mask.shape)}, "
-            f"inputs.shape={tuple(x.shape)}, axis={axis}."
-        )
+    check_mask(mask, x, axis)
     others = [size for i, size in enumerate(x.shape) if i != axis]
     fits = all(
         have in (1, None) or want is None or have == want

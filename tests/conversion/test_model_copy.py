@@ -5,9 +5,9 @@ import pickle
 import threading
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
+from helpers import keras_hub_backbone
 from keras import layers
 
 from keras_bn4 import convert, revert, set_example_weight
@@ -65,19 +65,6 @@ def subclassed():
     return model
 
 
-def from_keras_hub():
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type="basic_block",
-        image_shape=(8, 8, 3),
-    )
-    return keras.Sequential([keras.Input((8, 8, 3)), backbone])
-
-
 def random_statistics(model, rng):
     for variable in model.non_trainable_variables:
         variable.assign(rng.uniform(0.5, 1.5, variable.shape))
@@ -119,7 +106,9 @@ def test_saving_is_refused_where_a_file_would_lose_layers(
 
 
 def test_models_of_keras_hub_keep_their_layers_or_say_so(tmp_path, rng):
-    converted = convert(random_statistics(from_keras_hub(), rng), example_weight=0.3)
+    converted = convert(
+        random_statistics(keras_hub_backbone(), rng), example_weight=0.3
+    )
     x = rng.normal(size=(2, 8, 8, 3)).astype("float32")
     # Its blocks are layers of a Functional model, which its configuration lacks.
     with pytest.raises(ValueError, match="creates its normalization layers itself"):
