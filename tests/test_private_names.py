@@ -45,7 +45,7 @@ def metrics():
 
 # By module: the private names, and what has to have them.
 NAMES = {
-    "common/models.py": {"_flatten_layers": functional},
+    "common/models.py": {"_layers": functional},
     "conversion/model_copy.py": {},
     "example_weight/callback.py": {"_jax_state_synced": compiled},
     "example_weight/example_values.py": {

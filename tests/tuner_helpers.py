@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_bn4 import datasets, sweep_example_weight
+from keras_bn4 import convert, datasets, sweep_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
 
 keras_tuner = pytest.importorskip("keras_tuner")
@@ -50,6 +50,17 @@ def build(hp=None, units=4, metrics=("accuracy",), optimizer="sgd", eager=TENSOR
     model = keras.Model(inputs, layers.Dense(1)(x))
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=list(metrics), run_eagerly=eager)
+    return model
+
+
+def build_of_two(hp=None):
+    """A model with two layers of `keras_bn4`."""
+    inputs = keras.Input((6,))
+    x = keras.layers.BatchNormalization(momentum=0.8)(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.8)(layers.Dense(4)(x))
+    model = convert(keras.Model(inputs, layers.Dense(1)(x)))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"])
     return model
 
 

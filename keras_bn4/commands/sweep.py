@@ -12,7 +12,11 @@ from keras_bn4.commands.inputs import (
     load_data,
     load_model,
 )
-from keras_bn4.common.arguments import check_example_weight, check_integer
+from keras_bn4.common.arguments import (
+    check_example_weight,
+    check_integer,
+    check_number,
+)
 from keras_bn4.common.figures import new_figure
 from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert
@@ -21,6 +25,7 @@ from keras_bn4.example_weight import (
     set_example_weight,
     sweep_example_weight,
 )
+from keras_bn4.example_weight.schedules import SCHEDULES
 from keras_bn4.example_weight.setting import weighing_layers
 
 
@@ -72,9 +77,24 @@ def add(commands):
         help="weights to evaluate at, from 0 to 1",
     )
     sweep.add_argument(
+        "--schedule",
+        nargs="+",
+        choices=tuple(SCHEDULES),
+        default=["uniform"],
+        help="how a weight is spread over the layers, one or several to compare "
+        "(default: uniform)",
+    )
+    sweep.add_argument(
+        "--within",
+        type=float,
+        metavar="AMOUNT",
+        help="take the largest weight at which --metric is worse than at weight 0 by "
+        "this at most, for data that may shift (default: take the best weight)",
+    )
+    sweep.add_argument(
         "--save",
         metavar="OUT.keras",
-        help="save the model with the best example weight",
+        help="save the model with the example weight that was chosen",
     )
     sweep.add_argument("--csv", metavar="FILE", help="write the results as a CSV file")
     sweep.add_argument(
@@ -99,12 +119,13 @@ def run(options):
         model = convert(model)
         print(f"Converted {len(model.conversion_report.converted)} layers.")
 
-    def sweep(x, y, example_weights, **keywords):
+    def sweep(x, y, example_weights, schedules, **keywords):
         return sweep_example_weight(
             model,
             x,
             y,
             example_weights=example_weights,
+            schedule=schedules,
             batch_size=options.batch_size,
             mode={options.metric: options.mode},
             **keywords,
@@ -112,14 +133,15 @@ def run(options):
 
     # Reports an unfit metric before anything takes long.
     first = (part[: options.batch_size] for part in chosen_on)
-    _check_mode(sweep(*first, (), verbose=0), options.metric)
-    result = sweep(*chosen_on, options.example_weights)
+    _check_mode(sweep(*first, (), "uniform", verbose=0), options.metric)
+    result = sweep(*chosen_on, options.example_weights, options.schedule)
     print(result)
     for metric in result.metrics:
         _print_best(result, metric)
-    best = result.best(options.metric)["example_weight"]
+    chosen = _choose(result, options)
+    weight, schedule = chosen["example_weight"], chosen["schedule"]
     if measured_on is not None:
-        there = sweep(*measured_on, [best], verbose=0)
+        there = sweep(*measured_on, [weight], schedule, verbose=0)
         print(
             f"The weights were chosen on {len(chosen_on[0])} examples drawn at random, "
             "because there is no validation split. On the other "
@@ -132,18 +154,25 @@ def run(options):
         with written_whole(options.plot) as unfinished:
             result.plot().savefig(unfinished, dpi=150)
     if options.save is not None:
-        set_example_weight(model, best)
+        set_example_weight(model, weight, schedule=schedule)
         with written_whole(options.save) as unfinished:
             model.save(unfinished)
         print(
-            f"Saved {options.save} with example weight {best:g}. Programs that load it "
-            "need `import keras_bn4`."
+            f"Saved {options.save} with example weight {_named(chosen)}. Programs that "
+            "load it need `import keras_bn4`."
         )
 
 
 def _check(options):
     """Raises an error for what can be seen before anything is loaded."""
     check_integer("batch_size", options.batch_size)
+    if options.within is not None:
+        check_number("within", options.within, least=0)
+        if len(options.schedule) > 1:
+            raise ValueError(
+                "--within chooses among the weights of one schedule. Received: "
+                f"--schedule {' '.join(options.schedule)}. Name one of them."
+            )
     for weight in options.example_weights:
         check_example_weight(weight)
     for name in ("save", "csv", "plot"):
@@ -219,5 +248,24 @@ def _described(result, row, metric):
         interval = f"with 95 % interval [{lower:+.3g}, {upper:+.3g}]"
     else:
         interval = "without a known interval"
-    weight = row["example_weight"]
-    return f"{row[metric]:.6g} at {weight:g}, a change of {row[name]:+.3g} {interval}"
+    return (
+        f"{row[metric]:.6g} at {_named(row)}, a change of {row[name]:+.3g} {interval}"
+    )
+
+
+def _named(row):
+    weight, schedule = row["example_weight"], row["schedule"]
+    return f"{weight:g}" if schedule == "uniform" else f"{weight:g} {schedule}"
+
+
+def _choose(result, options):
+    """The row with the best weight, or with the largest one that `--within` allows."""
+    metric = options.metric
+    if options.within is None:
+        return result.best(metric)
+    row = result.largest(metric, within=options.within)
+    print(
+        f"Largest weight with {metric} within {options.within:g}: "
+        f"{_described(result, row, metric)}"
+    )
+    return row

@@ -14,13 +14,22 @@ def layers_of(model, classes):
         classes: A class or a tuple of classes.
 
     Returns:
-        List of layers, in the order in which Keras finds them.
+        List of layers. Those of Functional and Sequential models, nested ones included,
+        stand in an order in which they can run; those of other layers and models in the
+        order in which they were made.
     """
-    # Private, because the public `layers` has neither what is nested in layers nor what
-    # is wrapped by them.
-    layers = model._flatten_layers()
-    found = {id(layer): layer for layer in layers if isinstance(layer, classes)}
-    return list(found.values())
+    found, seen, ahead = [], set(), [model]
+    while ahead:
+        layer = ahead.pop()
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            if isinstance(layer, classes):
+                found.append(layer)
+            # Private, because the public `layers` has neither what is nested in layers
+            # nor what is wrapped by them. (Keras' own walk goes through what is nested
+            # from last to first.)
+            ahead.extend(reversed(layer._layers))
+    return found
 
 
 def name_of(layer):

@@ -1,11 +1,13 @@
 """Inference example weighing of a trained model: sets and finds the weight (Sec. 3.1).
 
-Read `setting`, `example_values`, `evaluation`, `sweep_result`, `sweep`, `callback`.
+Read `schedules`, `setting`, `example_values`, `evaluation`, `sweep_result`,
+`sweep_arguments`, `sweep`, `callback`.
 """
 
 from keras_bn4.example_weight.callback import ExampleWeightTuning
 from keras_bn4.example_weight.setting import set_example_weight
-from keras_bn4.example_weight.sweep import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.example_weight.sweep import sweep_example_weight
+from keras_bn4.example_weight.sweep_arguments import EXAMPLE_WEIGHTS
 from keras_bn4.example_weight.sweep_result import ExampleWeightSweep
 
 __all__ = [

@@ -5,12 +5,13 @@ import keras
 from keras_bn4.common.arguments import check_flag, check_verbose
 from keras_bn4.common.batches import check_data
 from keras_bn4.example_weight.setting import set_example_weight, weighing_layers
-from keras_bn4.example_weight.sweep import (
+from keras_bn4.example_weight.sweep import sweep_example_weight
+from keras_bn4.example_weight.sweep_arguments import (
     EXAMPLE_WEIGHTS,
     check_mode,
     check_sizes,
+    checked_schedules,
     checked_weights,
-    sweep_example_weight,
 )
 
 
@@ -41,6 +42,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             data set as `keras_bn4.sweep_example_weight` takes it.
         metric: Name of the metric that decides, as `model.evaluate` names it.
         example_weights: Floats from 0 to 1.
+        schedule: How a weight is spread over the layers, or a list of several
+            schedules, as `keras_bn4.sweep_example_weight` takes it.
         every_epoch: Whether to sweep at the end of each epoch, or only at the end of
             training.
         mode: `"min"`, `"max"`, or `None` to ask the metric.
@@ -71,6 +74,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         metric="loss",
         *,
         example_weights=EXAMPLE_WEIGHTS,
+        schedule="uniform",
         every_epoch=True,
         mode=None,
         batch_size=None,
@@ -85,6 +89,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             )
         _check_validation_data(validation_data)
         checked_weights(example_weights)
+        checked_schedules(schedule)
         check_mode({metric: mode})
         check_sizes(batch_size=batch_size, steps=steps)
         check_flag("every_epoch", every_epoch)
@@ -96,6 +101,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         self._given = None
         self._arguments = {
             "example_weights": example_weights,
+            "schedule": schedule,
             # Names the metric also without a mode, so that it is checked at once.
             "mode": {metric: mode},
             "batch_size": batch_size,
@@ -115,13 +121,16 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             if logs is not None:
                 logs[f"val_{self.metric}_at_best_example_weight"] = best[self.metric]
                 logs["best_example_weight"] = best["example_weight"]
-            set_example_weight(self.model, best["example_weight"])
+            self._set(best)
 
     def on_train_begin(self, logs=None):
         self._given = None
 
     def on_train_end(self, logs=None):
-        set_example_weight(self.model, self._find_best()["example_weight"])
+        self._set(self._find_best())
+
+    def _set(self, row):
+        set_example_weight(self.model, row["example_weight"], schedule=row["schedule"])
 
     def _find_best(self):
         data = self.validation_data

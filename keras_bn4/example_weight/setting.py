@@ -1,11 +1,15 @@
 """The example weight of all layers of a model at once: set it, and keep it."""
 
 import contextlib
+from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 
 from keras_bn4.common.arguments import check_example_weight
-from keras_bn4.common.models import check_built, layers_of
+from keras_bn4.common.models import check_built, layers_of, name_of
+from keras_bn4.common.tables import some
+from keras_bn4.example_weight.schedules import check_schedule, layer_weights
 from keras_bn4.layers import GhostBatchNormalization
 
 
@@ -14,6 +18,9 @@ def weighing_layers(model):
 
     Args:
         model: A `keras.Model`.
+
+    Returns:
+        List of layers, from first to last.
 
     Raises:
         ValueError: if there are none.
@@ -28,29 +35,78 @@ def weighing_layers(model):
     return layers
 
 
-def set_example_weight(model: keras.Model, example_weight: float) -> None:
-    """Sets the example weight of all layers of this package in a model.
+def set_example_weight(
+    model: keras.Model,
+    example_weight: float | Sequence[float] | Callable[[keras.layers.Layer], float],
+    *,
+    schedule: str | Callable[[float, float], float] = "uniform",
+) -> None:
+    """Sets the example weights of all layers of this package in a model.
 
-    It takes effect in functions that are already compiled.
+    They take effect in functions that are already compiled. The layers of Functional
+    and Sequential models, nested ones included, count in an order in which they run;
+    those of subclassed models in the order in which they were made.
 
     Args:
         model: A built `keras.Model` with layers of this package.
-        example_weight: Float from 0 to 1.
+        example_weight: Float from 0 to 1; or a sequence of these, one for each layer
+            from first to last; or a function of the layer that returns its weight.
+        schedule: How a float is spread over the layers: `"uniform"` gives all of them
+            this weight, `"falling"` gives it to the first one and less to the others,
+            linearly to 0 in the last one. A function of the float and a relative depth
+            from 0 (the first layer, also if it is the only one) to 1 (the last) returns
+            the weight of the layer there.
 
     Raises:
-        ValueError: if the weight is not as above or the model has no such layer.
+        ValueError: if an argument is not as above or the model has no such layer. No
+            weight is changed then.
 
     Example:
 
     >>> inputs = keras.Input((4,))
-    >>> model = keras.Model(inputs, GhostBatchNormalization()(inputs))
+    >>> outputs = GhostBatchNormalization()(GhostBatchNormalization()(inputs))
+    >>> model = keras.Model(inputs, outputs)
     >>> set_example_weight(model, 0.05)
-    >>> model.layers[-1].example_weight
-    0.05
+    >>> [layer.example_weight for layer in model.layers[1:]]
+    [0.05, 0.05]
+    >>> set_example_weight(model, 0.3, schedule="falling")
+    >>> [layer.example_weight for layer in model.layers[1:]]
+    [0.3, 0.0]
+    >>> set_example_weight(model, [0.1, 0.2])
+    >>> [layer.example_weight for layer in model.layers[1:]]
+    [0.1, 0.2]
     """
-    check_example_weight(example_weight)
-    for layer in weighing_layers(model):
-        layer.example_weight = example_weight
+    check_schedule(schedule)
+    layers = weighing_layers(model)
+    is_sequence = isinstance(example_weight, (list, tuple, np.ndarray))
+    if (is_sequence or callable(example_weight)) and schedule != "uniform":
+        raise ValueError(
+            "A schedule spreads a single example weight over the layers. Received: "
+            f"schedule={schedule!r} and weights for each layer, {example_weight!r}."
+        )
+    if callable(example_weight):
+        weights = [_weight_of(layer, example_weight(layer)) for layer in layers]
+    elif is_sequence:
+        if len(example_weight) != len(layers):
+            raise ValueError(
+                "A sequence of example weights must have one for each layer of model "
+                f"'{model.name}' that has one: {some(map(name_of, layers))}. Give "
+                f"{len(layers)}, or a single one for all. Received: "
+                f"{len(example_weight)}."
+            )
+        weights = [_weight_of(*pair) for pair in zip(layers, example_weight)]
+    else:
+        check_example_weight(example_weight)
+        weights = layer_weights(schedule, example_weight, len(layers))
+    for layer, weight in zip(layers, weights):
+        layer.example_weight = weight
+
+
+def _weight_of(layer, weight):
+    try:
+        return check_example_weight(weight)
+    except ValueError as error:
+        raise ValueError(f"For layer '{name_of(layer)}': {error}") from error
 
 
 @contextlib.contextmanager

@@ -2,30 +2,26 @@
 
 import collections
 import contextlib
-import inspect
 import math
 import warnings
 
-import keras
-import numpy as np
-
-from keras_bn4.common.arguments import (
-    check_example_weight,
-    check_integer,
-    check_verbose,
-)
-from keras_bn4.common.batches import check_data, check_examples
+from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
+from keras_bn4.example_weight.schedules import layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
-from keras_bn4.example_weight.sweep_result import ExampleWeightSweep, PairedDifference
-
-EXAMPLE_WEIGHTS = (
-    *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1),
-    *(0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
+from keras_bn4.example_weight.sweep_arguments import (
+    EXAMPLE_WEIGHTS,
+    are_arrays,
+    check_mode,
+    check_sizes,
+    checked_data,
+    checked_schedules,
+    checked_weights,
 )
+from keras_bn4.example_weight.sweep_result import ExampleWeightSweep, PairedDifference
 
 
 def sweep_example_weight(
@@ -34,6 +30,7 @@ def sweep_example_weight(
     y=None,
     *,
     example_weights=EXAMPLE_WEIGHTS,
+    schedule="uniform",
     sample_weight=None,
     batch_size=None,
     steps=None,
@@ -60,6 +57,10 @@ def sweep_example_weight(
             another iterator of batches.
         y: Labels, where `x` is arrays.
         example_weights: Floats from 0 to 1. 0 is always evaluated, to compare with.
+        schedule: How a weight is spread over the layers, as
+            `keras_bn4.set_example_weight` takes it: `"uniform"`, `"falling"`, or a
+            function that returns 0 at weight 0. Or a list of several of these, which
+            are all evaluated in the same pass.
         sample_weight: Weights of the examples, where `x` is arrays.
         batch_size: Positive integer, 32 by default, where `x` is arrays.
         steps: Positive integer, how many batches to use, or `None` for all.
@@ -78,24 +79,36 @@ def sweep_example_weight(
 
     Example:
 
-    >>> import numpy as np
-    >>> from keras_bn4 import GhostBatchNormalization
+    >>> import keras, keras_bn4, numpy as np
     >>> inputs = keras.Input((4,))
-    >>> model = keras.Model(inputs, GhostBatchNormalization()(inputs))
+    >>> outputs = keras_bn4.GhostBatchNormalization()(inputs)
+    >>> model = keras.Model(inputs, outputs)
     >>> model.compile(loss="mse")
     >>> x = np.random.default_rng(0).normal(size=(64, 4))
     >>> sweep = sweep_example_weight(model, x, x, example_weights=[0.1], verbose=0)
-    >>> sweep.best("loss")["example_weight"]
-    0.0
+    >>> best = sweep.best("loss")
+    >>> best["schedule"], best["example_weight"]
+    ('uniform', 0.0)
+    >>> keras_bn4.set_example_weight(
+    ...     model, best["example_weight"], schedule=best["schedule"]
+    ... )
     """
     weights = checked_weights(example_weights)
+    schedules = checked_schedules(schedule)
     check_mode(mode)
     layers = weighing_layers(model)
     check_compiled(model)
     check_sizes(batch_size=batch_size, steps=steps)
     check_verbose(verbose)
-    x = _checked_data(x, y, sample_weight, batch_size, steps)
-    differences = _Differences(model, len(weights), mode)
+    x = checked_data(x, y, sample_weight, batch_size, steps)
+    settings = [
+        (schedule, weight, tuple(layer_weights(schedule, weight, len(layers))))
+        for schedule in schedules
+        for weight in weights
+    ]
+    # Some are the same, above all those at weight 0. That one comes first.
+    distinct = list(dict.fromkeys(of_layers for _, _, of_layers in settings))
+    differences = _Differences(model, len(distinct), mode)
     given = {"y": y, "sample_weight": sample_weight}
     given |= {"batch_size": batch_size, "steps": steps}
     with warnings.catch_warnings():
@@ -106,7 +119,7 @@ def sweep_example_weight(
             results = evaluate_at_settings(
                 model,
                 layers,
-                [[weight] * len(layers) for weight in weights],
+                distinct,
                 differences.add,
                 x,
                 verbose=verbose,
@@ -115,10 +128,11 @@ def sweep_example_weight(
     if not results:
         raise ValueError("The data set is empty. Give at least one example.")
     rows = []
-    for i, (weight, result) in enumerate(zip(weights, results)):
-        row = {"example_weight": weight}
+    for schedule, weight, of_layers in settings:
+        i = distinct.index(of_layers)
+        row = {"schedule": schedule, "example_weight": weight}
         for name in differences.modes:
-            value = result[name]
+            value = results[i][name]
             difference = value - results[0][name]
             half = differences.half_width(i, name, value, results[0][name])
             row[name] = value
@@ -169,58 +183,13 @@ class _Differences:
         return by_batch.half_width() if by_batch else math.nan
 
 
-def _checked_data(x, y, sample_weight, batch_size, steps):
-    """The data in a form that `evaluate` takes, or a `ValueError`."""
-    leaves = keras.tree.flatten(x)
-    if _are_arrays(x):
-        _check_arrays(x=x, y=y, sample_weight=sample_weight)
-    elif isinstance(x, (list, tuple, dict)) and leaves:
-        # `evaluate` takes these for a nest of arrays.
-        check_examples(x=x)
-    elif leaves:
-        check_data(x)
-        if batch_size is not None:
-            raise ValueError(
-                "Argument `batch_size` can only be used with arrays, and a "
-                f"{type(x).__name__} has batches already. Received: "
-                f"batch_size={batch_size}."
-            )
-    if not leaves or any(
-        hasattr(leaf, "shape") and leaf.shape[:1] == (0,) for leaf in leaves
-    ):
-        raise ValueError("The data set is empty. Give at least one example.")
-    if steps is None and getattr(x, "cardinality", lambda: 0)() == -1:
-        raise ValueError(
-            "The data set has no end. Say how many batches to use with `steps`."
-        )
-    # Of iterables that are no data sets Keras takes generators alone.
-    is_other_iterator = hasattr(x, "__next__") and not inspect.isgenerator(x)
-    return (batch for batch in x) if is_other_iterator else x
-
-
-def _are_arrays(x):
-    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
-
-
-def _check_arrays(**data):
-    """Raises `ValueError` for arrays that `evaluate` fails with, or takes wrongly."""
-    check_examples(**data)
-    for name, nest in data.items():
-        for leaf in keras.tree.flatten(nest):
-            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU":
-                raise ValueError(
-                    f"Argument `{name}` must hold numbers. Received: an array of "
-                    f"dtype {leaf.dtype}."
-                )
-
-
 @contextlib.contextmanager
 def _explained(model, x, y):
     """Says why an evaluation fails where labels are missing or not as expected."""
     try:
         yield
     except Exception as error:
-        if y is None and _are_arrays(x):
+        if y is None and are_arrays(x):
             raise ValueError(
                 f"The data have no labels, and model '{model.name}' seems to need them "
                 f"for its loss or metrics ({type(error).__name__}: "
@@ -250,30 +219,3 @@ def _modes(mode, names, model):
             "some of these, or compile the model with the missing metric."
         )
     return {name: given.get(name) or direction(name, metrics) for name in names}
-
-
-def checked_weights(example_weights):
-    """The example weights to sweep, ascending and with 0, or a `ValueError`."""
-    if isinstance(example_weights, str) or not hasattr(example_weights, "__iter__"):
-        raise ValueError(
-            "Argument `example_weights` must be a sequence of numbers from 0 to 1. "
-            f"Received: example_weights={example_weights!r}."
-        )
-    return sorted({0.0, *map(check_example_weight, example_weights)})
-
-
-def check_sizes(**sizes):
-    """Raises `ValueError` unless all are positive integers or `None`."""
-    for name, value in sizes.items():
-        if value is not None:
-            check_integer(name, value)
-
-
-def check_mode(mode):
-    """Raises `ValueError` unless it says what is best, for all metrics or by metric."""
-    for value in mode.values() if isinstance(mode, dict) else [mode]:
-        if value not in (None, "min", "max"):
-            raise ValueError(
-                'Argument `mode` must be "min", "max", None, or a dict of these by '
-                f"metric. Received: mode={mode!r}."
-            )

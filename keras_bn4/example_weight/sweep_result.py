@@ -1,12 +1,15 @@
 """What a sweep of the example weight found: rows, intervals, table, plot."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bn4.common import tables
+from keras_bn4.common.arguments import check_number
 from keras_bn4.common.figures import new_figure
+from keras_bn4.example_weight.schedules import schedule_name
 
 if TYPE_CHECKING:
     import os
@@ -46,8 +49,9 @@ class ExampleWeightSweep:
     """What `sweep_example_weight` found.
 
     Attributes:
-        rows: List of dicts, one an example weight, ascending. Each has
-            `"example_weight"` and for every metric `m` its value `m`, the difference to
+        rows: List of dicts, one an example weight, ascending, for each schedule. Each
+            has `"example_weight"`, `"schedule"` as `keras_bn4.set_example_weight` takes
+            it, and for every metric `m` its value `m`, the difference to
             weight 0 `m_difference`, and the 95 % interval of that difference over
             examples, paired, from `m_difference_lower` to `m_difference_upper` (NaN for
             metrics that are no mean over examples, such as AUC).
@@ -62,6 +66,9 @@ class ExampleWeightSweep:
     def best(self, metric: str = "loss") -> dict:
         """The row with the best value of a metric, at the smallest weight among equals.
 
+        Use it where the data to come are like those of the sweep, and `largest` where
+        they may shift.
+
         Raises:
             ValueError: if there is no such metric, or its direction isn't known.
         """
@@ -69,7 +76,69 @@ class ExampleWeightSweep:
         rows = [row for row in self.rows if not math.isnan(row[metric])]
         if not rows:
             raise ValueError(f"Metric {metric!r} is NaN at every example weight.")
-        return (min if mode == "min" else max)(rows, key=lambda row: row[metric])
+        sign = 1 if mode == "min" else -1
+        return min(rows, key=lambda row: (sign * row[metric], row["example_weight"]))
+
+    def largest(
+        self,
+        metric: str = "accuracy",
+        *,
+        within: float,
+        schedule: str | Callable | None = None,
+    ) -> dict:
+        """The row with the largest weight at which a metric is hardly worse than at 0.
+
+        It is the choice on clean validation data where the data to come may shift
+        (darker, blurred, noisier images): the more an example's own statistics weigh,
+        the more of a shift they repair, and the more they cost where there is none.
+        Ordinary data say how much they cost; no shifted data are needed.
+
+        Args:
+            metric: Name of a metric.
+            within: Non-negative float, how much worse than at weight 0 the metric may
+                be, in its own unit: 0.005 is half a point of accuracy. This holds at
+                the weight that is returned and at all smaller ones of the sweep.
+            schedule: The schedule whose weights to choose among. `None` for the only
+                one of the sweep.
+
+        Raises:
+            ValueError: if there is no such metric or schedule, the direction of the
+                metric isn't known, or the sweep has several schedules and none is
+                given.
+        """
+        sign = 1 if self.mode(metric) == "min" else -1
+        check_number("within", within, least=0)
+        rows = self._rows_of(schedule)
+        # Metrics are in single precision, in which .91 - .905 is .005000012.
+        allowed = within + 1e-6 * abs(rows[0][metric])
+        found = rows[0]
+        for row in rows[1:]:
+            if not sign * row[f"{metric}_difference"] <= allowed:
+                break
+            found = row
+        return found
+
+    @property
+    def schedules(self) -> list:
+        """The schedules of the sweep, in the order in which they were given."""
+        found = []
+        for row in self.rows:
+            if row["schedule"] not in found:
+                found.append(row["schedule"])
+        return found
+
+    def _rows_of(self, schedule):
+        schedules = self.schedules
+        names = [schedule_name(one) for one in schedules]
+        if schedule is None and len(schedules) > 1:
+            raise ValueError(
+                "Weights of different schedules can't be compared. Say which of "
+                f"{names} is meant: schedule={names[0]!r}."
+            )
+        schedule = schedules[0] if schedule is None else schedule
+        if schedule not in schedules:
+            raise ValueError(f"Unknown schedule {schedule!r}. This sweep has {names}.")
+        return [row for row in self.rows if row["schedule"] == schedule]
 
     def mode(self, metric: str = "loss") -> str:
         """Whether a metric is best at its `"min"` or `"max"`.
@@ -98,7 +167,7 @@ class ExampleWeightSweep:
 
         Cells of intervals that don't exist are empty.
         """
-        tables.to_csv([self._without_nan(row) for row in self.rows], path)
+        tables.to_csv([self._without_nan(row) for row in self._named_rows()], path)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """Returns the rows as a `pandas.DataFrame`.
@@ -106,7 +175,7 @@ class ExampleWeightSweep:
         Raises:
             ImportError: if pandas is not installed.
         """
-        return tables.to_dataframe(self.rows)
+        return tables.to_dataframe(self._named_rows())
 
     def plot(self, metrics: str | list[str] | None = None) -> "Figure":
         """Draws the difference to weight 0 over the example weight, with its interval.
@@ -132,17 +201,23 @@ class ExampleWeightSweep:
             self._check(metric)
         figure = new_figure(4.2 * len(metrics), 3.4)
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-        weights = [row["example_weight"] for row in self.rows]
         for panel, metric in zip(panels, metrics):
             columns = [f"{metric}_difference{end}" for end in ("", "_lower", "_upper")]
-            middle, lower, upper = ([row[c] for row in self.rows] for c in columns)
             panel.axhline(0, color="0.6", linewidth=1)
-            panel.fill_between(weights, lower, upper, alpha=0.2, linewidth=0)
-            panel.plot(weights, middle, marker="o", markersize=3)
+            for schedule in self.schedules:
+                weights, middle, lower, upper = (
+                    [row[c] for row in self._rows_of(schedule)]
+                    for c in ("example_weight", *columns)
+                )
+                panel.fill_between(weights, lower, upper, alpha=0.2, linewidth=0)
+                name = schedule_name(schedule)
+                panel.plot(weights, middle, marker="o", markersize=3, label=name)
+            if len(self.schedules) > 1:
+                panel.legend(frameon=False)
             if self._modes[metric] is not None:
                 best = self.best(metric)
                 at = (best["example_weight"], best[f"{metric}_difference"])
-                panel.plot(*at, marker="o", color="C1", zorder=3)
+                panel.plot(*at, marker="o", color="0.2", zorder=3)
                 panel.set_title(
                     f"{metric}: {self.rows[0][metric]:.4g} at 0, "
                     f"{best[metric]:.4g} at {at[0]:g}",
@@ -161,20 +236,29 @@ class ExampleWeightSweep:
                 f"Unknown metric {metric!r}. This sweep has {self.metrics}."
             )
 
+    def _named_rows(self):
+        return [
+            {**row, "schedule": schedule_name(row["schedule"])} for row in self.rows
+        ]
+
     def _without_nan(self, row):
         ends = {f"{m}_difference_{e}" for m in self.metrics for e in ("lower", "upper")}
         return {k: "" if k in ends and math.isnan(v) else v for k, v in row.items()}
 
     def _table(self):
         header = ["example_weight", *self.metrics]
-        return header, [[f"{row[name]:.6g}" for name in header] for row in self.rows]
+        lines = [[f"{row[name]:.6g}" for name in header] for row in self.rows]
+        if self.schedules == ["uniform"]:
+            return header, lines
+        names = [row["schedule"] for row in self._named_rows()]
+        return ["schedule", *header], [[name, *x] for name, x in zip(names, lines)]
 
     def _remarks(self):
         """Sentences on what is missing: intervals, and larger weights in the grid."""
         without = [m for m in self.metrics if not self.has_interval(m)]
         if without:
             yield f"There are no 95 % intervals for {tables.some(without)}."
-        largest = self.rows[-1]["example_weight"]
+        largest = max(row["example_weight"] for row in self.rows)
         for metric in self.metrics:
             values = [row[metric] for row in self.rows]
             if self._modes[metric] is None or all(map(math.isnan, values)):
@@ -197,7 +281,7 @@ class ExampleWeightSweep:
                 best = self.best(metric)
                 fact = f"best {metric} {best[metric]:.6g} at {best['example_weight']:g}"
                 break
-        return f"<ExampleWeightSweep of {len(self.rows)} example weights: {fact}>"
+        return f"<ExampleWeightSweep of {len(self.rows)} settings: {fact}>"
 
     def _repr_html_(self):
         remarks = "".join(f"<p>{tables.escape(x)}</p>" for x in self._remarks())

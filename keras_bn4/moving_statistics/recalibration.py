@@ -2,7 +2,9 @@
 
 import keras
 import numpy as np
+from keras import ops
 
+from keras_bn4.common.arguments import check_number
 from keras_bn4.common.models import name_of
 from keras_bn4.common.tables import some
 from keras_bn4.layers.mixing import mix
@@ -27,9 +29,11 @@ def recalibrate(
     *,
     batch_size: int | None = None,
     steps: int | None = None,
+    prior: float | None = None,
     verbose: str | int = "auto",
 ) -> None:
-    """Replaces the moving statistics of batch normalization by those of the data.
+    """Replaces the moving statistics of batch normalization by those of the data, or
+    mixes the two.
 
     This is precise batch normalization (Wu and Johnson, 2021). Moving averages are
     taken over many steps of training, while the weights of the network change. This
@@ -55,6 +59,16 @@ def recalibrate(
     statistics of such images, and has 58.6 % with statistics of the original images.
     (The paper, App. C, reports a loss of about half a point.)
 
+    With a `prior` of N examples, the statistics of the n examples given are mixed with
+    those that the model had before, as n to N, the spread between the two means
+    included as in Eq. 3. This adapts a trained model to shifted data of which few
+    examples can be had and no labels, such as the first images of a new camera: one
+    example moves the statistics a little, and of more than N the data decide (Schneider
+    et al., 2020, without the spread). Layers run on each batch as at inference, with
+    its own examples mixed in so, and with the example weight that they have. The
+    example weight, which adapts to every single example, goes on acting on the mixed
+    statistics.
+
     The variance is that of all examples, around the mean of all examples. The moving
     variance of Keras' layer averages the variances of batches, which are smaller by the
     variance of the batch means. That is very little for large batches drawn at random,
@@ -64,6 +78,8 @@ def recalibrate(
 
     - [Wu and Johnson, 2021](https://arxiv.org/abs/2105.07576), "Rethinking 'Batch' in
       BatchNorm".
+    - [Schneider et al., 2020](https://arxiv.org/abs/2006.16971), "Improving robustness
+      against common corruptions by covariate shift adaptation".
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), App. C.
 
     Args:
@@ -72,13 +88,18 @@ def recalibrate(
             list of arrays for a model with several inputs), a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, or another iterable of batches. Labels in batches
             are ignored.
-        batch_size: Positive integer, or `None` for 32. Only used if `data` is arrays.
+        batch_size: Positive integer. Only used if `data` is arrays. `None` for 32, and
+            with a `prior` for all examples in one batch, so that the inputs of every
+            layer were normalized by just the statistics that the layers before it get.
         steps: Positive integer, how many batches to use, or `None` for all.
+        prior: Positive number, how many examples the statistics that the model has
+            count for, or `None` to replace them.
         verbose: 0 or `"auto"`/1, whether to show a progress bar.
 
     Raises:
         ValueError: if there is too little data (no examples, fewer batches than
-            `steps`, or layers that received fewer than two numbers per channel), if the
+            `steps`, or layers that received fewer than two numbers per channel, with a
+            `prior` fewer than one), if an argument is not as above, if the
             statistics are not finite, or if no layer trains. The model is then
             unchanged.
 
@@ -90,19 +111,73 @@ def recalibrate(
     >>> recalibrate(model, np.array([[1.0], [2.0], [6.0]]), batch_size=2, verbose=0)
     >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
     [3.0, 4.6667]
+    >>> recalibrate(model, np.array([[9.0]]), prior=2, verbose=0)
+    >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
+    [5.0, 11.1111]
     """
     layers = training_layers(model)
-    population = [None] * len(layers)
+    if prior is not None and not check_number("prior", prior, least=0):
+        raise ValueError(
+            "Argument `prior` must be positive, or None to replace the statistics. "
+            f"Received: prior={prior!r}."
+        )
+    before = [_statistics(layer) for layer in layers]
+    population, examples = [None] * len(layers), 0
+    if prior is not None and batch_size is None:
+        batch_size = _size_of_arrays(data)
     with preserved(layers):
-        recorder = Recorder(model, layers, _moments, training=True)
+        if prior is None:
+            recorder = Recorder(model, layers, _moments, training=True)
+        else:
+            places = {id(layer): old for layer, old in zip(layers, before)}
+            recorder = Recorder(model, layers, _mixing(places, prior), training=False)
         for x in input_batches(data, batch_size, steps, verbose):
+            examples += len(keras.tree.flatten(x)[0])
             for i, places in enumerate(recorder.record(x)):
                 for moments in places:
                     population[i] = pooled(population[i], Moments(*moments))
-    _check(model, layers, population)
-    for layer, moments in zip(layers, population):
+    _check(model, layers, population, least=2 if prior is None else 1)
+    for layer, old, moments in zip(layers, before, population):
         if moments is not None:
+            if prior is not None:
+                share = examples / (prior + examples)
+                moments = mix(moments._replace(count=None), old, share)
             _assign(layer, moments)
+
+
+def _statistics(layer):
+    """The moving statistics of a layer, in float64."""
+    variables = (layer.moving_mean, layer.moving_variance)
+    return Moments(*(ops.convert_to_numpy(v).astype("float64") for v in variables))
+
+
+def _size_of_arrays(data):
+    """The number of examples where the data are arrays, else `None`."""
+    leaves = keras.tree.flatten(data)
+    is_arrays = leaves and all(getattr(leaf, "shape", ()) for leaf in leaves)
+    return max(1, leaves[0].shape[0]) if is_arrays else None
+
+
+def _mixing(before, prior):
+    """Makes a function that mixes the moments of a batch into those of a layer.
+
+    Args:
+        before: Dict of `Moments` by the id of a layer, what to mix them with.
+        prior: Float, how many examples `before` counts for.
+    """
+
+    def moments(layer, inputs, mask):
+        batch = _moments(layer, inputs, mask)
+        n = ops.cast(ops.shape(inputs)[0], "float32")
+        # Where everything is masked, nothing counts.
+        share = ops.where(batch[2] > 0, n / (prior + n), 0.0)
+        old = (ops.cast(t, "float32") for t in before[id(layer)][:2])
+        mixture = mix(Moments(*batch)._replace(count=None), Moments(*old), share)
+        layer.moving_mean.assign(mixture.mean)
+        layer.moving_variance.assign(mixture.variance)
+        return batch
+
+    return moments
 
 
 def pooled(population, batch):
@@ -131,15 +206,16 @@ def _moments(layer, inputs, mask):
     return tuple(batch_moments(examples))
 
 
-def _check(model, layers, population):
+def _check(model, layers, population, least):
     if all(moments is None for moments in population):
         raise ValueError(
             "The data set is empty, or the model called none of its batch "
             "normalization layers. The model is unchanged. Pass at least two examples."
         )
     seen = [(x, m) for x, m in zip(layers, population) if m is not None]
+    few = "two numbers" if least == 2 else "one number"
     for problem, wrong in (
-        ("received fewer than two numbers per channel", lambda m: m.count.min() < 2),
+        (f"received fewer than {few} per channel", lambda m: m.count.min() < least),
         (
             "received NaN or infinity",
             lambda m: not np.isfinite([m.mean, m.variance]).all(),
@@ -150,7 +226,7 @@ def _check(model, layers, population):
             raise ValueError(
                 f"{len(names)} of {len(layers)} batch normalization layers of model "
                 f"'{model.name}' {problem}: {some(names)}. The model is unchanged. "
-                "Pass data with at least two numbers per channel, all of them finite."
+                f"Pass data with at least {few} per channel, all of them finite."
             )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import keras_tuner
@@ -11,6 +11,7 @@ import numpy as np
 from keras_bn4.common.arguments import check_example_weight
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, set_example_weight
+from keras_bn4.example_weight.schedules import check_schedule, schedule_name
 from keras_bn4.example_weight.setting import example_weights_kept, weighing_layers
 from keras_bn4.tuner.space import candidates
 
@@ -31,6 +32,8 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         objective: What to optimize: a `keras_tuner.Objective`, or the name of a metric
             as `model.evaluate` reports it.
         example_weights: Sequence of floats from 0 to 1, the example weights to try.
+        schedule: How a weight is spread over the layers: `"uniform"`, `"falling"`, or a
+            function, as `keras_bn4.set_example_weight` takes it.
         oracle: A `keras_tuner.Oracle` that chooses among `example_weights` and has an
             objective of its own. `None` to try all weights in ascending order.
         project_name: String, the name of the search's folder in `directory`.
@@ -64,22 +67,27 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         objective: str | keras_tuner.Objective = "loss",
         *,
         example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
+        schedule: str | Callable[[float, float], float] = "uniform",
         oracle: keras_tuner.Oracle | None = None,
         project_name: str = "example_weight_search",
         **kwargs,
     ):
-        self._layers = weighing_layers(model)
+        self._weighing_layers = weighing_layers(model)
         check_compiled(model)
         self.model = model
         example_weights = candidates(
             "example_weights", example_weights, check_example_weight
         )
+        check_schedule(schedule)
+        self.schedule = schedule
         _check_search(objective, oracle, project_name, kwargs)
         oracle = oracle or _InOrder(objective=objective)
         space = keras_tuner.HyperParameters()
         space.Choice("example_weight", sorted(example_weights))
         # Keeps results of another model from being taken for those of this one.
         space.Fixed("model", _digest(model))
+        if schedule != "uniform":
+            space.Fixed("schedule", schedule_name(schedule))
         oracle.update_space(space)
         super().__init__(oracle, project_name=project_name, **kwargs)
         found = self.oracle.get_space()
@@ -87,8 +95,8 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         if wanted != stored:
             raise ValueError(
                 f"{self.project_dir} holds a search of another model or of other "
-                "example weights. Pass another `project_name` or `directory`, or "
-                "discard that search with overwrite=True."
+                "example weights or schedules. Pass another `project_name` or "
+                "`directory`, or discard that search with overwrite=True."
             )
 
     def run_trial(self, trial, *args, **kwargs):
@@ -99,15 +107,19 @@ class ExampleWeightSearch(keras_tuner.Tuner):
                 "There are no data to evaluate on. Give `search` what `model.evaluate` "
                 "takes: `tuner.search(x, y)`."
             )
-        with example_weights_kept(self._layers):
-            set_example_weight(self.model, trial.hyperparameters["example_weight"])
+        with example_weights_kept(self._weighing_layers):
+            self._set(trial)
             kwargs["return_dict"] = True
             return self.model.evaluate(*args, **kwargs)
 
     def load_model(self, trial):
         """Returns the model itself, with the example weight of the trial."""
-        set_example_weight(self.model, trial.hyperparameters["example_weight"])
+        self._set(trial)
         return self.model
+
+    def _set(self, trial):
+        weight = trial.hyperparameters["example_weight"]
+        set_example_weight(self.model, weight, schedule=self.schedule)
 
     def get_best_models(self, num_models=1):
         """Returns a list of one model: the model itself, with the best example weight.

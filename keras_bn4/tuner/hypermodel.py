@@ -11,6 +11,7 @@ from keras_tuner import errors
 from keras_bn4.common.arguments import check_example_weight, check_flag
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.example_weight.schedules import check_schedule
 from keras_bn4.moving_statistics import recalibrate as recalibrate_model
 from keras_bn4.tuner.fit_arguments import (
     by_name,
@@ -96,6 +97,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         momentum: Sequence of floats to try, or `None` to leave the momentum as `build`
             sets it.
         example_weights: Sequence of floats from 0 to 1, the α to sweep.
+        schedule: How α is spread over the layers: `"uniform"`, `"falling"`, or a
+            function, as `keras_bn4.set_example_weight` takes it.
         recalibrate: Whether the moving statistics of each trial are replaced by those
             of the training data (`keras_bn4.recalibrate`) before the example weight is
             swept. In short trainings the moving statistics have not converged, and
@@ -147,6 +150,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         decay: Sequence[float] | None = DECAY,
         momentum: Sequence[float] | None = None,
         example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
+        schedule: str | Callable[[float, float], float] = "uniform",
         recalibrate: bool = True,
         select: Callable[[keras.layers.Layer], bool] | None = None,
         name: str | None = None,
@@ -172,6 +176,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         self.example_weights = candidates(
             "example_weights", example_weights, check_example_weight
         )
+        check_schedule(schedule)
+        self.schedule = schedule
         check_flag("recalibrate", recalibrate)
         self.recalibrate = recalibrate
         self.select = select
@@ -249,6 +255,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             model,
             **validation,
             example_weights=self.example_weights,
+            schedule=self.schedule,
             verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
         )
         return finish(checkpoint, model, logs, sweep, as_trained)

@@ -49,7 +49,8 @@ def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
     objective = tuner.oracle.objective
     pick = max if objective.direction == "max" else min
     best = pick(executions(trial, objective.name), key=lambda run: run["best"])
-    set_example_weight(model, best["example_weight"])
+    schedule = tuner.hypermodel.schedule
+    set_example_weight(model, best["example_weight"], schedule=schedule)
     return model
 
 

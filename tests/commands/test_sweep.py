@@ -88,7 +88,46 @@ def test_arrays_are_cut_into_halves(model, tmp_path, run, rng):
     assert float(value) == pytest.approx(there["loss"], rel=1e-4)
     assert float(gain) == pytest.approx(there["loss_difference"], rel=1e-2)
     rows = (tmp_path / "rows.csv").read_text().splitlines()
-    assert float(rows[1].split(",")[1]) == pytest.approx(choice.rows[0]["loss"])
+    assert float(rows[1].split(",")[2]) == pytest.approx(choice.rows[0]["loss"])
+
+
+def test_schedules_and_the_largest_weight_within(tmp_path, run):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.BatchNormalization()(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 3)(x))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"])
+    model.save(tmp_path / "model.keras")
+    converted = convert(model)
+    sweep = sweep_example_weight(
+        converted,
+        *datasets.load("digits", "validation"),
+        batch_size=128,
+        example_weights=[0.1, 0.3, 0.9],
+        schedule=["uniform", "falling"],
+        verbose=0,
+    )
+    out = tmp_path / "out.keras"
+    arguments = ("sweep", tmp_path / "model.keras", "--dataset", "digits")
+    arguments += ("--example-weights", 0.1, 0.3, 0.9, "--save", out)
+    _, printed, _ = run(*arguments, "--schedule", "uniform", "falling")
+    assert str(sweep) in printed
+    best = sweep.best("loss")
+    suffix = "" if best["schedule"] == "uniform" else " falling"
+    assert f"example weight {best['example_weight']:g}{suffix}." in printed
+
+    within = 0.5
+    largest = sweep.largest("loss", within=within, schedule="falling")
+    assert largest["example_weight"] > 0
+    _, printed, _ = run(*arguments, "--schedule", "falling", "--within", within)
+    weight = largest["example_weight"]
+    assert f"Largest weight with loss within 0.5: {largest['loss']:.6g}" in printed
+    assert f"example weight {weight:g} falling." in printed
+    saved = keras.models.load_model(out)
+    normalizers = [x for x in saved.layers if hasattr(x, "example_weight")]
+    assert [x.example_weight for x in normalizers] == [weight, 0]
 
 
 @pytest.mark.parametrize("names", [["train", "test"], ["train", "validation"]])
@@ -138,13 +177,26 @@ class Largest(keras.metrics.Mean):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{model}", "--within", "-1"], "non-negative number. Received: within=-1"),
+        (
+            ["{model}", "--within", "0.1", "--schedule", "uniform", "falling"],
+            "chooses among the weights of one schedule. Received: --schedule uniform",
+        ),
         (["{plain_model}"], "no batch normalization"),
         (["{model}", "--metric", "recall"], "recall"),
         (["{model}", "--example-weights", "2"], "2.0"),
         (["{model}", "--save", "{tmp_path}/no/a.keras"], "folder"),
         (["{model}", "--save", "{tmp_path}/a.h5"], "a.h5"),
     ],
-    ids=["no layer", "metric", "example weight", "folder", "suffix"],
+    ids=[
+        "within",
+        "schedules",
+        "no layer",
+        "metric",
+        "example weight",
+        "folder",
+        "suffix",
+    ],
 )
 def test_errors_say_what_to_do(arguments, message, model, plain_model, tmp_path, run):
     paths = {"model": model, "plain_model": plain_model, "tmp_path": tmp_path}

@@ -15,7 +15,7 @@ def sweep(losses=(2.0, 1.0, 1.5), aucs=(0.6, 0.7, 0.8), largest=0.9, auc_mode="m
     weights = [largest * i / (len(losses) - 1 or 1) for i in range(len(losses))]
     rows = []
     for weight, loss, auc in zip(weights, losses, aucs):
-        row = {"example_weight": weight}
+        row = {"schedule": "uniform", "example_weight": weight}
         for name, value, first, half in (
             ("loss", loss, losses[0], 0.1),
             ("auc", auc, aucs[0], math.nan),
@@ -71,7 +71,7 @@ def test_missing_intervals_are_said_and_are_empty_cells(tmp_path):
     for row, expected in zip(rows, found.rows, strict=True):
         assert row.keys() == expected.keys()
         for name, value in expected.items():
-            assert row[name] == ("" if math.isnan(value) else str(value))
+            assert row[name] == ("" if value != value else str(value))
     # The rows themselves stay numbers.
     assert math.isnan(found.rows[0]["auc_difference_lower"])
 
@@ -97,10 +97,10 @@ def test_a_plot_of_a_metric_without_a_direction():
 
 
 def test_the_representation_says_the_main_fact():
-    shown = "<ExampleWeightSweep of 3 example weights: best loss 1 at 0.45>"
+    shown = "<ExampleWeightSweep of 3 settings: best loss 1 at 0.45>"
     assert repr(sweep()) == shown
     found = ExampleWeightSweep(sweep().rows, {"auc": None})
-    assert repr(found) == "<ExampleWeightSweep of 3 example weights: metrics auc>"
+    assert repr(found) == "<ExampleWeightSweep of 3 settings: metrics auc>"
 
 
 def test_notebooks_and_data_frames(monkeypatch):

@@ -9,7 +9,8 @@ import textwrap
 import keras
 import numpy as np
 import pytest
-from keras import layers
+import reference
+from keras import layers, ops
 
 import keras_bn4
 from keras_bn4 import GhostBatchNormalization, convert, recalibrate
@@ -436,3 +437,101 @@ def test_copies_of_a_model_recalibrate_alone(images):
     other = copy.deepcopy(model)
     recalibrate(other, images, verbose=0)
     np.testing.assert_array_equal(moving(model)[0][1], np.ones(4))
+
+
+def mixed_by_the_reference(x, model, prior):
+    """The statistics of a chain of normalizers on dense inputs, in float64.
+
+    Every layer gets the mixture of Eq. 3, and normalizes what the next one receives.
+    """
+    share = len(x) / (prior + len(x))
+    expected = []
+    for layer in (layer for layer in model.layers if layer.weights):
+        old = [np.asarray(ops.convert_to_numpy(v), "float64") for v in layer.variables]
+        mixed = np.zeros((2, x.shape[1]))
+        y = np.zeros(x.shape)
+        for c in range(x.shape[1]):
+            batch = reference.moments(x, [(i, c) for i in range(len(x))])
+            mixed[:, c] = reference.mix(batch, (old[2][c], old[3][c]), share)
+            for i in range(len(x)):
+                affine = old[0][c], old[1][c], layer.epsilon
+                y[i, c] = reference.normalize(x[i, c], *mixed[:, c], *affine)
+        expected.append(mixed)
+        x = y
+    return expected
+
+
+@pytest.mark.parametrize(("n", "prior"), [(1, 16), (5, 2.5), (40, 1)])
+def test_a_prior_mixes_as_eq_3(n, prior, rng):
+    model = keras.Sequential(
+        [keras.Input((3,)), *(layers.BatchNormalization() for _ in range(3))]
+    )
+    model(np.zeros((1, 3)))
+    for layer in model.layers:
+        for variable in layer.weights:
+            variable.assign(rng.uniform(0.5, 2, variable.shape))
+    x = rng.normal(3, 2, (n, 3)).astype("float32")
+    expected = mixed_by_the_reference(x.astype("float64"), model, prior)
+    recalibrate(model, x, prior=prior, verbose=0)
+    close(moving(model), expected)
+    # It moved, and neither to the data alone nor without the spread of the means.
+    first = np.stack([x.mean(0), x.var(0)])
+    assert np.abs(expected[0] - first).max() > 0.05
+
+
+def test_a_prior_counts_examples_over_all_batches(images):
+    whole, in_batches = network(), network()
+    in_batches.set_weights(whole.get_weights())
+    recalibrate(whole, images, prior=50, verbose=0)
+    recalibrate(in_batches, images, prior=50, batch_size=20, verbose=0)
+    close(moving(whole)[:1], moving(in_batches)[:1])
+    # What the second layer receives depends on how the data are cut.
+    assert np.abs(moving(whole)[1] - moving(in_batches)[1]).max() > 1e-4
+
+
+def test_priors_at_the_limits(images):
+    model, replaced = network(), network()
+    replaced.set_weights(model.get_weights())
+    before = moving(model)
+    recalibrate(model, images, prior=1e12, verbose=0)
+    close(moving(model), before)
+    recalibrate(replaced, images, batch_size=96, verbose=0)
+    recalibrate(model, images, prior=1e-9, verbose=0)
+    close(moving(model), moving(replaced), 1e-4)
+
+
+def test_a_prior_composes_with_the_example_weight(images):
+    model = convert(network(), example_weight=0.2)
+    recalibrate(model, images, prior=50, verbose=0)
+    at_training = convert(network(), example_weight=0.0)
+    at_training.set_weights(model.get_weights())
+    assert model.layers[2].example_weight == 0.2
+    # The second layer received what the first one gives at its example weight.
+    part = keras.Model(model.input, model.layers[5].output)
+    received = ops.convert_to_numpy(part(images))
+    deeper = np.stack([received.mean((0, 1, 2)), received.var((0, 1, 2))])
+    share = len(images) / (50 + len(images))
+    old = np.stack([np.zeros(5), np.ones(5)])
+    expected = np.stack(reference.mix(deeper, old, share))
+    close(moving(model)[1:], [expected], 1e-5)
+
+
+def test_one_example_is_enough_with_a_prior_and_masked_ones_change_nothing(rng):
+    inputs = keras.Input((4, 2))
+    masked = layers.Masking()(inputs)
+    model = keras.Model(inputs, layers.BatchNormalization()(masked))
+    before = moving(model)
+    with pytest.raises(ValueError, match="fewer than one number per channel"):
+        recalibrate(model, np.zeros((3, 4, 2)), prior=4, verbose=0)
+    close(moving(model), before)
+    recalibrate(model, rng.normal(5, 1, (1, 4, 2)), prior=4, verbose=0)
+    assert (moving(model)[0][0] > 0.5).all()
+
+
+@pytest.mark.parametrize("prior", [0, -1, np.nan, np.inf, "16", True])
+def test_priors_that_are_none(prior, images):
+    model = network()
+    before = moving(model)
+    with pytest.raises(ValueError, match=r"prior"):
+        recalibrate(model, images, prior=prior, verbose=0)
+    close(moving(model), before)

@@ -6,6 +6,7 @@ import tuner_helpers
 from tuner_helpers import hypermodel, keras_tuner, random_search
 
 from keras_bn4 import convert, set_example_weight, sweep_example_weight
+from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.tuner import ExampleWeightSearch, best_model
 
 pytestmark = tuner_helpers.quiet
@@ -91,3 +92,23 @@ def test_models_that_have_no_weight_or_no_loss(trained):
     trained.compiled = False
     with pytest.raises(ValueError, match="isn't compiled"):
         ExampleWeightSearch(trained)
+
+
+def test_a_schedule_is_searched_and_kept(tmp_path, data):
+    _, validation = data
+    model = tuner_helpers.build_of_two()
+    arguments = {"example_weights": [0.3], "directory": tmp_path}
+    tuner = ExampleWeightSearch(model, schedule="falling", **arguments)
+    tuner.search(*validation, verbose=0)
+    sweep = sweep_example_weight(
+        model, *validation, example_weights=[0.3], schedule="falling", verbose=0
+    )
+    (trial,) = tuner.oracle.trials.values()
+    assert trial.score == pytest.approx(sweep.rows[-1]["loss"], rel=1e-5)
+    best_model(tuner)
+    assert [layer.example_weight for layer in weighing_layers(model)] == [0.3, 0]
+    # The folder remembers the schedule, and whether there was one.
+    with pytest.raises(ValueError, match="weights or schedules"):
+        ExampleWeightSearch(model, **arguments)
+    with pytest.raises(ValueError, match="must be one of"):
+        ExampleWeightSearch(model, schedule="rising", **arguments)

@@ -7,6 +7,8 @@ import pytest
 import tuner_helpers
 from tuner_helpers import hypermodel, keras_tuner, random_search
 
+from keras_bn4 import sweep_example_weight
+from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.tuner import best_model, results
 
 pytestmark = tuner_helpers.quiet
@@ -38,6 +40,28 @@ def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
     assert found.failed == 2
     assert "2 trials failed" in str(found)
     assert best_model(tuner) is not None
+
+
+def test_the_best_model_has_the_schedule_of_its_search(tmp_path, data):
+    train, validation = data
+    hyper = hypermodel(
+        tuner_helpers.build_of_two,
+        kinds=["ghost"],
+        decay=None,
+        example_weights=[0.4],
+        schedule="falling",
+    )
+    tuner = random_search(tmp_path, hyper, max_trials=1)
+    tuner.search(*train, validation_data=validation, epochs=1, verbose=0)
+    (weight,) = results(tuner).rows[0]["example_weight"]
+    model = best_model(tuner)
+    assert [x.example_weight for x in weighing_layers(model)] == [weight, 0]
+    sweep = sweep_example_weight(
+        model, *validation, example_weights=[0.4], schedule="falling", verbose=0
+    )
+    best = sweep.best("loss")
+    assert weight == best["example_weight"]
+    assert results(tuner).rows[0]["val_loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
 def test_trials_without_a_record(tmp_path, data):
