@@ -3,12 +3,12 @@
 import pathlib
 import warnings
 import zipfile
-import zlib
 
 import keras
 import numpy as np
 
 from keras_bn4 import datasets
+from keras_bn4.common.array_files import is_file, load_arrays
 from keras_bn4.common.errors import reason_of
 
 
@@ -65,44 +65,7 @@ def load_data(name, split, *, data_dir=None, download=False):
                 f"{name} is a file and has no splits. Leave out --split, or save the "
                 f"examples that you want. Received: --split {split}."
             )
-        x, y = _load_arrays(name)
-    return x, y
-
-
-def is_file(name):
-    """Whether a data set is a file with arrays."""
-    return name.endswith(".npz")
-
-
-def _load_arrays(name):
-    try:
-        # `np.load` of a path leaves a broken file open.
-        with open(name, "rb") as raw:
-            file = np.load(raw)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            with file:
-                arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"Can't read {name}: {error}.") from error
-    if not {"x", "y"} <= set(arrays):
-        raise ValueError(
-            f"{name} must hold arrays 'x' and 'y', as "
-            f"`numpy.savez(path, x=x, y=y)` writes them. It holds {sorted(arrays)}."
-        )
-    x, y = arrays["x"], arrays["y"]
-    shapes = f"x.shape={x.shape}, y.shape={y.shape}"
-    if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
-        raise ValueError(
-            f"{name} must hold equally many examples in 'x' and labels in 'y', at "
-            f"least one, along their first axes. It holds {shapes}."
-        )
-    for key, array in (("x", x), ("y", y)):
-        if array.dtype.kind not in "biuf":
-            raise ValueError(
-                f"{name} must hold numbers in '{key}'. It holds an array of dtype "
-                f"{array.dtype}."
-            )
+        x, y = load_arrays(name)
     return x, y
 
 

@@ -8,7 +8,6 @@ from keras_bn4 import datasets
 from keras_bn4.commands.inputs import (
     check_fit,
     compile_as_classifier,
-    is_file,
     load_data,
     load_model,
 )
@@ -17,6 +16,7 @@ from keras_bn4.common.arguments import (
     check_integer,
     check_number,
 )
+from keras_bn4.common.array_files import is_file
 from keras_bn4.common.figures import new_figure
 from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert

@@ -1,5 +1,5 @@
 """What several folders share, one module for each subject.
 
 Read `quiet`, `backends`, `errors`, `arguments`, `attributes`, `models`, `batches`,
-`files`, `tables`, `figures`.
+`array_files`, `files`, `tables`, `figures`.
 """

@@ -1,0 +1,9 @@
+"""Accuracy of trained networks on shifted images, before and after what adapts them.
+
+Read `adaptations`, `measurement`, `report`.
+"""
+
+from keras_bn4.experiments.shift.measurement import run
+from keras_bn4.experiments.shift.report import figure, table
+
+__all__ = ["figure", "run", "table"]

@@ -1,0 +1,35 @@
+"""Measures trained networks on shifted images, prints tables and draws figures."""
+
+import argparse
+import pathlib
+
+from keras_bn4.experiments.shift.measurement import RECORDS, run
+from keras_bn4.experiments.shift.report import (
+    by_severity,
+    figure,
+    summary_figure,
+    table,
+)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL.keras")
+    parser.add_argument(
+        "--dataset",
+        default="digits",
+        help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
+    )
+    parser.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    parser.add_argument("--output-dir", default=RECORDS, help="folder for the results")
+    parser.add_argument(
+        "--figure-dir", default="results/shift", help="folder for the figures"
+    )
+    options = vars(parser.parse_args())
+    folder = pathlib.Path(options.pop("figure_dir"))
+    results = run(**options)
+    print(table(results), by_severity(results), sep="\n\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, cells in results.items():
+        figure(cells, folder / f"{name}.png")
+    summary_figure(results, folder / "summary.png")
+    print(f"\nFigures: {folder}")

@@ -1,0 +1,143 @@
+"""Measures trained networks on shifted images, one kind and severity after another.
+
+Question: How much accuracy does inference example weighing (Sec. 3.1) bring back on
+images that are darker, foggier, blurred or noisier than those of training, and how does
+that compare with what needs several shifted images?
+
+Setting: Eleven kinds of shift at five severities (`experiments.corruptions`), on
+trained networks. A test set is cut into two halves at random. On clean images of the
+first half the example weight is chosen: the largest at which, and below which, the
+accuracy is no more than half a point below that at weight 0. Nothing of the shifts is
+used for it. Everything is reported on 2,000 images of the second half, the same ones
+for all shifts. Statistics are recalibrated on shifted images of the first half, without
+labels. Kinds, severities, adaptations, the prior of 16 images and the half point were
+fixed before the first result was seen.
+
+Command: `python -m keras_bn4.experiments.shift MODEL.keras ... --dataset cifar100`, for
+scikit-learn's digits `python -m keras_bn4.experiments.shift --dataset digits`, where a
+network is trained first. Time: On two CPU cores about half an hour for a ResNet-20. An
+interrupted run goes on with the same command.
+"""
+
+import base64
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_bn4.conversion import convert
+from keras_bn4.datasets import load
+from keras_bn4.experiments import digits
+from keras_bn4.experiments.corruptions import KINDS, SEVERITIES, corrupt
+from keras_bn4.experiments.records import Records
+from keras_bn4.experiments.shift.adaptations import Adapter, choose
+from keras_bn4.experiments.trained import load_halves, load_network
+
+RECORDS = pathlib.Path(__file__).parent / "records"
+IMAGES = 2000
+
+
+def run(
+    models=(),
+    dataset="digits",
+    *,
+    data_dir=None,
+    images=IMAGES,
+    kinds=KINDS,
+    severities=SEVERITIES,
+    output_dir=RECORDS,
+    verbose=1,
+):
+    """Measures networks on clean and shifted images, or goes on where it stopped.
+
+    Args:
+        models: List of paths of `.keras` files. For the digits there are none.
+        dataset: `"digits"`, a name as `keras_bn4.datasets.load` takes it, whose test
+            split is used, or the path of an `.npz` file with images x and labels y.
+        data_dir: The folder of tensorflow-datasets.
+        images: Positive integer, how many images to report on.
+        kinds: Sequence of kinds of shift.
+        severities: Sequence of severities.
+        output_dir: Folder for the results, one file for each network.
+        verbose: 0 or 1, whether to show progress.
+
+    Returns:
+        Dict by the name of the network, of lists of dicts. The first has the example
+        weights that were chosen, as `"weights"`, and the rows of the sweep; each of the
+        others has, for one kind and severity (`None` and 0 for clean images), the
+        `"count"` of images, and under `"correct"` for each adaptation which of them it
+        classified correctly, packed by `packed`.
+    """
+    found = {}
+    is_digits = str(dataset) == "digits"
+    for path in ["digits"] if is_digits else map(pathlib.Path, models):
+        name = "digits" if is_digits else path.stem
+        records = Records(pathlib.Path(output_dir, f"{name}.json"))
+        common = {"images": images, "backend": keras.backend.backend()}
+        cells = [(None, 0)]
+        cells += [(kind, severity) for kind in kinds for severity in severities]
+        if is_digits:
+            cells = [cell for cell in cells if cell[0] != "saturate"]
+        settings = [{**common, "kind": k, "severity": s} for k, s in cells]
+        wanted = [{**common, "kind": "choice"}, *settings]
+        if not all(map(records.find, wanted)):
+            if is_digits:
+                network, choosing, reporting = _trained_on_digits()
+            else:
+                network = load_network(path)
+                choosing, reporting = load_halves(dataset, data_dir=data_dir)
+            _measure(
+                name, convert(network), choosing, reporting, wanted, records, verbose
+            )
+        found[name] = [records.find(one) for one in wanted]
+    return found
+
+
+def _measure(name, model, choosing, reporting, wanted, records, verbose):
+    choice, *cells = wanted
+    result = records.find(choice)
+    if result is None:
+        weights, rows = choose(model, *choosing)
+        result = {"settings": choice, "weights": weights, "chosen_on": rows}
+        records.add(result)
+    adapter = Adapter(model, result["weights"])
+    x, y = (array[: choice["images"]] for array in reporting)
+    unlabelled = choosing[0][:1000]
+    highest = 16 if name == "digits" else 255
+    if verbose:
+        print(f"{name}: {len(x)} images, example weights {result['weights']}")
+    progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="shift")
+    for settings in cells:
+        if records.find(settings) is None:
+            kind, severity = settings["kind"], settings["severity"]
+            shifted = [x, unlabelled]
+            if kind is not None:
+                shifted = [
+                    corrupt(part, kind, severity, highest=highest, seed=seed)
+                    for seed, part in enumerate(shifted)
+                ]
+            classes = adapter.predictions(*shifted)
+            correct = {name: packed(found == y) for name, found in classes.items()}
+            records.add({"settings": settings, "count": len(y), "correct": correct})
+        progress.add(1)
+
+
+def _trained_on_digits():
+    """A network of the digits, with the data to choose and to report on."""
+    parts = load("digits", ("train", "validation", "test"))
+    # Fractions of a shade are kept, as in images of more shades they would be.
+    train, *others = ((x.astype("float32"), y) for x, y in parts)
+    network = digits.build()
+    digits.train(network, *train, steps=300)
+    return network, *others
+
+
+def packed(correct):
+    """Booleans as text, eight to a byte."""
+    return base64.b64encode(np.packbits(correct)).decode()
+
+
+def unpacked(text, count):
+    """The first `count` booleans of what `packed` returned."""
+    bits = np.frombuffer(base64.b64decode(text), "uint8")
+    return np.unpackbits(bits)[:count].astype(bool)

@@ -1,0 +1,205 @@
+"""Tables and figures of accuracy under shift (`measurement.py`)."""
+
+import numpy as np
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+from keras_bn4.experiments.shift.adaptations import adaptations
+from keras_bn4.experiments.shift.measurement import unpacked
+
+# What the figures show: label, color (Okabe and Ito, 2008) and line style.
+DRAWN = {
+    "as trained": ("as trained", "#000000", "-"),
+    "uniform": ("example weight, uniform", "#D55E00", "-"),
+    "falling": ("example weight, falling", "#E69F00", "--"),
+    "recalibrated on 16": ("recalibrated on 16 images", "#0072B2", "-"),
+    "batch statistics": ("batch statistics of 200 images", "#009E73", ":"),
+}
+
+
+class Accuracies:
+    """Which images a network classified correctly, in all cells.
+
+    Args:
+        results: List of dicts, what `run` returned for one network.
+
+    Attributes:
+        weights: Dict of the chosen example weights by schedule.
+        kinds, severities: Lists of those that were measured.
+        clean: Dict by adaptation of boolean arrays of shape `(images,)`.
+        shifted: Dict by adaptation of boolean arrays of shape
+            `(kinds, severities, images)`.
+    """
+
+    def __init__(self, results):
+        choice, clean, *cells = results
+        self.weights = choice["weights"]
+        self.kinds = list(dict.fromkeys(cell["settings"]["kind"] for cell in cells))
+        self.severities = sorted({cell["settings"]["severity"] for cell in cells})
+        self.clean = {name: _correct(clean, name) for name in adaptations()}
+        shape = len(self.kinds), len(self.severities), clean["count"]
+        self.shifted = {
+            name: np.array([_correct(cell, name) for cell in cells]).reshape(shape)
+            for name in adaptations()
+        }
+
+    def change(self, name, severities):
+        """The gain in points over the network as trained, and its 95 % half width.
+
+        It is the mean over all kinds and some severities, and the interval is that of a
+        paired difference over images, each of which is a mean over all of its shifts.
+
+        Args:
+            name: The adaptation.
+            severities: Iterable of severities; empty for clean images.
+        """
+        chosen = [self.severities.index(severity) for severity in severities]
+        if chosen:
+            values, base = (
+                self.shifted[n][:, chosen].mean((0, 1)) for n in (name, "as trained")
+            )
+        else:
+            values, base = (self.clean[n].astype(float) for n in (name, "as trained"))
+        difference = 100 * (values - base)
+        error = difference.std(ddof=1) / np.sqrt(len(difference))
+        return difference.mean(), 1.959964 * error
+
+
+def _correct(cell, name):
+    return unpacked(cell["correct"][name], cell["count"])
+
+
+def table(results):
+    """Makes a Markdown table of what `run` returned.
+
+    Returns:
+        String. For every network and adaptation the accuracy in percent on clean
+        images, its mean over all shifts and over those of severity 3 and more; with the
+        changes to the network as trained in points, and their 95 % intervals.
+    """
+    header = ["network", "adaptation", "clean", "change", "all shifts", "change"]
+    header += ["severity 3 to 5", "change"]
+    lines = []
+    for network, cells in results.items():
+        found = Accuracies(cells)
+        strong = [severity for severity in found.severities if severity >= 3]
+        for name in adaptations():
+            label = name
+            if name in found.weights:
+                label = f"example weight {found.weights[name]:g}, {name}"
+            line = ["" if lines and lines[-1][0] == network else network, label]
+            for severities in ((), found.severities, strong):
+                chosen = [found.severities.index(severity) for severity in severities]
+                values = found.shifted[name][:, chosen] if chosen else found.clean[name]
+                line.append(f"{100 * values.mean():.1f}")
+                mean, half = found.change(name, severities)
+                line.append(
+                    ""
+                    if name == "as trained"
+                    else f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+                )
+            lines.append(line)
+    return tables.markdown(header, lines)
+
+
+def by_severity(results):
+    """Makes a Markdown table of the gain of the example weight by severity, and kind.
+
+    Args:
+        results: What `run` returned.
+    """
+    lines = []
+    for network, cells in results.items():
+        found = Accuracies(cells)
+        for schedule in found.weights:
+            line = [network, f"{found.weights[schedule]:g}, {schedule}"]
+            for severity in found.severities:
+                line.append(f"{found.change(schedule, [severity])[0]:+.1f}")
+            base = found.shifted["as trained"].mean((1, 2))
+            gains = 100 * (found.shifted[schedule].mean((1, 2)) - base)
+            line += [f"{gain:+.1f}" for gain in gains]
+            lines.append(line)
+        header = ["network", "example weight"]
+        header += [f"severity {severity}" for severity in found.severities]
+        header += [kind.replace("_", " ") for kind in found.kinds]
+    return tables.markdown(header, lines)
+
+
+def figure(results, path):
+    """Draws accuracy over severity, one panel a kind, and writes it as a PNG file.
+
+    Args:
+        results: List of dicts, what `run` returned for one network.
+        path: Path of the file to write.
+    """
+    found = Accuracies(results)
+    columns = 4
+    rows = -(-(len(found.kinds) + 1) // columns)
+    drawing = new_figure(2.6 * columns, 2.2 * rows, dpi=160)
+    panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    severities = [0, *found.severities]
+    for panel, kind in zip(panels.flat, [*found.kinds, "mean of all"]):
+        for name, (label, color, style) in DRAWN.items():
+            shifted = found.shifted[name].mean(2)
+            if kind in found.kinds:
+                shifted = shifted[found.kinds.index(kind)]
+            else:
+                shifted = shifted.mean(0)
+            values = [found.clean[name].mean(), *shifted]
+            panel.plot(
+                severities,
+                [100 * value for value in values],
+                style,
+                color=color,
+                label=label,
+                linewidth=1.6,
+                marker=".",
+            )
+        panel.set_title(kind.replace("_", " "), fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_xticks(severities, ["clean", *map(str, found.severities)])
+        panel.tick_params(labelsize=8)
+    for panel in panels.flat[len(found.kinds) + 1 :]:
+        panel.set_axis_off()
+    lines, labels = panels[0, 0].get_legend_handles_labels()
+    drawing.legend(
+        lines, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    drawing.supylabel("accuracy, %", fontsize=10)
+    drawing.supxlabel("severity", fontsize=10)
+    drawing.savefig(path)
+
+
+def summary_figure(results, path):
+    """Draws the mean accuracy over severity of several networks, before and after.
+
+    Args:
+        results: What `run` returned.
+        path: Path of the file to write.
+    """
+    drawing = new_figure(2.7 * len(results), 2.9, dpi=160)
+    panels = drawing.subplots(1, len(results), sharex=True, sharey=True, squeeze=False)
+    for panel, (network, cells) in zip(panels[0], results.items()):
+        found = Accuracies(cells)
+        severities = [0, *found.severities]
+        for name in ("uniform", "as trained"):
+            label, color, _ = DRAWN[name]
+            label = "with example weight" if name == "uniform" else label
+            values = [found.clean[name].mean(), *found.shifted[name].mean((0, 2))]
+            panel.plot(
+                severities,
+                [100 * value for value in values],
+                color=color,
+                marker="o",
+                markersize=4,
+                linewidth=2,
+                label=label,
+            )
+        weight = found.weights["uniform"]
+        panel.set_title(f"{network}, weight {weight:g}", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_xticks(severities, ["clean", *map(str, found.severities)])
+    panels[0, 0].set_ylabel("accuracy, %")
+    panels[0, 0].legend(frameon=False, loc="lower left")
+    drawing.supxlabel("severity of the shift", fontsize=10)
+    drawing.savefig(path)

@@ -1,0 +1,50 @@
+"""Trained networks and the data to measure them on."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_bn4 import datasets
+from keras_bn4.common.array_files import is_file, load_arrays
+
+
+def load_network(path):
+    """Loads a classifier of integer labels, and compiles it for loss and accuracy.
+
+    Args:
+        path: Path of a `.keras` file.
+    """
+    model = keras.models.load_model(path)
+    model.compile(
+        loss=model.loss or "sparse_categorical_crossentropy",
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    return model
+
+
+def load_halves(dataset, *, split="test", data_dir=None, seed=0):
+    """Loads a data set as two halves, cut at random and always in the same way.
+
+    Args:
+        dataset: A name as `keras_bn4.datasets.load` takes it, or the path of an `.npz`
+            file with arrays x and y.
+        split: String, the split to cut; of a file the whole is cut.
+        data_dir: The folder of tensorflow-datasets.
+        seed: Integer, the seed of the cut.
+
+    Returns:
+        Two pairs `(x, y)`: to choose on, and to report on.
+    """
+    if is_file(str(dataset)):
+        x, y = load_arrays(str(dataset))
+    else:
+        x, y = datasets.load(dataset, split, data_dir=data_dir)
+    order = np.random.default_rng(seed).permutation(len(x))
+    first, second = np.array_split(order, 2)
+    return (x[first], y[first]), (x[second], y[second])
+
+
+def name_of_dataset(dataset):
+    """The name of a data set in tables: of a file, its name without folder."""
+    return pathlib.Path(dataset).stem if is_file(str(dataset)) else str(dataset)
