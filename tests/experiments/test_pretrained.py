@@ -29,6 +29,13 @@ def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(path, tmp_pa
         assert result[metric]["example_weight"] == best
     # The halves are not the same images.
     assert result["at_zero"]["loss"] != result["chosen_on"][0]["loss"]
+    scaled = result["scaled"]
+    # On the half that they were fitted on, a temperature lowers the loss; here it may
+    # not, but the two losses are of the same images.
+    assert scaled["lower"] <= scaled["difference"] <= scaled["upper"]
+    difference = scaled["loss_of_both"] - scaled["loss"]
+    assert scaled["difference"] == pytest.approx(difference)
+    assert scaled["both"][0] in pretrained.EXAMPLE_WEIGHTS
     header, _, line = pretrained.table(results).splitlines()
     assert header.startswith("| network | loss at 0 |")
     assert line.startswith(f"| small | {result['at_zero']['loss']:.3f} |")

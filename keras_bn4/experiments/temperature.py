@@ -1,0 +1,51 @@
+"""One temperature on all logits, the usual remedy for networks that are too sure.
+
+Temperature scaling (Guo et al., 2017, https://arxiv.org/abs/1706.04599) divides logits
+by one number that is fitted on validation data. It lowers the loss of networks that are
+too sure of themselves and changes no prediction, so it is the control for anything
+that is said to lower the loss.
+"""
+
+import numpy as np
+
+
+def losses(logits, y, temperature=1.0):
+    """The cross-entropy of every example.
+
+    Args:
+        logits: Array of shape `(n, classes)`.
+        y: Integer array of shape `(n,)`, the true classes.
+        temperature: Positive float, what the logits are divided by.
+
+    Returns:
+        Array of shape `(n,)`, in float64.
+
+    Example:
+
+    >>> losses(np.array([[0.0, 0.0]]), np.array([1])).round(3).tolist()
+    [0.693]
+    """
+    scaled = np.asarray(logits, "float64") / temperature
+    scaled = scaled - scaled.max(-1, keepdims=True)
+    return np.log(np.exp(scaled).sum(-1)) - scaled[np.arange(len(y)), y]
+
+
+def fit(logits, y):
+    """The temperature with the lowest mean loss.
+
+    Args:
+        logits: Array of shape `(n, classes)`.
+        y: Integer array of shape `(n,)`, the true classes.
+
+    Returns:
+        Float between 1/50 and 50.
+    """
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda log: losses(logits, y, np.exp(log)).mean(),
+        bounds=(-np.log(50), np.log(50)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(found.x))

@@ -1,0 +1,118 @@
+"""Corruptions against their definitions, and what all of them have in common."""
+
+import numpy as np
+import pytest
+
+from keras_bn4.experiments.corruptions import (
+    KINDS,
+    SEVERITIES,
+    STRENGTHS,
+    apply,
+    corrupt,
+)
+
+ndimage = pytest.importorskip("scipy.ndimage")
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def colors(rng):
+    """Smooth images, as photographs are."""
+    noise = rng.normal(size=(20, 32, 32, 3))
+    smooth = ndimage.gaussian_filter(noise, (0, 2, 2, 0))
+    return (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype("uint8")
+
+
+def change(x, kind, severity, highest=255):
+    shifted = corrupt(x, kind, severity, highest=highest).astype(float)
+    return np.abs(shifted - x).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_stay_images_and_shift_more_at_a_higher_severity(kind, colors):
+    given = colors.copy()
+    shifted = corrupt(colors, kind, 3)
+    assert (shifted.shape, shifted.dtype) == (colors.shape, colors.dtype)
+    assert np.array_equal(colors, given)
+    assert np.array_equal(shifted, corrupt(colors, kind, 3))
+    if kind.endswith(("noise", "fog")):
+        assert not np.array_equal(shifted, corrupt(colors, kind, 3, seed=1))
+    # Of "saturate", severities 1 and 2 take color away and the others add some.
+    severities = SEVERITIES[2:] if kind == "saturate" else SEVERITIES
+    changes = [change(colors, kind, severity) for severity in severities]
+    assert changes == sorted(changes)
+    assert changes[0] > 0.1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "saturate"])
+def test_gray_images_with_fractions(kind, rng):
+    x = rng.integers(0, 17, (5, 8, 8, 1)).astype("float32")
+    shifted = corrupt(x, kind, 5, highest=16)
+    assert (shifted.shape, shifted.dtype) == (x.shape, x.dtype)
+    assert 0 <= shifted.min() < shifted.max() <= 16
+    # Impulses are black or white.
+    assert (shifted % 1).any() == (kind != "impulse_noise")
+
+
+def test_noises_have_their_published_deviation(rng):
+    x = np.full((40, 32, 32, 3), 0.5)
+    for kind, expected in (
+        ("gaussian_noise", lambda strength: strength),
+        ("speckle_noise", lambda strength: 0.5 * strength),
+        ("shot_noise", lambda photons: np.sqrt(0.5 / photons)),
+        ("impulse_noise", lambda share: 0.5 * np.sqrt(share)),
+    ):
+        for strength in STRENGTHS[kind]:
+            found = apply(x, kind, strength, rng)
+            assert found.mean() == pytest.approx(0.5, abs=0.003)
+            assert found.std() == pytest.approx(expected(strength), rel=0.05)
+
+
+def test_contrast_and_brightness_are_exact(rng):
+    x = rng.uniform(0.3, 0.6, (3, 5, 6, 3))
+    for i in range(3):
+        for c in range(3):
+            channel = x[i, :, :, c]
+            expected = 0.4 * channel + 0.6 * channel.mean()
+            found = apply(x, "contrast", 0.4, rng)[i, :, :, c]
+            np.testing.assert_allclose(found, expected)
+    brighter = apply(x, "brightness", 0.2, rng)
+    # The largest color of a pixel is its value, and the others keep their share of it.
+    np.testing.assert_allclose(brighter.max(-1), x.max(-1) + 0.2)
+    np.testing.assert_allclose(
+        brighter / brighter.max(-1, keepdims=True), x / x.max(-1, keepdims=True)
+    )
+
+
+def test_saturation_0_is_gray(rng):
+    x = rng.uniform(0, 1, (2, 4, 4, 3))
+    gray = apply(x, "saturate", (0, 0), rng)
+    np.testing.assert_allclose(gray, x.max(-1, keepdims=True) * np.ones(3))
+
+
+def test_a_blur_of_a_point_is_a_bell(rng):
+    x = np.zeros((1, 31, 31, 1))
+    x[0, 15, 15] = 1
+    blurred = apply(x, "gaussian_blur", 2.0, rng)[0, :, :, 0]
+    distances = np.arange(31) - 15
+    assert blurred.sum() == pytest.approx(1, abs=1e-3)
+    assert (blurred.sum(0) * distances**2).sum() == pytest.approx(4, rel=0.02)
+
+
+def test_fog_is_white_clouds_that_are_not_noise(rng):
+    black_and_white = np.zeros((8, 32, 32, 3))
+    black_and_white[:, :16] = 1
+    foggy = apply(black_and_white, "fog", (1, 2), rng)
+    np.testing.assert_allclose(foggy[..., 0], foggy[..., 1])
+    clouds = foggy[:, 16:, :, 0]
+    assert clouds.std() > 0.05
+    # Neighbors are more alike than pixels far apart.
+    near = np.abs(clouds[:, :, 1:] - clouds[:, :, :-1]).mean()
+    far = np.abs(clouds[:, :, 16:] - clouds[:, :, :-16]).mean()
+    assert near < 0.6 * far
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("snow", 1), ("fog", 0), ("fog", 6)])
+def test_unknown_kinds_and_severities(kind, severity, colors):
+    with pytest.raises(ValueError, match=r"one of \['gaussian_noise', .*Received"):
+        corrupt(colors, kind, severity)

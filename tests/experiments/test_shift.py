@@ -1,0 +1,155 @@
+"""The experiment on shifted images, on all its adaptations, in its smallest form."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bn4 import convert, recalibrate, set_example_weight
+from keras_bn4.experiments import digits, shift
+from keras_bn4.experiments.shift import adaptations, measurement, report
+from keras_bn4.layers.mixing import mix
+from keras_bn4.layers.moments import Moments
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("scipy")
+SMALL = {"kinds": ["contrast", "fog"], "severities": [1, 4], "verbose": 0}
+
+
+@pytest.fixture
+def network(rng):
+    model = digits.build()
+    x = rng.uniform(0, 16, (64, 8, 8, 1)).astype("float32")
+    digits.train(model, x, np.arange(64) % 10, steps=3)
+    return model
+
+
+@pytest.fixture
+def images(rng):
+    return [rng.uniform(0, 16, (n, 8, 8, 1)).astype("float32") for n in (300, 150)]
+
+
+@pytest.mark.slow
+def test_every_adaptation_predicts_what_its_definition_says(network, images):
+    x, unlabelled = images
+    adapter = adaptations.Adapter(convert(network), {"uniform": 0.3, "falling": 0.7})
+    found = adapter.predictions(x, unlabelled)
+    assert list(found) == adaptations.adaptations()
+
+    def classes(model, example_weight=0, schedule="uniform"):
+        set_example_weight(model, example_weight, schedule=schedule)
+        return model.predict(x, verbose=0).argmax(-1)
+
+    def agree(name, expected):
+        # Compiled in other ways, two equal logits may come in another order.
+        assert (found[name] == expected).mean() > 0.99, name
+
+    agree("as trained", classes(convert(network)))
+    agree("uniform", classes(convert(network), 0.3))
+    agree("falling", classes(convert(network), 0.7, "falling"))
+    for size in (16, 128, 1000):
+        model = convert(network)
+        recalibrate(model, unlabelled[:size], prior=16, verbose=0)
+        agree(f"recalibrated on {size}", classes(model))
+        agree(f"recalibrated on {size}, uniform", classes(model, 0.3))
+    by_batch = [
+        keras.ops.convert_to_numpy(convert(network)(part, training=True)).argmax(-1)
+        for part in np.split(x, [200])
+    ]
+    agree("batch statistics", np.concatenate(by_batch))
+    # They differ, and leave the network as it was.
+    assert len({tuple(classes) for classes in found.values()}) > 5
+    for now, before in zip(adapter.model.get_weights(), network.get_weights()):
+        assert np.array_equal(now, before)
+
+
+def test_without_spread_variances_are_mixed_alone(network, images):
+    _, unlabelled = images
+    model = convert(network)
+    adapter = adaptations.Adapter(model, {"uniform": 0.1, "falling": 0.1})
+    layer = model.layers[3]
+    old, batch = Moments(layer.moving_mean, layer.moving_variance), None
+    inputs = keras.Model(model.input, layer.input)(unlabelled[:16])
+    inputs = keras.ops.convert_to_numpy(inputs)
+    batch = Moments(inputs.mean((0, 1, 2)), inputs.var((0, 1, 2)))
+    old = Moments(*map(keras.ops.convert_to_numpy, old[:2]))
+    with adapter._recalibrated(unlabelled[:16], with_spread=False):
+        found = keras.ops.convert_to_numpy(layer.moving_variance)
+    np.testing.assert_allclose(found, (batch.variance + old.variance) / 2, rtol=1e-4)
+    assert not np.allclose(found, mix(batch, old, 0.5).variance, rtol=1e-3)
+
+
+def test_weights_are_chosen_on_clean_images_within_half_a_point(network, rng):
+    x = rng.uniform(0, 16, (200, 8, 8, 1))
+    y = rng.integers(0, 10, 200)
+    weights, rows = adaptations.choose(convert(network), x, y)
+    assert len(rows) == 2 * (len(adaptations.EXAMPLE_WEIGHTS) + 1)
+    for schedule, weight in weights.items():
+        of_schedule = [row for row in rows if row["schedule"] == schedule]
+        allowed = of_schedule[0]["accuracy"] - 0.005 - 1e-6
+        for row in of_schedule:
+            if row["example_weight"] <= weight:
+                assert row["accuracy"] >= allowed
+
+
+@pytest.mark.slow
+def test_it_goes_on_and_reports(tmp_path):
+    results = shift.run(**SMALL, output_dir=tmp_path)
+    path = tmp_path / "digits.json"
+    whole = json.loads(path.read_text())
+    # A run that was killed after three records.
+    path.write_text(json.dumps(whole[:3]))
+    again = shift.run(**SMALL, output_dir=tmp_path)
+    assert [cell["settings"] for cell in again["digits"]] == [
+        cell["settings"] for cell in results["digits"]
+    ]
+    assert again["digits"][:3] == whole[:3]
+    # One that is finished trains nothing.
+    digits_build, measurement.digits.build = measurement.digits.build, None
+    try:
+        assert shift.run(**SMALL, output_dir=tmp_path) == again
+    finally:
+        measurement.digits.build = digits_build
+
+    found = report.Accuracies(results["digits"])
+    assert (found.kinds, found.severities) == (["contrast", "fog"], [1, 4])
+    contrast = results["digits"][3]
+    assert contrast["settings"]["kind"] == "contrast"
+    correct = measurement.unpacked(contrast["correct"]["uniform"], contrast["count"])
+    assert len(correct) == contrast["count"] == 799
+    assert np.array_equal(found.shifted["uniform"][0, 1], correct)
+    lines = shift.table(results).splitlines()
+    assert len(lines) == 2 + len(adaptations.adaptations())
+    assert f"| {100 * found.clean['as trained'].mean():.1f} |" in lines[2]
+    assert len(report.by_severity(results).splitlines()) == 4
+    shift.figure(results["digits"], tmp_path / "kinds.png")
+    report.summary_figure(results, tmp_path / "summary.png")
+    assert (tmp_path / "kinds.png").stat().st_size > 10_000
+    assert (tmp_path / "summary.png").stat().st_size > 5_000
+
+
+def test_changes_are_paired_over_images(rng):
+    truth = rng.random((2, 2, 40)) < 0.5
+    better = truth | (rng.random((2, 2, 40)) < 0.3)
+
+    def cell(kind, severity, base, adapted):
+        correct = dict.fromkeys(adaptations.adaptations(), measurement.packed(base))
+        correct["uniform"] = measurement.packed(adapted)
+        settings = {"kind": kind, "severity": severity}
+        return {"settings": settings, "count": 40, "correct": correct}
+
+    cells = [cell(None, 0, truth[0, 0], truth[0, 0])]
+    cells += [
+        cell(kind, severity, truth[i, j], better[i, j])
+        for i, kind in enumerate(("fog", "contrast"))
+        for j, severity in enumerate((1, 2))
+    ]
+    found = report.Accuracies([{"weights": {"uniform": 0.1}}, *cells])
+    assert found.change("uniform", []) == (0, 0)
+    expected = 100 * (better.mean((0, 1)) - truth.mean((0, 1)))
+    mean, half = found.change("uniform", [1, 2])
+    assert mean == pytest.approx(expected.mean())
+    assert half == pytest.approx(1.96 * expected.std(ddof=1) / 40**0.5, rel=1e-4)
+    mean, _ = found.change("uniform", [2])
+    assert mean == pytest.approx(100 * (better[:, 1].mean() - truth[:, 1].mean()))
