@@ -7,7 +7,10 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-LESS = {"digits": "seeds, steps = 1, 2", "tuner": "max_trials, epochs = 2, 1"}
+LESS = {
+    "digits": "seeds, miniature_seeds, steps = 1, 1, 2",
+    "tuner": "max_trials, epochs = 2, 1",
+}
 
 
 @pytest.mark.slow

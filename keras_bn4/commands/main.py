@@ -19,10 +19,11 @@ def main(arguments=None):
     """
     parser = argparse.ArgumentParser(
         prog="keras_bn4",
-        description="Without a command, runs the paper in miniature: trains small "
-        "networks on scikit-learn's digits with Keras' batch normalization and with "
-        "ghosts, weighs examples at inference, prints a table and draws a figure. If "
-        "it was interrupted, it continues where it stopped.",
+        description="Without a command, trains small networks on scikit-learn's "
+        "digits with Keras' batch normalization, makes them robust to shifted images "
+        "without training them any further, and shows the rest of the paper in "
+        "miniature: two tables and a figure. If it was interrupted, it continues where "
+        "it stopped.",
     )
     parser.add_argument(
         "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"

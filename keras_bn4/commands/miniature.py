@@ -1,4 +1,4 @@
-"""`keras_bn4` without a command: the paper in miniature on scikit-learn's digits."""
+"""`keras_bn4` without a command: shifted digits, and the paper in miniature."""
 
 import pathlib
 
@@ -11,8 +11,14 @@ def add_options(parser):
     parser.add_argument(
         "--seeds",
         type=int,
-        default=3,
-        help="networks in each row of the table (default: 3)",
+        default=10,
+        help="networks to measure on shifted digits (default: 10)",
+    )
+    parser.add_argument(
+        "--miniature-seeds",
+        type=int,
+        default=5,
+        help="networks in each row of the miniature (default: 5)",
     )
     parser.add_argument(
         "--steps",
@@ -32,6 +38,7 @@ def run(options):
     check_folder(options.output_dir)
     results = digits.run(
         seeds=options.seeds,
+        miniature_seeds=options.miniature_seeds,
         steps=options.steps,
         output_dir=options.output_dir,
         fresh=options.fresh,

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_number
-from keras_bn4.common.figures import new_figure
 from keras_bn4.example_weight.schedules import schedule_name
+from keras_bn4.example_weight.sweep_plot import draw
 
 if TYPE_CHECKING:
     import os
@@ -108,7 +108,7 @@ class ExampleWeightSweep:
         """
         sign = 1 if self.mode(metric) == "min" else -1
         check_number("within", within, least=0)
-        rows = self._rows_of(schedule)
+        rows = self.rows_of(schedule)
         # Metrics are in single precision, in which .91 - .905 is .005000012.
         allowed = within + 1e-6 * abs(rows[0][metric])
         found = rows[0]
@@ -127,7 +127,13 @@ class ExampleWeightSweep:
                 found.append(row["schedule"])
         return found
 
-    def _rows_of(self, schedule):
+    def rows_of(self, schedule: str | Callable | None = None) -> list[dict]:
+        """The rows of one schedule, of the only one of the sweep by default.
+
+        Raises:
+            ValueError: if there is no such schedule, or there are several and none is
+                given.
+        """
         schedules = self.schedules
         names = [schedule_name(one) for one in schedules]
         if schedule is None and len(schedules) > 1:
@@ -155,6 +161,12 @@ class ExampleWeightSweep:
             )
         return mode
 
+    def has_direction(self, metric: str) -> bool:
+        """Whether it is known what is best of a metric, and it isn't always NaN."""
+        self._check(metric)
+        values = [row[metric] for row in self.rows]
+        return self._modes[metric] is not None and not all(map(math.isnan, values))
+
     def has_interval(self, metric: str) -> bool:
         """Whether the differences of a metric have intervals: AUC, say, has none."""
         self._check(metric)
@@ -180,6 +192,9 @@ class ExampleWeightSweep:
     def plot(self, metrics: str | list[str] | None = None) -> "Figure":
         """Draws the difference to weight 0 over the example weight, with its interval.
 
+        Each panel shows where the metric gains, and not the whole of the loss at large
+        weights.
+
         Args:
             metrics: Name of a metric, list of such names, or `None` for all.
 
@@ -199,36 +214,7 @@ class ExampleWeightSweep:
             )
         for metric in metrics:
             self._check(metric)
-        figure = new_figure(4.2 * len(metrics), 3.4)
-        panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-        for panel, metric in zip(panels, metrics):
-            columns = [f"{metric}_difference{end}" for end in ("", "_lower", "_upper")]
-            panel.axhline(0, color="0.6", linewidth=1)
-            for schedule in self.schedules:
-                weights, middle, lower, upper = (
-                    [row[c] for row in self._rows_of(schedule)]
-                    for c in ("example_weight", *columns)
-                )
-                panel.fill_between(weights, lower, upper, alpha=0.2, linewidth=0)
-                name = schedule_name(schedule)
-                panel.plot(weights, middle, marker="o", markersize=3, label=name)
-            if len(self.schedules) > 1:
-                panel.legend(frameon=False)
-            if self._modes[metric] is not None:
-                best = self.best(metric)
-                at = (best["example_weight"], best[f"{metric}_difference"])
-                panel.plot(*at, marker="o", color="0.2", zorder=3)
-                panel.set_title(
-                    f"{metric}: {self.rows[0][metric]:.4g} at 0, "
-                    f"{best[metric]:.4g} at {at[0]:g}",
-                    fontsize="medium",
-                )
-            # Most of what happens, happens near 0.
-            panel.set_xscale("function", functions=(np.sqrt, np.square))
-            panel.set_xlabel("example weight")
-            panel.set_ylabel(f"{metric}, difference to weight 0")
-            panel.spines[["top", "right"]].set_visible(False)
-        return figure
+        return draw(self, metrics)
 
     def _check(self, metric):
         if metric not in self.metrics:
@@ -260,8 +246,7 @@ class ExampleWeightSweep:
             yield f"There are no 95 % intervals for {tables.some(without)}."
         largest = max(row["example_weight"] for row in self.rows)
         for metric in self.metrics:
-            values = [row[metric] for row in self.rows]
-            if self._modes[metric] is None or all(map(math.isnan, values)):
+            if not self.has_direction(metric):
                 continue
             if self.best(metric)["example_weight"] == largest and 0 < largest < 1:
                 yield (
@@ -276,8 +261,7 @@ class ExampleWeightSweep:
     def __repr__(self):
         fact = f"metrics {tables.some(self.metrics)}"
         for metric in self.metrics:
-            values = [row[metric] for row in self.rows]
-            if self._modes[metric] is not None and not all(map(math.isnan, values)):
+            if self.has_direction(metric):
                 best = self.best(metric)
                 fact = f"best {metric} {best[metric]:.6g} at {best['example_weight']:g}"
                 break

@@ -6,9 +6,9 @@ Only the command line imports from here. The folders and modules are:
 - `networks`: the networks of the experiments
 - `trained`: trained networks and the data to measure them on
 - `corruptions`: images that are darker, foggier, blurred or noisier
-- `digits`: the paper in miniature, ghosts and example weighing on handwritten digits
+- `temperature`: what the loss of the example weight is compared with
+- `digits`: shifted handwritten digits, and the paper in miniature
 - `pretrained`: example weighing of networks that are already trained (Fig. 1)
-- `temperature`, which `pretrained` compares the example weight with
 - `shift`: accuracy on shifted images, before and after what adapts a network
 - `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
 - `tune`: a search with Keras Tuner, and what it is worth on test data
@@ -16,7 +16,7 @@ Only the command line imports from here. The folders and modules are:
 - `distributed`: training on several replicas
 - `multi_worker`: training on several machines
 
-Read `records`, `networks`, `trained`, `corruptions`, `digits`, `temperature`,
+Read `records`, `networks`, `trained`, `corruptions`, `temperature`, `digits`,
 `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `speed`, `distributed`,
 `multi_worker`.
 """

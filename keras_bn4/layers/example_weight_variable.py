@@ -87,7 +87,11 @@ class HasExampleWeight:
     def example_weight(self):
         """The weight of the example's own statistics at inference, from 0 to 1."""
         if self._example_weight_variable is not None:
-            value = self._example_weight_variable.numpy()
+            try:
+                value = self._example_weight_variable.numpy()
+            except TypeError:
+                # On JAX `fit` takes the values of variables away while it trains.
+                return self._example_weight
             # Returns the float that was given, 0.1 and not 0.10000000149011612, unless
             # something else has assigned to the variable since.
             if value != value.dtype.type(self._example_weight):

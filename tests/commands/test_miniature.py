@@ -9,13 +9,15 @@ from keras_bn4.experiments import digits
 
 @pytest.mark.slow
 def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
-    fewer = {"ghost_batch_sizes": (8,), "one_class_ghost_batch_sizes": ()}
+    fewer = {"configurations": ("batch", "ghosts of 8")}
     monkeypatch.setattr(digits, "run", functools.partial(digits.run, **fewer))
-    options = ("--seeds", 1, "--steps", 2, "--output-dir", tmp_path)
+    options = ("--seeds", 2, "--miniature-seeds", 1, "--steps", 2)
+    options += ("--output-dir", tmp_path)
     status, printed, _ = run(*options)
     assert status == 0
-    table = printed[printed.index("  Keras") :]
-    assert "\n  ghosts of 8 " in table
+    table = printed[printed.index("Robust to shift") :]
+    assert table.index("all shifts") < table.index("The paper in miniature")
+    assert "Ghosts of 8 in minibatches of 64" in table
     assert f"Figure: {tmp_path / 'digits.png'}" in table
     assert (tmp_path / "digits.png").stat().st_size > 1000
     # Again, everything is finished.
@@ -23,7 +25,7 @@ def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
     before = results.stat().st_mtime_ns
     status, again, _ = run(*options)
     assert status == 0
-    assert again[again.index("  Keras") :] == table
+    assert again[again.index("Robust to shift") :] == table
     assert results.stat().st_mtime_ns == before
 
 
@@ -32,11 +34,26 @@ def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
     [
         (
             (),
-            {"seeds": 3, "steps": 300, "output_dir": "results/digits", "fresh": False},
+            {
+                "seeds": 10,
+                "miniature_seeds": 5,
+                "steps": 300,
+                "output_dir": "results/digits",
+                "fresh": False,
+            },
         ),
         (
-            ("--seeds", 1, "--steps", 2, "--output-dir", "elsewhere", "--fresh"),
-            {"seeds": 1, "steps": 2, "output_dir": "elsewhere", "fresh": True},
+            (
+                *("--seeds", 1, "--miniature-seeds", 2, "--steps", 2),
+                *("--output-dir", "elsewhere", "--fresh"),
+            ),
+            {
+                "seeds": 1,
+                "miniature_seeds": 2,
+                "steps": 2,
+                "output_dir": "elsewhere",
+                "fresh": True,
+            },
         ),
     ],
     ids=["none", "all"],

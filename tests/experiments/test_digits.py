@@ -1,4 +1,4 @@
-"""The digits in miniature: what is trained, kept and told, and that it goes on."""
+"""The digits: what is trained, kept and told, and that it goes on."""
 
 import json
 import sys
@@ -8,17 +8,19 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bn4 import convert, set_example_weight
 from keras_bn4.datasets import load
 from keras_bn4.experiments import digits
-from keras_bn4.experiments.digits import report as digits_report
-from keras_bn4.experiments.digits import training
-from keras_bn4.layers import GhostBatchNormalization
+from keras_bn4.experiments.corruptions import corrupt
+from keras_bn4.experiments.digits import measurement, report
+from keras_bn4.experiments.temperature import losses
+from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
 SMALL = {
     "seeds": 1,
+    "miniature_seeds": 1,
     "steps": 5,
-    "ghost_batch_sizes": (8,),
-    "one_class_ghost_batch_sizes": (),
+    "configurations": ("batch", "ghosts of 8", "one class"),
     "verbose": 0,
 }
 
@@ -46,19 +48,46 @@ def test_results(finished):
     folder, results = finished
     assert [p.name for p in folder.iterdir()] == ["results.json"]
     assert json.loads((folder / "results.json").read_text()) == results
-    assert [
-        (r["settings"]["minibatches"], r["settings"]["ghost_batch_size"])
-        for r in results
-    ] == [("shuffled", None), ("shuffled", 8), ("one class", None)]
+    names = [result["settings"]["configuration"] for result in results]
+    assert names == ["batch", "ghosts of 8", "one class"]
     for result in results:
         rows = result["validation"]
         weights = [row["example_weight"] for row in rows]
-        assert weights == sorted(training.EXAMPLE_WEIGHTS)
+        assert weights == sorted(measurement.EXAMPLE_WEIGHTS)
         for metric, pick in (("loss", np.argmin), ("accuracy", np.argmax)):
             best = rows[pick([row[metric] for row in rows])]
             assert result["best"][metric] == best["example_weight"]
             if not result["best"][metric]:
                 assert result["test"][metric][0] == result["test"][metric][1]
+        assert ("shifted" in result) == (result is results[0])
+
+
+@pytest.mark.slow
+def test_shifted_digits_are_those_of_the_network_that_was_trained(finished):
+    (x, y), (x_test, y_test) = load("digits", ("train", "test"))
+    model = digits.build()
+    digits.train(model, x, y, steps=SMALL["steps"])
+    weighing = convert(model)
+    shifted = finished[1][0]["shifted"]
+    rows = finished[1][0]["validation"]
+    allowed = rows[0]["accuracy"] - measurement.WITHIN - 1e-6
+    for row in rows:
+        if row["example_weight"] <= shifted["weight"]:
+            assert row["accuracy"] >= allowed
+    logits = weighing.predict(x_test, verbose=0)
+    test = finished[1][0]["test"]
+    assert test["loss"][0] == pytest.approx(losses(logits, y_test).mean(), rel=1e-3)
+    for at, weight in enumerate((0, shifted["weight"])):
+        set_example_weight(weighing, weight)
+
+        def accuracy(images):
+            return (weighing.predict(images, verbose=0).argmax(-1) == y_test).mean()
+
+        assert shifted["clean"][at] == pytest.approx(accuracy(x_test), abs=0.005)
+        for kind, severity in (("contrast", 5), ("fog", 3), ("pixelate", 1)):
+            images = corrupt(x_test.astype("float32"), kind, severity, highest=16)
+            found = shifted["accuracies"][kind][str(severity)][at]
+            assert found == pytest.approx(accuracy(images), abs=0.005)
 
 
 def test_finished_networks_are_not_trained_again(finished, no_training):
@@ -70,7 +99,13 @@ def test_finished_networks_are_not_trained_again(finished, no_training):
 
 def test_other_settings_and_fresh_train_again(finished, no_training, tmp_path):
     arguments = copy(finished, tmp_path)
-    for change in ({"steps": 4}, {"seeds": 2}, {"fresh": True}):
+    for change in (
+        {"steps": 4},
+        {"seeds": 2},
+        {"miniature_seeds": 2},
+        {"fresh": True},
+        {"configurations": ("batch", "decay")},
+    ):
         with pytest.raises(AssertionError, match="trained again"):
             digits.run(**{**arguments, **change})
 
@@ -103,34 +138,77 @@ def test_an_interrupted_run_goes_on(finished, monkeypatch, tmp_path):
         )
 
 
-def test_table(finished):
-    text = digits_report.table(finished[1])
-    lines = text.split("\n")
-    keras_row = next(line for line in lines if line.startswith("  Keras"))
-    ghosts = next(line for line in lines if line.startswith("  ghosts of 8"))
-    loss, of_ghosts = (result["test"]["loss"][0] for result in finished[1][:2])
-    assert keras_row.split()[1:3] == ["0", f"{loss:.3f}"]
-    expected = [f"{of_ghosts:.3f}", f"{of_ghosts - loss:+.3f}"]
-    assert ghosts.split()[4:6] == expected
-    assert "n = 1 seed." in text
+@pytest.mark.slow
+def test_every_configuration_runs(tmp_path):
+    arguments = {**SMALL, "steps": 2, "output_dir": tmp_path}
+    del arguments["configurations"]
+    results = digits.run(**arguments)
+    names = [result["settings"]["configuration"] for result in results]
+    assert names == list(measurement.CONFIGURATIONS)
+    text = digits.table(results)
+    for name, *_ in report.COMPARISONS:
+        assert name in text
+
+
+def of_seeds(finished, seeds=4):
+    """The finished networks as if there had been more, each better than the last."""
+    results = []
+    for result in finished[1]:
+        for seed in range(seeds):
+            one = json.loads(json.dumps(result))
+            is_ghost = one["settings"]["configuration"] == "ghosts of 8"
+            one["settings"]["seed"] = seed
+            loss = 10.0 + seed - is_ghost * (8 + seed)
+            one["test"] = {"loss": [loss, loss], "accuracy": [0.5, 0.5 + seed / 100]}
+            if "shifted" in one:
+                one["shifted"]["weight"] = seed / 10
+                one["shifted"]["clean"] = [0.9, 0.9 - seed / 100]
+                for by_severity in one["shifted"]["accuracies"].values():
+                    for severity in by_severity:
+                        by_severity[severity] = [0.5, 0.6 + seed / 100]
+            results.append(one)
+    return results
+
+
+def test_the_table_of_shifted_digits(finished):
+    text = digits.table(of_seeds(finished))
+    lines = text.splitlines()
+    (clean,) = [line for line in lines if line.startswith("clean")]
+    assert clean.split("  ")[-1].strip() == "-1.5 ± 1.3"
+    (shifts,) = [line for line in lines if line.startswith("all shifts")]
+    assert "50.0 ± 0.0" in shifts
+    assert "61.5 ± 1.3" in shifts
+    assert "+11.5 ± 1.3" in shifts
+    assert "seed by seed: +10.0, +11.0, +12.0, +13.0." in text
+    assert "Chosen weights, on clean validation images: 0, 0.1, 0.2, 0.3." in text
+    assert "n = 4 seeds" in text
+    assert "severities 1, 3, 5" in text
+    assert sum(line.startswith("  ") for line in lines[:18]) >= 10
     assert max(map(len, lines)) <= 100
 
 
-def test_table_means_and_spreads_are_over_seeds(finished):
-    results = []
-    for seed, shift in enumerate((0, 1, 5)):
-        for result in finished[1]:
-            result = json.loads(json.dumps(result))
-            is_ghost = result["settings"]["ghost_batch_size"] is not None
-            result["settings"]["seed"] = seed
-            result["test"]["loss"] = [10.0 + shift - is_ghost * (1 + shift)] * 2
-            results.append(result)
-    text = digits_report.table(results)
-    ghosts = next(x for x in text.split("\n") if x.startswith("  ghosts of 8"))
-    # 12 ± 2.646 for Keras' layer, 9 for ghosts: the differences are -1, -2 and -6.
-    assert "9.000 ± 0.000  -3.000 ± 2.646" in ghosts
-    assert "12.000 ± 2.646" in text
-    assert "n = 3 seeds" in text
+def test_the_miniature_tells_what_its_seeds_show(finished):
+    text = report.miniature_table(of_seeds(finished))
+    seen, unseen = text.split("No difference that these seeds show")
+    ghosts = [line for line in seen.splitlines() if line.startswith("Ghosts of 8")]
+    # 11.5 ± 1.291 for Keras' layer, 2 for ghosts: the differences are -8 to -11.
+    assert len(ghosts) == 1
+    assert ghosts[0].split("loss")[1].split("  ")[-1] == "-9.500 ± 1.291"
+    assert "Ghosts of 8 in minibatches of 64: accuracy +0.0 ± 0.0" in unseen
+    # 0, 1, 2 and 3 points with a standard deviation of 1.29: t is 2.3, and not 3.2.
+    assert "Example weighing, clean images: accuracy +1.5 ± 1.3" in unseen
+    assert "Minibatches of 2" not in text
+
+
+@pytest.mark.parametrize("n", range(2, 14))
+def test_differences_are_shown_where_the_interval_of_scipy_says_so(n, rng):
+    stats = pytest.importorskip("scipy.stats")
+    for shift in (0.1, 0.5, 1, 2, 4):
+        differences = rng.normal(shift, 1, n)
+        interval = stats.ttest_1samp(differences, 0).confidence_interval()
+        expected = not interval.low <= 0 <= interval.high
+        assert report.is_shown(differences) == expected
+    assert not report.is_shown(np.array([1.0]))
 
 
 def test_figure(finished, tmp_path):
@@ -138,7 +216,7 @@ def test_figure(finished, tmp_path):
     path = tmp_path / "digits.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        digits_report.figure(finished[1], path)
+        digits.figure(finished[1], path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 50_000
 
@@ -147,10 +225,10 @@ def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "keras_bn4\[plot\]"'):
-        digits_report.figure(finished[1], tmp_path / "digits.png")
+        digits.figure(finished[1], tmp_path / "digits.png")
 
 
-@pytest.mark.parametrize("name", ["seeds", "steps"])
+@pytest.mark.parametrize("name", ["seeds", "miniature_seeds", "steps"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3"])
 def test_bad_arguments(name, value, tmp_path):
     with pytest.raises(ValueError, match=f"`{name}` must be an integer from 1"):
@@ -160,6 +238,14 @@ def test_bad_arguments(name, value, tmp_path):
 
 def test_networks_differ_in_their_normalization_only():
     plain, ghosts = digits.build(), digits.build(4)
+    grouped = digits.build(1, groups=4)
+    found = [x for x in grouped.layers if type(x) is BatchGroupNormalization]
+    assert [(x.groups, x.ghost_batch_size) for x in found] == [(4, 1)] * 3
+    decayed = digits.build(l2=1e-3)
+    found = [x for x in decayed.layers if type(x) is keras.layers.BatchNormalization]
+    assert [(x.gamma_regularizer.center, x.beta_regularizer.center) for x in found] == [
+        (1.0, 0.0)
+    ] * 3
     ghost_layers, keras_layers = (
         [layer for layer in model.layers if type(layer) is layer_class]
         for model, layer_class in (

@@ -1,14 +1,15 @@
-"""The paper in miniature, on handwritten digits, with its table and figure.
+"""Handwritten digits: robustness to shift, and the paper in miniature.
 
-Read `training`, `report`.
+Read `training`, `measurement`, `report`, `drawing`.
 """
 
-from keras_bn4.experiments.digits.report import figure, table
+from keras_bn4.experiments.digits.drawing import figure
+from keras_bn4.experiments.digits.measurement import run
+from keras_bn4.experiments.digits.report import table
 from keras_bn4.experiments.digits.training import (
     LEARNING_RATE,
     MOMENTUM,
     build,
-    run,
     train,
 )
 
