@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from keras_bn4 import convert, recalibrate, set_example_weight
-from keras_bn4.experiments import digits, shift
-from keras_bn4.experiments.shift import adaptations, measurement, report
+from keras_bn4.experiments import digits, shift, trained
+from keras_bn4.experiments.shift import (
+    adaptations,
+    fixed_weights,
+    measurement,
+    report,
+)
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
 
@@ -127,6 +132,42 @@ def test_it_goes_on_and_reports(tmp_path):
     report.summary_figure(results, tmp_path / "summary.png")
     assert (tmp_path / "kinds.png").stat().st_size > 10_000
     assert (tmp_path / "summary.png").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_fixed_weights(tmp_path, rng):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.ReLU()(x))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    y = rng.integers(0, 3, 80)
+    images = rng.integers(0, 200, (80, 8, 8, 3)) + 25 * y[:, None, None, None]
+    model.fit(images, y, epochs=8, verbose=0)
+    model.save(tmp_path / "small.keras")
+    data = tmp_path / "data.npz"
+    np.savez(data, x=images.astype("uint8"), y=y)
+    arguments = {"models": [tmp_path / "small.keras"], "dataset": data}
+    results = fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
+    _, (x, y) = trained.load_halves(data)
+    converted = convert(model)
+    for i, (weight, schedule) in enumerate(fixed_weights.WEIGHTS):
+        set_example_weight(converted, weight, schedule=schedule)
+        accuracy = (converted.predict(x, verbose=0).argmax(-1) == y).mean()
+        clean = results["small"][0]
+        assert clean["accuracy"][i] == pytest.approx(100 * accuracy)
+        change = clean["accuracy"][i] - clean["accuracy"][0]
+        assert clean["difference"][i] == pytest.approx(change)
+    assert [one["shift"] for one in results["small"]] == list(fixed_weights.SHIFTS)
+    (tmp_path / "small.keras").unlink()
+    again = fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
+    assert again == results
+    lines = fixed_weights.fixed_weights_table(results).splitlines()
+    assert len(lines) == 6
+    assert lines[2].startswith(f"| small | 0 | {clean['accuracy'][0]:.1f} | ")
+    assert lines[5].startswith("|  | 0.3 falling | ")
 
 
 def test_changes_are_paired_over_images(rng):

@@ -1,6 +1,6 @@
 """Accuracy of trained networks on shifted images, before and after what adapts them.
 
-Read `adaptations`, `measurement`, `report`.
+Read `adaptations`, `measurement`, `fixed_weights`, `report`.
 """
 
 from keras_bn4.experiments.shift.measurement import run

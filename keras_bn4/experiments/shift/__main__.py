@@ -3,7 +3,11 @@
 import argparse
 import pathlib
 
-from keras_bn4.experiments.shift.measurement import RECORDS, run
+from keras_bn4.experiments.shift.fixed_weights import (
+    fixed_weights_table,
+    run_fixed_weights,
+)
+from keras_bn4.experiments.shift.measurement import IMAGES, RECORDS, run
 from keras_bn4.experiments.shift.report import (
     by_severity,
     figure,
@@ -24,6 +28,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--figure-dir", default="results/shift", help="folder for the figures"
     )
+    parser.add_argument(
+        "--images", type=int, default=IMAGES, help="how many images to report on"
+    )
     options = vars(parser.parse_args())
     folder = pathlib.Path(options.pop("figure_dir"))
     results = run(**options)
@@ -33,3 +40,6 @@ if __name__ == "__main__":
         figure(cells, folder / f"{name}.png")
     summary_figure(results, folder / "summary.png")
     print(f"\nFigures: {folder}")
+    if options["models"]:
+        del options["images"]
+        print(f"\n{fixed_weights_table(run_fixed_weights(**options))}")

@@ -83,11 +83,11 @@ def table(results):
     for network, cells in results.items():
         found = Accuracies(cells)
         strong = [severity for severity in found.severities if severity >= 3]
-        for name in adaptations():
+        for i, name in enumerate(adaptations()):
             label = name
             if name in found.weights:
                 label = f"example weight {found.weights[name]:g}, {name}"
-            line = ["" if lines and lines[-1][0] == network else network, label]
+            line = ["" if i else network, label]
             for severities in ((), found.severities, strong):
                 chosen = [found.severities.index(severity) for severity in severities]
                 values = found.shifted[name][:, chosen] if chosen else found.clean[name]
