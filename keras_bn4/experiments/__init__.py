@@ -8,10 +8,11 @@ Only the command line imports from here. The folders and modules are:
 - `pretrained`: example weighing of networks that are already trained (Fig. 1)
 - `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
 - `tune`: a search with Keras Tuner, and what it is worth on test data
+- `reproduction`: the figures and tables of the paper, at a small and at its own scale
 - `speed`: how fast the layers are
 - `distributed`: training on several replicas
 - `multi_worker`: training on several machines
 
 Read `records`, `networks`, `digits`, `pretrained`, `discrepancy_by_ghost_size`, `tune`,
-`speed`, `distributed`, `multi_worker`.
+`reproduction`, `speed`, `distributed`, `multi_worker`.
 """
