@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -163,10 +164,7 @@ def _work_in_processes(trainings, folder, workers):
             time.sleep(2)
         progress.update(len(runs.records_of(trainings, folder)))
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+        _end(processes)
     for process, log in zip(processes, logs):
         if process.returncode:
             last = log.read_text().strip().splitlines()[-1:]
@@ -175,3 +173,16 @@ def _work_in_processes(trainings, folder, workers):
                 f"{''.join(last)}. What it printed is in {log}. Run the same command "
                 "again to go on."
             )
+
+
+def _end(processes, seconds=20):
+    """Ends processes, so that they can give back what they have claimed."""
+    latest = time.monotonic() + seconds
+    while running := [p for p in processes if p.poll() is None]:
+        for process in running:
+            if time.monotonic() < latest:
+                # Again and again, because TensorFlow's native code can drop it.
+                process.send_signal(signal.SIGINT)
+            else:
+                process.kill()
+        time.sleep(1)

@@ -10,15 +10,26 @@ A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) b
 that come with the package.
 
 Read `settings`, `images`, `training`, `claims`, `runs`, `summary`, `figure3`,
-`figure4`.
+`figure4`, `table1`, `section3_3`, `section3_4`, `figure2`.
 """
 
 import pathlib
 
-from keras_bn4.experiments.reproduction import figure3, figure4
+from keras_bn4.experiments.reproduction import (
+    figure2,
+    figure3,
+    figure4,
+    section3_3,
+    section3_4,
+    table1,
+)
 
 RESULTS = {
     "figure3": figure3,
     "figure4": figure4,
+    "table1": table1,
+    "section3.3": section3_3,
+    "section3.4": section3_4,
+    "figure2": figure2,
 }
 RECORDS = pathlib.Path(__file__).parent / "records"

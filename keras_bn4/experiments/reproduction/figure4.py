@@ -95,13 +95,15 @@ def draw(records, path):
     draw_weights(figure3.rows_by_size(records), lambda size: f"B' = {size}", path)
 
 
-def draw_weights(rows, name_of_row, path):
+def draw_weights(rows, name_of_row, path, base=0):
     """Draws test accuracy and loss over the example weight, a line for each row.
 
     Args:
         rows: Dict of rows by any key.
         name_of_row: Function of a key that returns its name in the legend.
         path: Path of the file to write.
+        base: Integer, the place among the example weights of what others are compared
+            with. Losses are drawn on the scale of their gains to it.
     """
     figure = new_figure(9.6, 3.8, dpi=160)
     # Imported after `new_figure`, which raises the error if matplotlib is missing.
@@ -116,7 +118,7 @@ def draw_weights(rows, name_of_row, path):
             mean = np.mean([curve(r, metric, "test") for r in records], axis=0)
             panel.plot(weights, mean, ".-", color=color, label=name_of_row(key))
             lowest.append(mean.min())
-            highest.append(mean[0])
+            highest.append(mean[base])
         if metric == "cross_entropy":
             # Large weights can have losses that hide all others.
             room = 2 * (max(highest) - min(lowest)) + 1e-6

@@ -157,11 +157,36 @@ def claim(text, paper, difference, sign, form):
         sign: 1 or -1, the sign of the difference by the claim.
         form: String, the format of numbers.
     """
-    line = f"{verdict(difference, sign)}: {text}. Paper: {paper}; here: "
-    line += f"{difference.text(form)}, n = {difference.n}"
+    return _line(verdict(difference, sign), text, paper, difference, form)
+
+
+def claim_of_no_change(text, paper, difference, margin, form):
+    """A line on a claim that something makes no difference.
+
+    It is reproduced if the whole interval is within a margin around 0, undecided if the
+    interval reaches out of it and contains 0, and else not reproduced.
+
+    Args:
+        text: String, the claim.
+        paper: String, the paper's number, or what it shows.
+        difference: `Difference`.
+        margin: Float, the largest difference that counts as none.
+        form: String, the format of numbers.
+    """
+    if abs(difference.mean) + difference.half_width <= margin:
+        found = "reproduced"
+    else:
+        found = "not" if verdict(difference, 1) != "undecided" else "undecided"
+    text = f"{text} (at most {margin:g})"
+    return _line(found, text, paper, difference, form)
+
+
+def _line(found, text, paper, difference, form):
+    line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
+    line += f"n = {difference.n}"
     if math.isfinite(difference.least):
         line += f"; least effect to be seen: {difference.least:{form}}"
-    return f"* {line}."
+    return f"{line}."
 
 
 def _best(record, metric):

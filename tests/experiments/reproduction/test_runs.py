@@ -54,6 +54,7 @@ def records(folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_training_is_recorded_and_not_done_again(tmp_path, monkeypatch):
     runs.work([TINY], tmp_path, verbose=0)
     run = runs.Run(TINY, tmp_path)
@@ -92,6 +93,7 @@ def test_the_record_of_other_settings(tmp_path):
         run.record()
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_FILES", -1)
     # Two steps an epoch, so that it ends within one, too.
@@ -120,6 +122,7 @@ def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_worker_stops_when_another_has_taken_over(tmp_path):
     for name in ("claims", "records", "unfinished"):
         (tmp_path / name).mkdir()
