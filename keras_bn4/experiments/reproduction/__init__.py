@@ -10,7 +10,8 @@ A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) b
 that come with the package.
 
 Read `settings`, `images`, `training`, `claims`, `runs`, `summary`, `figure3`,
-`figure4`, `table1`, `section3_3`, `section3_4`, `figure2`.
+`figure4`, `table1`, `section3_3`, `section3_4`, `figure2`, `table1_variants`,
+`figure5a`.
 """
 
 import pathlib
@@ -19,9 +20,11 @@ from keras_bn4.experiments.reproduction import (
     figure2,
     figure3,
     figure4,
+    figure5a,
     section3_3,
     section3_4,
     table1,
+    table1_variants,
 )
 
 RESULTS = {
@@ -31,5 +34,7 @@ RESULTS = {
     "section3.3": section3_3,
     "section3.4": section3_4,
     "figure2": figure2,
+    "table1-variants": table1_variants,
+    "figure5a": figure5a,
 }
 RECORDS = pathlib.Path(__file__).parent / "records"

@@ -24,10 +24,10 @@ from keras_bn4.experiments.reproduction.summary import (
     FORMS,
     Difference,
     at_best,
+    at_one,
     at_zero,
     best_weight,
     claim,
-    curve,
     mean_and_spread,
     rows_of,
 )
@@ -63,11 +63,9 @@ def report(records):
         form = FORMS[metric]
         name = NAMES[metric]
         lines[0] += [name, "best α", name, "gain to α = 1", "at α = 0"]
-        # The last weight is 1.
-        at_one = {seed: curve(r, metric, "test")[-1] for seed, r in row.items()}
-        best = at_best(row, metric)
-        gain = Difference.between(best, at_one)
-        line.append(mean_and_spread(at_one, form))
+        before, best = at_one(row, metric), at_best(row, metric)
+        gain = Difference.between(best, before)
+        line.append(mean_and_spread(before, form))
         line.append(tables.span([best_weight(r, metric) for r in row.values()]))
         line += [mean_and_spread(best, form), gain.text(form)]
         line.append(mean_and_spread(at_zero(row, metric), form))

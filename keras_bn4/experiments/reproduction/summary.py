@@ -57,6 +57,11 @@ def at_best(row, metric, split="test"):
     }
 
 
+def at_one(row, metric, split="test"):
+    """The same at example weight 1, which has to be the last one."""
+    return {seed: curve(record, metric, split)[-1] for seed, record in row.items()}
+
+
 def gains(row, metric):
     """What the best example weight changes on test data by seed, a dict."""
     zero, best = at_zero(row, metric), at_best(row, metric)
