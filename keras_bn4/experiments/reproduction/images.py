@@ -5,6 +5,7 @@ or begins there because it was interrupted before.
 """
 
 import functools
+import itertools
 
 import numpy as np
 
@@ -108,8 +109,12 @@ def crop_and_flip(x, rng):
     n, height, width, _ = x.shape
     edges = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
     padded = np.pad(x, edges, constant_values=GRAY)
-    top, left = rng.integers(2 * SHIFT + 1, size=(2, n, 1, 1))
-    rows = top + np.arange(height)[:, None]
-    columns = np.arange(width)
-    columns = np.where(rng.random((n, 1, 1)) < 0.5, columns[::-1], columns) + left
-    return padded[np.arange(n)[:, None, None], rows, columns]
+    top, left = rng.integers(2 * SHIFT + 1, size=(2, n))
+    is_mirrored = rng.random(n) < 0.5
+    result = np.empty_like(x)
+    # All images of one shift at once, which is faster than to index single pixels.
+    for i, j in itertools.product(range(2 * SHIFT + 1), repeat=2):
+        here = np.flatnonzero((top == i) & (left == j))
+        result[here] = padded[here, i : i + height, j : j + width]
+    result[is_mirrored] = result[is_mirrored, :, ::-1]
+    return result

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import time
 
 import keras
@@ -184,7 +185,18 @@ def _hardware():
         "processor": processor,
         "cores": count,
         "devices": list(keras.distribution.list_devices()),
+        "gpus": _gpus(),
     }
+
+
+def _gpus():
+    """The names of NVIDIA's GPUs, which Keras doesn't tell."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [] if found.returncode else found.stdout.split("\n")[:-1]
 
 
 def _compact(record):

@@ -12,10 +12,12 @@ replaced at once.
 import functools
 import json
 import time
+import zipfile
 
 import keras
 import numpy as np
 
+from keras_bn4.common.errors import reason_of
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight import sweep_example_weight
@@ -29,6 +31,8 @@ METRICS = ("cross_entropy", "accuracy")
 STEPS = 500
 SECONDS_BETWEEN_FILES = 20
 EVALUATION_BATCH_SIZE = 500
+# Of what a file holds that is no state, or another's.
+READING_ERRORS = (ValueError, KeyError, TypeError, EOFError, OSError)
 
 
 def build(settings, input_shape, classes):
@@ -203,10 +207,17 @@ class Training:
     def _restore(self):
         if not self.path.exists():
             return
-        with np.load(self.path) as file:
-            for i, variable in enumerate(self._variables()):
-                variable.assign(file[f"arr_{i}"])
-            self.history, self.sums, self.seconds = json.loads(str(file["rest"]))
+        try:
+            # `np.load` of a path leaves a broken file open.
+            with open(self.path, "rb") as raw, np.load(raw) as file:
+                for i, variable in enumerate(self._variables()):
+                    variable.assign(file[f"arr_{i}"])
+                self.history, self.sums, self.seconds = json.loads(str(file["rest"]))
+        except (*READING_ERRORS, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{self.path} is no state of this training ({reason_of(error)}). "
+                "Remove it, so that the training begins anew."
+            ) from error
 
 
 def _short(value):

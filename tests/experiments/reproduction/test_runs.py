@@ -93,6 +93,21 @@ def test_the_record_of_other_settings(tmp_path):
         run.record()
 
 
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY"])
+def test_a_file_that_is_no_state(content, tmp_path):
+    path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"state\.npz is no state.*Remove it"):
+        training.Training(TINY, path)
+
+
+def test_the_state_of_another_training(tmp_path):
+    path = tmp_path / "state.npz"
+    training.Training(TINY.replace(filters=(8,)), path)._keep()
+    with pytest.raises(ValueError, match=r"state\.npz is no state.*Remove it"):
+        training.Training(TINY, path)
+
+
 @pytest.mark.slow
 def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_FILES", -1)
