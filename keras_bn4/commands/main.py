@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import keras_bn4
-from keras_bn4.commands import inspect_model, miniature, sweep, tune
+from keras_bn4.commands import inspect_model, miniature, reproduce, sweep, tune
 from keras_bn4.common.quiet import INTERRUPTED, let_interrupts_raise, was_interrupted
 
 
@@ -30,7 +30,7 @@ def main(arguments=None):
     )
     miniature.add_options(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (sweep, inspect_model, tune):
+    for command in (sweep, inspect_model, tune, reproduce):
         command.add(commands)
     options = parser.parse_args(arguments)
     try:
@@ -40,8 +40,8 @@ def main(arguments=None):
         if isinstance(error, KeyboardInterrupt) or was_interrupted():
             # A progress bar may stand on the last line.
             print(
-                "\nInterrupted. The digits and the searches of `tune` "
-                "go on with the same command, from where they stopped."
+                "\nInterrupted. The digits, the searches of `tune` and the trainings "
+                "of `reproduce` go on with the same command, from where they stopped."
             )
             return INTERRUPTED
         if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):

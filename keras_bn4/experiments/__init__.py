@@ -12,11 +12,12 @@ Only the command line imports from here. The folders and modules are:
 - `shift`: accuracy on shifted images, before and after what adapts a network
 - `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
 - `tune`: a search with Keras Tuner, and what it is worth on test data
+- `reproduction`: the figures and tables of the paper, at a small and at its own scale
 - `speed`: how fast the layers are
 - `distributed`: training on several replicas
 - `multi_worker`: training on several machines
 
 Read `records`, `networks`, `trained`, `corruptions`, `temperature`, `digits`,
-`pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `speed`, `distributed`,
-`multi_worker`.
+`pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `reproduction`, `speed`,
+`distributed`, `multi_worker`.
 """

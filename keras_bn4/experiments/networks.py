@@ -36,6 +36,7 @@ def resnet(
     filters=(16, 32, 64),
     normalization=layers.BatchNormalization,
     normalizes_shortcuts=False,
+    residual=True,
 ):
     """A residual network for small images (He et al., 2016).
 
@@ -49,6 +50,8 @@ def resnet(
         filters: Tuple of integers, the filters of each stage.
         normalization: Function without arguments that makes a normalization layer.
         normalizes_shortcuts: Whether the convolutions of shortcuts are normalized.
+        residual: Whether there are shortcuts at all. Without them the network is the
+            same chain of convolutions.
 
     Returns:
         A `keras.Model` from images of 0 to 255 to logits.
@@ -61,6 +64,9 @@ def resnet(
             strides = 2 if stage and not block else 1
             y = layers.ReLU()(_convolve(x, filters_here, 3, strides, normalization))
             y = _convolve(y, filters_here, 3, 1, normalization)
+            if not residual:
+                x = layers.ReLU()(y)
+                continue
             if strides > 1:
                 shortcut = normalization if normalizes_shortcuts else None
                 x = _convolve(x, filters_here, 1, strides, shortcut)

@@ -1,0 +1,188 @@
+"""`keras_bn4 reproduce`: makes the figures and tables of the paper anew."""
+
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+
+from keras_bn4.commands.inputs import check_folder
+from keras_bn4.common import tables
+from keras_bn4.common.arguments import check_integer
+
+
+def add(commands):
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="make the figures and tables of the paper anew",
+        description="Trains the networks of figures and tables of the paper and "
+        "reports what they show. Without names, lists them. It can be killed at any "
+        "time and goes on with the same command. Any number of processes, on all "
+        "machines that share the output folder, can run the same command at once.",
+    )
+    reproduce.add_argument(
+        "names", nargs="*", metavar="NAME", help="figures and tables, such as figure3"
+    )
+    reproduce.add_argument(
+        "--scale",
+        choices=("small", "paper"),
+        default="small",
+        help="small networks and few images, or those of the paper (default: small)",
+    )
+    reproduce.add_argument(
+        "--dataset",
+        default="cifar100",
+        help="a name of tensorflow-datasets (default: cifar100)",
+    )
+    reproduce.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    reproduce.add_argument(
+        "--seeds",
+        type=int,
+        help="trainings of each row (default: by result, see the list)",
+    )
+    reproduce.add_argument(
+        "--output-dir", default="results/reproduce", help="folder for the results"
+    )
+    reproduce.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that train at the same time and share the cores (default: 1)",
+    )
+    reproduce.add_argument(
+        "--recorded",
+        action="store_true",
+        help="report the records that come with the package, and train nothing",
+    )
+    reproduce.set_defaults(command=run)
+
+
+def run(options):
+    """Trains what is missing, and prints and draws the results."""
+    # Imported here, because only this command needs SciPy.
+    from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+
+    _check(options, RESULTS)
+    if not options.names:
+        print(_listed(options, RESULTS, RECORDS.parent))
+        return
+    trainings = {n: _trainings(RESULTS[n], options) for n in options.names}
+    # A training can be part of several results.
+    every = list(dict.fromkeys(s for part in trainings.values() for s in part))
+    folder = pathlib.Path(options.output_dir)
+    if not options.recorded:
+        if options.workers > 1:
+            _work_in_processes(every, folder, options.workers)
+        else:
+            # TensorFlow warns of the many functions that many models make.
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
+            runs.work(every, folder, data_dir=options.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in trainings.items():
+        source = RECORDS.parent if options.recorded else folder
+        records = runs.records_of(part, source)
+        print(f"\n{_heading(name, RESULTS[name])}, scale {options.scale}\n")
+        if len(records) < len(part):
+            print(f"Open: {len(part) - len(records)} of {len(part)} trainings.\n")
+        if records:
+            print(RESULTS[name].report(records))
+            figure = folder / f"{name}-{options.scale}.png"
+            RESULTS[name].draw(records, figure)
+            print(f"\nFigure: {figure}")
+
+
+def _check(options, results):
+    for name in options.names:
+        if name not in results:
+            raise ValueError(
+                f"There is no result {name!r}. Allowed: {', '.join(results)}."
+            )
+    check_integer("workers", options.workers)
+    if options.seeds is not None:
+        check_integer("seeds", options.seeds)
+    check_folder(options.output_dir)
+
+
+def _trainings(result, options):
+    seeds = options.seeds or result.SEEDS[options.scale]
+    return result.trainings(options.scale, seeds, options.dataset)
+
+
+def _heading(name, result):
+    return f"{name}: {result.TITLE}"
+
+
+def _listed(options, results, package):
+    from keras_bn4.experiments.reproduction import runs
+
+    lines = [["name", "trainings", "recorded", "in the package", "hours", "what"]]
+    for name, result in results.items():
+        part = _trainings(result, options)
+        counts = [
+            len(runs.records_of(part, folder))
+            for folder in (options.output_dir, package)
+        ]
+        hours = result.HOURS[options.scale]
+        line = [name, str(len(part)), *map(str, counts)]
+        line += ["?" if hours is None else f"{hours:g}", result.TITLE]
+        lines.append(line)
+    note = (
+        f"Scale {options.scale}. Recorded: in {options.output_dir}, and among the "
+        "records that come with the package (--recorded). Hours: all trainings with "
+        "the seeds listed, on two processor cores. Some results share trainings."
+    )
+    left = [[line[0], line[-1], *line[1:-1]] for line in lines]
+    return f"{tables.text(left, left=2)}\n\n{note}"
+
+
+def _work_in_processes(trainings, folder, workers):
+    """Starts this command again in several processes, and waits for them."""
+    from keras_bn4.experiments.reproduction import runs
+
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    environment = {**os.environ, **dict.fromkeys(names, threads)}
+    arguments = [sys.executable, "-m", "keras_bn4", *sys.argv[1:], "--workers", "1"]
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    progress = keras.utils.Progbar(len(trainings), unit_name="training")
+    logs = [folder / "logs" / f"{os.getpid()}-{i}.txt" for i in range(workers)]
+    processes = []
+    try:
+        for log in logs:
+            with open(log, "w") as file:
+                processes.append(
+                    subprocess.Popen(
+                        arguments, env=environment, stdout=file, stderr=file
+                    )
+                )
+        while any(process.poll() is None for process in processes):
+            progress.update(len(runs.records_of(trainings, folder)))
+            time.sleep(2)
+        progress.update(len(runs.records_of(trainings, folder)))
+    finally:
+        _end(processes)
+    for process, log in zip(processes, logs):
+        if process.returncode:
+            last = log.read_text().strip().splitlines()[-1:]
+            raise RuntimeError(
+                f"A worker ended with status {process.returncode}: "
+                f"{''.join(last)}. What it printed is in {log}. Run the same command "
+                "again to go on."
+            )
+
+
+def _end(processes, seconds=20):
+    """Ends processes, so that they can give back what they have claimed."""
+    latest = time.monotonic() + seconds
+    while running := [p for p in processes if p.poll() is None]:
+        for process in running:
+            if time.monotonic() < latest:
+                # Again and again, because TensorFlow's native code can drop it.
+                process.send_signal(signal.SIGINT)
+            else:
+                process.kill()
+        time.sleep(1)

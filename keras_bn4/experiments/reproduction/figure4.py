@@ -1,0 +1,136 @@
+"""Figures 4 and 9: example weighing of networks that were trained with ghosts.
+
+Question: Does example weighing gain more, and at larger weights, the smaller the ghosts
+of the training were? Does its gain come on top of that of ghosts?
+
+    python -m keras_bn4 reproduce figure4
+
+Setting: the trainings of Figure 3, and no others, evaluated at all example weights.
+Each is weighed at the weight that is best on validation data, for accuracy and loss
+separately, and reported on test data. The paper shows validation data. Its Figure 9 has
+a larger range of weights, which the figure here has at once.
+
+Expected: The best weight and its gain grow as ghosts shrink. Where accuracy and loss
+are best can differ wildly.
+"""
+
+import numpy as np
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import new_figure
+from keras_bn4.experiments.reproduction import figure3
+from keras_bn4.experiments.reproduction.summary import (
+    FORMS,
+    Difference,
+    at_best,
+    at_zero,
+    best_weight,
+    claim,
+    curve,
+    gains,
+    mean_and_spread,
+    slopes,
+)
+
+TITLE = "example weighing together with ghosts"
+SEEDS = figure3.SEEDS
+HOURS = figure3.HOURS
+trainings = figure3.trainings
+NAMES = {"accuracy": "test accuracy, %", "cross_entropy": "test loss"}
+
+
+def report(records):
+    """A table, and a line on each claim of the paper, as plain text."""
+    rows = figure3.rows_by_size(records)
+    lines = [["B'", "n"]]
+    for name in NAMES.values():
+        lines[0] += ["best α", name, "gain to α = 0"]
+    for size, row in rows.items():
+        line = [str(size), str(len(row))]
+        for metric, form in FORMS.items():
+            weights = [best_weight(record, metric) for record in row.values()]
+            line.append(tables.span(weights))
+            line.append(mean_and_spread(at_best(row, metric), form))
+            line.append(Difference.between(gains(row, metric)).text(form))
+        lines.append(line)
+    return "\n".join([tables.text(lines), "", *_claims(rows)])
+
+
+def _claims(rows):
+    if len(rows) < 2:
+        return []
+    shown = "shown without number"
+    best, whole = figure3.best_ghosts(rows), max(rows)
+    chosen = f"ghosts of {best}, which are best on validation data,"
+    lines = []
+    for metric, name, sign in (
+        ("accuracy", "accuracy", 1),
+        ("cross_entropy", "loss", -1),
+    ):
+        form = FORMS[metric]
+        growing = slopes(rows, lambda row, metric=metric: gains(row, metric))
+        text = f"the gain in {name} is larger with smaller ghosts, per doubling of B'"
+        difference = Difference.between(growing)
+        lines.append(claim(text, shown, difference, -sign, f"{form}"))
+        growing = slopes(rows, lambda row, metric=metric: _weights(row, metric))
+        text = f"so is the best weight for the {name}, per doubling of B'"
+        lines.append(claim(text, shown, Difference.between(growing), -1, ".3f"))
+        text = f"with {chosen} weighing changes the {name} for the better"
+        difference = Difference.between(gains(rows[best], metric))
+        lines.append(claim(text, shown, difference, sign, form))
+        text = f"{chosen} and weighed, have a better {name} than batch normalization"
+        difference = Difference.between(
+            at_best(rows[best], metric), at_zero(rows[whole], metric)
+        )
+        lines.append(claim(text, shown, difference, sign, form))
+    return lines
+
+
+def _weights(row, metric):
+    return {seed: best_weight(record, metric) for seed, record in row.items()}
+
+
+def draw(records, path):
+    """Draws loss and accuracy over the example weight, for each ghost batch size."""
+    draw_weights(figure3.rows_by_size(records), lambda size: f"B' = {size}", path)
+
+
+def draw_weights(rows, name_of_row, path, base=0):
+    """Draws test accuracy and loss over the example weight, a line for each row.
+
+    Args:
+        rows: Dict of rows by any key.
+        name_of_row: Function of a key that returns its name in the legend.
+        path: Path of the file to write.
+        base: Integer, the place among the example weights of what others are compared
+            with. Losses are drawn on the scale of their gains to it.
+    """
+    figure = new_figure(9.6, 3.8, dpi=160)
+    # Imported after `new_figure`, which raises the error if matplotlib is missing.
+    from matplotlib import colormaps
+
+    colors = colormaps["viridis"](np.linspace(0, 0.85, len(rows)))
+    for panel, (metric, name) in zip(figure.subplots(1, 2), NAMES.items()):
+        lowest, highest = [], []
+        for (key, row), color in zip(rows.items(), colors):
+            records = list(row.values())
+            weights = records[0]["settings"]["example_weights"]
+            mean = np.mean([curve(r, metric, "test") for r in records], axis=0)
+            panel.plot(weights, mean, ".-", color=color, label=name_of_row(key))
+            lowest.append(mean.min())
+            highest.append(mean[base])
+        if metric == "cross_entropy":
+            # Large weights can have losses that hide all others.
+            room = 2 * (max(highest) - min(lowest)) + 1e-6
+            panel.set_ylim(min(lowest) - 0.1 * room, min(lowest) + 1.2 * room)
+        panel.set_xscale(
+            "function", functions=(lambda w: np.sqrt(np.maximum(w, 0)), np.square)
+        )
+        ticks = [0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1]
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.set_xlim(0, 1)
+        panel.set_xlabel("example weight α (square-root scale)")
+        panel.set_ylabel(f"{name}, mean of seeds")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, fontsize=9)
+    figure.savefig(path)

@@ -1,0 +1,120 @@
+"""The images of a training: fixed splits, and epochs that follow from the seed alone.
+
+Nothing here has a state. An epoch is the same whether a training comes to it directly,
+or begins there because it was interrupted before.
+"""
+
+import functools
+import itertools
+
+import numpy as np
+
+from keras_bn4 import datasets
+
+SHIFT = 4
+# What zero padding of images is after they are rescaled to -1 to 1.
+GRAY = 128
+
+
+@functools.lru_cache(maxsize=1)
+def splits(dataset, train_images, validation_images, data_dir=None):
+    """Loads the training, validation and test images, always the same ones.
+
+    Both training and validation images are drawn from the training split of the data
+    set at random, equally many of each class. The test images are its test split.
+
+    Args:
+        dataset: Name, as `keras_bn4.datasets.load` takes it.
+        train_images: Integer, a multiple of the number of classes.
+        validation_images: Integer, a multiple of the number of classes.
+        data_dir: The folder of tensorflow-datasets.
+
+    Returns:
+        Three pairs `(x, y)`, for training, validation and test.
+
+    Raises:
+        ValueError: if a class has too few images, or the numbers can't be divided by
+            the number of classes.
+    """
+    (x, y), test = datasets.load(dataset, ("train", "test"), data_dir=data_dir)
+    classes = np.unique(y)
+    for name, count in (("train", train_images), ("validation", validation_images)):
+        if count % len(classes):
+            raise ValueError(
+                f"The {name} images must be equally many of each of the {len(classes)} "
+                f"classes of {dataset}. Received: {name}_images={count}."
+            )
+    validation_share = validation_images // len(classes)
+    train_share = train_images // len(classes)
+    rng = np.random.default_rng(0)
+    # Of each class, validation images come first and training images last, so that
+    # trainings on more images have the same validation images.
+    members = [rng.permutation(np.flatnonzero(y == c)) for c in classes]
+    fewest = min(map(len, members))
+    if train_share + validation_share > fewest:
+        raise ValueError(
+            f"The rarest class of {dataset} has {fewest} images, fewer than "
+            f"{train_share} to train on and {validation_share} for validation."
+        )
+    train = np.sort(np.concatenate([m[len(m) - train_share :] for m in members]))
+    validation = np.sort(np.concatenate([m[:validation_share] for m in members]))
+    return (x[train], y[train]), (x[validation], y[validation]), test
+
+
+def steps_per_epoch(settings):
+    """How many whole minibatches an epoch has."""
+    return settings.train_images // settings.batch_size
+
+
+def epoch(x, y, settings, number):
+    """The minibatches of an epoch, one after the other, as a pair of arrays.
+
+    Args:
+        x: Array of all training images.
+        y: Array of their labels.
+        settings: `Settings`.
+        number: Integer, which epoch, from 0.
+    """
+    size, steps = settings.batch_size, steps_per_epoch(settings)
+    if settings.classes_per_batch is None:
+        rng = np.random.default_rng([settings.seed, number])
+        order = rng.permutation(len(y))[: steps * size]
+    else:
+        batches = datasets.non_iid_batches(
+            np.arange(len(y)),
+            y,
+            size,
+            classes_per_batch=settings.classes_per_batch,
+            batches=steps,
+            seed=settings.seed,
+        )
+        batches.epoch = number
+        batches = [batches[i][0] for i in range(steps)]
+        if settings.order_in_batch == "by class":
+            batches = [batch[np.argsort(y[batch], kind="stable")] for batch in batches]
+        order = np.concatenate(batches)
+    x = x[order]
+    if settings.augmentation == "crop and flip":
+        x = crop_and_flip(x, np.random.default_rng([settings.seed, number, 1]))
+    return x, y[order]
+
+
+def crop_and_flip(x, rng):
+    """Shifts images by up to four pixels, and mirrors every other one, at random.
+
+    Args:
+        x: Array of images `(n, height, width, channels)`.
+        rng: `numpy.random.Generator`.
+    """
+    n, height, width, _ = x.shape
+    edges = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
+    padded = np.pad(x, edges, constant_values=GRAY)
+    top, left = rng.integers(2 * SHIFT + 1, size=(2, n))
+    is_mirrored = rng.random(n) < 0.5
+    result = np.empty_like(x)
+    # All images of one shift at once, which is faster than to index single pixels.
+    for i, j in itertools.product(range(2 * SHIFT + 1), repeat=2):
+        here = np.flatnonzero((top == i) & (left == j))
+        result[here] = padded[here, i : i + height, j : j + width]
+    result[is_mirrored] = result[is_mirrored, :, ::-1]
+    return result

@@ -1,0 +1,212 @@
+"""Runs trainings, each once, and keeps a record of each.
+
+In the folder of the results there is a file for every finished training in `records`,
+one for every training that is under way in `unfinished`, and those of `claims`. Any
+number of processes, on any machines that share the folder, can work on the same list of
+settings at the same time. Each of them can be killed at any time.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import time
+
+import keras
+import numpy as np
+
+import keras_bn4
+from keras_bn4.common.files import written_whole
+from keras_bn4.experiments.reproduction import claims
+from keras_bn4.experiments.reproduction.settings import Settings
+from keras_bn4.experiments.reproduction.training import Training
+
+SECONDS_BETWEEN_LOOKS = 2
+
+
+class Run:
+    """A training and its record.
+
+    Args:
+        settings: `Settings`.
+        folder: Path of the folder of the results.
+    """
+
+    def __init__(self, settings, folder):
+        self.settings = settings
+        self.folder = pathlib.Path(folder)
+        self.path = self.folder / "records" / f"{settings.name}.json"
+
+    def record(self):
+        """The record, a dict, or `None` while there is none.
+
+        It has `"settings"`, `"versions"`, `"hardware"`, `"process"`, the number of the
+        process that finished it, the `"seconds"` it took, and
+        the `"history"` and `"results"` of `Training`.
+
+        Raises:
+            ValueError: if the file is not the record of these settings.
+        """
+        try:
+            found = json.loads(self.path.read_text())
+            is_it = Settings.from_record(found["settings"]) == self.settings
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.path} is no record of a training ({error}). Remove it, so that "
+                "it is made again."
+            ) from error
+        if not is_it:
+            raise ValueError(
+                f"{self.path} is the record of other settings than those its name "
+                "stands for. Remove it, so that it is made again."
+            )
+        return found
+
+    def do(self, claim, data_dir=None, on_progress=None):
+        """Trains, evaluates and writes the record, or goes on with what is begun.
+
+        Args:
+            claim: The `Claim` of this run.
+            data_dir: The folder of tensorflow-datasets.
+            on_progress: Function of the number of finished epochs.
+
+        Raises:
+            ClaimLost: if another worker has taken over.
+        """
+
+        def progress(epochs):
+            claim.check()
+            if on_progress is not None:
+                on_progress(epochs)
+
+        unfinished = self.folder / "unfinished" / f"{self.settings.name}.npz"
+        training = Training(self.settings, unfinished, data_dir)
+        training.run(progress)
+        results = training.evaluate()
+        claim.check()
+        record = {
+            "settings": self.settings.to_dict(),
+            "versions": _versions(),
+            "hardware": _hardware(),
+            "process": os.getpid(),
+            "seconds": round(training.seconds, 1),
+            "history": training.history,
+            "results": results,
+        }
+        with written_whole(self.path) as file:
+            file.write_text(_compact(record))
+        unfinished.unlink(missing_ok=True)
+        # What a process left that was killed while it wrote.
+        for left in unfinished.parent.glob(f".{self.settings.name}.*"):
+            left.unlink(missing_ok=True)
+        keras.utils.clear_session()
+
+
+def records_of(settings, folder):
+    """Lists the records of those settings that have one, in their order."""
+    found = [Run(s, folder).record() for s in settings]
+    return [record for record in found if record is not None]
+
+
+def work(settings, folder, *, data_dir=None, expires=claims.EXPIRES, verbose=1):
+    """Trains what has no record and is not claimed by others, until all have one.
+
+    Args:
+        settings: List of `Settings`. Their order is that of the trainings.
+        folder: Path of the folder of the results.
+        data_dir: The folder of tensorflow-datasets.
+        expires: Float, the seconds after which the claim of a dead worker is void.
+        verbose: 0 or 1, whether to show progress.
+    """
+    folder = pathlib.Path(folder)
+    for name in ("records", "unfinished", "claims"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    runs = [Run(s, folder) for s in settings]
+    announced = False
+    while open_runs := [run for run in runs if run.record() is None]:
+        if any(_try(run, runs, data_dir, expires, verbose) for run in open_runs):
+            announced = False
+            continue
+        if verbose and not announced:
+            # A claim can be given back while this looks.
+            held = {claims.holder(folder / "claims", r.settings.name) for r in runs}
+            print(f"Waiting for {', '.join(sorted(held - {None})) or 'others'}.")
+            announced = True
+        time.sleep(min(SECONDS_BETWEEN_LOOKS, expires / 4))
+
+
+def _try(run, runs, data_dir, expires, verbose):
+    """Does a run if nobody else does it. Returns whether it was done here."""
+    claim = claims.take(run.folder / "claims", run.settings.name, expires)
+    if claim is None:
+        return False
+    with claim:
+        if run.record() is not None:
+            return False  # Finished between the look at the records and the claim.
+        done = sum(r.record() is not None for r in runs)
+        if verbose:
+            print(f"Training {done + 1} of {len(runs)}: {run.settings.name}")
+        progress = keras.utils.Progbar(
+            run.settings.epochs, verbose=verbose, unit_name="epoch"
+        )
+        try:
+            run.do(claim, data_dir, lambda epochs: progress.update(int(epochs)))
+        except claims.ClaimLost as error:
+            if verbose:
+                print(f"\n{error}")
+            return False
+    return True
+
+
+def _versions():
+    backend = keras.backend.backend()
+    return {
+        "keras_bn4": keras_bn4.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "backend": backend,
+        backend: __import__(backend).__version__,
+    }
+
+
+def _hardware():
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(": ")[2] for line in lines if "model name" in line]
+        processor = names[0] if names else processor
+    except OSError:
+        pass  # Not Linux.
+    count = getattr(os, "process_cpu_count", os.cpu_count)()
+    return {
+        "processor": processor,
+        "cores": count,
+        "devices": list(keras.distribution.list_devices()),
+        "gpus": _gpus(),
+    }
+
+
+def _gpus():
+    """The names of NVIDIA's GPUs, which Keras doesn't tell."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [] if found.returncode else found.stdout.split("\n")[:-1]
+
+
+def _compact(record):
+    """JSON with a line for each list of numbers, which version control can compare."""
+    parts = []
+    for key, value in record.items():
+        if key in ("history", "results"):
+            lines = [f'  "{k}": {json.dumps(v)}' for k, v in value.items()]
+            text = "{\n" + ",\n".join(lines) + "\n }"
+        else:
+            text = json.dumps(value)
+        parts.append(f' "{key}": {text}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"

@@ -1,0 +1,144 @@
+"""What a training of the reproduction is: its settings, and the name of its record."""
+
+import dataclasses
+import hashlib
+import json
+
+SCALES = ("small", "paper")
+# Dense near 0, where the paper's figures show their detail.
+EXAMPLE_WEIGHTS = (
+    *(0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of one training, from which all of it follows.
+
+    The name of a record depends on the settings that differ from the defaults here.
+    So defaults never change, and a field that is added later has a default that means
+    what was done before.
+
+    Attributes:
+        dataset: Name of an image data set, as `keras_bn4.datasets.load` takes it.
+        train_images: How many images of the training split to train on, equally many of
+            each class.
+        validation_images: How many others of them to choose the example weight on.
+        blocks: Blocks of two convolutions in each stage of the network.
+        filters: Filters of each stage.
+        residual: Whether blocks are added to what they are applied to.
+        normalizes_shortcuts: Whether the convolutions of shortcuts are normalized.
+        epochs: Number of epochs. What doesn't fill a minibatch is left out.
+        batch_size: Examples of a minibatch.
+        learning_rate: Where the cosine schedule begins, which ends at 0.
+        momentum: Nesterov's is not used.
+        weight_decay: The factor δ of `δ / 2` times the squared kernels in the loss.
+        affine_decay: The same decay of γ and β: `"none"`; `"to 0"`, which pulls both to
+            0; or `"to 1"`, which pulls γ to 1 and β to 0.
+        statistics_momentum: Momentum of the moving statistics.
+        ghost_batch_size: Examples of a ghost, or `None` for batch normalization.
+        groups: Groups of channels, or `None` for a group for each channel.
+        renorm: Whether batch renormalization is used, clipped at r = 3 and d = 5.
+        variance_tracking: What the moving variance follows if there are ghosts.
+        classes_per_batch: Classes in a minibatch (Sec. 4.4), or `None` for minibatches
+            of all of them.
+        order_in_batch: With `classes_per_batch`, `"shuffled"` or `"by class"`.
+        augmentation: `"crop and flip"` or `"none"`.
+        example_weights: Those that are evaluated, on validation and on test data.
+        seed: Of the initial kernels, the order of the images and the augmentation.
+    """
+
+    dataset: str = "cifar100"
+    train_images: int = 2500
+    validation_images: int = 5000
+    blocks: int = 1
+    filters: tuple[int, ...] = (16, 32, 64)
+    residual: bool = True
+    normalizes_shortcuts: bool = False
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 2.5e-4
+    affine_decay: str = "none"
+    statistics_momentum: float = 0.99
+    ghost_batch_size: int | None = None
+    groups: int | None = None
+    renorm: bool = False
+    variance_tracking: str = "second_moment"
+    classes_per_batch: int | None = None
+    order_in_batch: str = "shuffled"
+    augmentation: str = "crop and flip"
+    example_weights: tuple[float, ...] = EXAMPLE_WEIGHTS
+    seed: int = 0
+
+    @classmethod
+    def at_scale(cls, scale, **changes):
+        """The settings of a scale, with changes.
+
+        `"small"` are the defaults, a ResNet-8 that overfits 2,500 images. `"paper"` is
+        the paper's data and network (Sec. 4.1): 40,000 images of CIFAR-100, another
+        10,000 for validation, and a ResNet-18 of 64 to 512 filters. The paper doesn't
+        give the optimizer, its schedule and decay; these are those that are usual for
+        this network: SGD for 200 epochs, cosine schedule from 0.1, decay 5e-4.
+        """
+        if scale == "paper":
+            paper = {
+                "train_images": 40_000,
+                "validation_images": 10_000,
+                "blocks": 2,
+                "filters": (64, 128, 256, 512),
+                "normalizes_shortcuts": True,
+                "epochs": 200,
+                "weight_decay": 5e-4,
+            }
+            changes = {**paper, **changes}
+        return cls(**changes)
+
+    @classmethod
+    def from_record(cls, values):
+        """The settings that a record holds."""
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**{**values, **lists})
+
+    def replace(self, **changes):
+        """The same settings with changes."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self):
+        """All settings, as a record holds them."""
+        return dataclasses.asdict(self)
+
+    @property
+    def name(self):
+        """The name of the record: what a reader looks for first, and a digest."""
+        digest = hashlib.sha256(json.dumps(self._changed()).encode()).hexdigest()[:8]
+        kind = "resnet" if self.residual else "plain"
+        words = [
+            self.dataset,
+            str(self.train_images),
+            f"{kind}{2 * self.blocks * len(self.filters) + 2}",
+            f"batch{self.batch_size}",
+            self.method.replace(" ", ""),
+        ]
+        if self.affine_decay != "none":
+            words.append(f"decay {self.affine_decay}".replace(" ", ""))
+        if self.classes_per_batch is not None:
+            words.append(f"{self.classes_per_batch}classes")
+        return "-".join([*words, f"seed{self.seed}", digest])
+
+    @property
+    def method(self):
+        """How layers normalize, in one or two words."""
+        if self.renorm:
+            return "batch renorm"
+        if self.groups is None:
+            ghosts = self.ghost_batch_size
+            return "batch norm" if ghosts is None else f"ghosts of {ghosts}"
+        return "group norm" if self.ghost_batch_size == 1 else "batch-group norm"
+
+    def _changed(self):
+        """The settings that differ from the defaults, in order of their names."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        items = sorted(self.to_dict().items())
+        return {name: value for name, value in items if value != defaults[name]}

@@ -1,0 +1,225 @@
+"""Trains a network, going on where an earlier process stopped, and evaluates it.
+
+`keras.callbacks.BackupAndRestore` would not do. It writes weights and the number of the
+epoch to two files one after the other, so that a process killed in between has weights
+of another epoch. It restores neither the order of the data nor the history. After a
+backup within an epoch it repeats the epoch from its beginning. Here a training is a
+sequence of short calls of `fit` whose data follow from the seed and their position in
+the training, and all that has to be kept between two of them is in one file, which is
+replaced at once.
+"""
+
+import functools
+import json
+import time
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_bn4.common.errors import reason_of
+from keras_bn4.common.files import written_whole
+from keras_bn4.common.models import layers_of
+from keras_bn4.example_weight import sweep_example_weight
+from keras_bn4.experiments import networks
+from keras_bn4.experiments.reproduction import images
+from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.weight_decay import CenteredL2
+
+METRICS = ("cross_entropy", "accuracy")
+# At most this many steps are between two occasions to keep the state.
+STEPS = 500
+SECONDS_BETWEEN_FILES = 20
+EVALUATION_BATCH_SIZE = 500
+# Of what a file holds that is no state, or another's.
+READING_ERRORS = (ValueError, KeyError, TypeError, EOFError, OSError)
+
+
+def build(settings, input_shape, classes):
+    """Builds and compiles the network, with its initial weights.
+
+    Args:
+        settings: `Settings`.
+        input_shape: Shape of an image.
+        classes: Integer.
+
+    Returns:
+        A compiled `keras.Model`.
+    """
+    model = networks.resnet(
+        input_shape,
+        classes,
+        settings.blocks,
+        filters=settings.filters,
+        normalization=functools.partial(_normalization, settings),
+        normalizes_shortcuts=settings.normalizes_shortcuts,
+        residual=settings.residual,
+    )
+    rng = np.random.default_rng(settings.seed)
+    for layer in layers_of(model, (keras.layers.Conv2D, keras.layers.Dense)):
+        layer.kernel.regularizer = keras.regularizers.L2(settings.weight_decay / 2)
+        # Keras' own default, drawn here because each backend draws other numbers.
+        *size, fan_in, fan_out = layer.kernel.shape
+        limit = np.sqrt(6 / (np.prod(size) * (fan_in + fan_out)))
+        layer.kernel.assign(rng.uniform(-limit, limit, layer.kernel.shape))
+    steps = settings.epochs * images.steps_per_epoch(settings)
+    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+    model.compile(
+        keras.optimizers.SGD(schedule, momentum=settings.momentum),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[
+            # Without the penalties of decay, which the loss has.
+            keras.metrics.SparseCategoricalCrossentropy(
+                from_logits=True, name="cross_entropy"
+            ),
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        ],
+        # On TensorFlow with two processor cores, XLA takes twice the time.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return model
+
+
+def _normalization(settings):
+    keywords = {
+        "momentum": settings.statistics_momentum,
+        "variance_tracking": settings.variance_tracking,
+        "ghost_batch_size": settings.ghost_batch_size,
+    }
+    if settings.affine_decay != "none":
+        l2 = settings.weight_decay / 2
+        center = {"to 0": 0.0, "to 1": 1.0}[settings.affine_decay]
+        keywords["gamma_regularizer"] = CenteredL2(l2, center=center)
+        keywords["beta_regularizer"] = keras.regularizers.L2(l2)
+    if settings.renorm:
+        keywords["renorm"] = True
+        keywords["renorm_clipping"] = {"rmin": 1 / 3, "rmax": 3, "dmax": 5}
+        keywords["renorm_momentum"] = settings.statistics_momentum
+    if settings.groups is None:
+        return GhostBatchNormalization(**keywords)
+    return BatchGroupNormalization(settings.groups, **keywords)
+
+
+class Training:
+    """A training that can be interrupted at any time.
+
+    Args:
+        settings: `Settings`.
+        path: Path of the file that keeps its state.
+        data_dir: The folder of tensorflow-datasets.
+
+    Attributes:
+        history: Dict of lists, a value for each finished epoch.
+        seconds: Float, how long it took so far, without what was lost.
+    """
+
+    def __init__(self, settings, path, data_dir=None):
+        self.settings = settings
+        self.path = path
+        self.train, self.validation, self.test = images.splits(
+            settings.dataset,
+            settings.train_images,
+            settings.validation_images,
+            data_dir,
+        )
+        x, y = self.train
+        self.model = build(settings, x.shape[1:], len(np.unique(y)))
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.history = {name: [] for name in ("loss", *METRICS)}
+        # Of the epoch that is under way, sums over minibatches.
+        self.sums = dict.fromkeys(self.history, 0.0)
+        self.seconds = 0.0
+        self._restore()
+
+    def run(self, on_progress=None):
+        """Trains to the end.
+
+        Args:
+            on_progress: Function that is called after each piece with how many epochs
+                are finished, in parts of one.
+        """
+        steps = images.steps_per_epoch(self.settings)
+        start = kept = time.monotonic()
+        done = int(self.model.optimizer.iterations)
+        while done < steps * self.settings.epochs:
+            number, first = divmod(done, steps)
+            x, y = images.epoch(*self.train, self.settings, number)
+            while first < steps:
+                last = min(first + STEPS, steps)
+                self._fit(x, y, first, last)
+                done += last - first
+                first = last
+                if on_progress is not None:
+                    on_progress(done / steps)
+                now = time.monotonic()
+                self.seconds += now - start
+                start = now
+                is_last = done == steps * self.settings.epochs
+                if now - kept > SECONDS_BETWEEN_FILES or is_last:
+                    self._keep()
+                    kept = now
+
+    def evaluate(self):
+        """Evaluates at all example weights, on validation and on test data.
+
+        Returns:
+            Dict of `"validation"` and `"test"`, each a dict of lists by metric with a
+            value for each of `settings.example_weights`.
+        """
+        start = time.monotonic()
+        results = {}
+        for name, (x, y) in (("validation", self.validation), ("test", self.test)):
+            sweep = sweep_example_weight(
+                self.model,
+                x,
+                y,
+                example_weights=self.settings.example_weights,
+                batch_size=EVALUATION_BATCH_SIZE,
+                verbose=0,
+            )
+            results[name] = {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
+        self.seconds += time.monotonic() - start
+        return results
+
+    def _fit(self, x, y, first, last):
+        size = self.settings.batch_size
+        part = slice(first * size, last * size)
+        history = self.model.fit(
+            x[part], y[part], batch_size=size, shuffle=False, verbose=0
+        ).history
+        for name in self.sums:
+            self.sums[name] += history[name][0] * (last - first)
+        steps = images.steps_per_epoch(self.settings)
+        if last == steps:
+            for name, total in self.sums.items():
+                self.history[name].append(_short(total / steps))
+            self.sums = dict.fromkeys(self.sums, 0.0)
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _keep(self):
+        values = [keras.ops.convert_to_numpy(v) for v in self._variables()]
+        rest = json.dumps([self.history, self.sums, self.seconds])
+        with written_whole(self.path) as unfinished:
+            np.savez(unfinished, *values, rest=rest)
+
+    def _restore(self):
+        if not self.path.exists():
+            return
+        try:
+            # `np.load` of a path leaves a broken file open.
+            with open(self.path, "rb") as raw, np.load(raw) as file:
+                for i, variable in enumerate(self._variables()):
+                    variable.assign(file[f"arr_{i}"])
+                self.history, self.sums, self.seconds = json.loads(str(file["rest"]))
+        except (*READING_ERRORS, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{self.path} is no state of this training ({reason_of(error)}). "
+                "Remove it, so that the training begins anew."
+            ) from error
+
+
+def _short(value):
+    """A number with as many digits as float32 has."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,48 @@
+"""Settings: what they stand for never changes, nor do the names of records."""
+
+import dataclasses
+import json
+
+import pytest
+
+from keras_bn4.experiments.reproduction.settings import SCALES, Settings
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_record_gives_them_back(scale):
+    settings = Settings.at_scale(scale, ghost_batch_size=8, seed=3)
+    written = json.loads(json.dumps(settings.to_dict()))
+    assert Settings.from_record(written) == settings
+    assert Settings.from_record(written).name == settings.name
+
+
+def test_the_names_of_records_stay():
+    # Records that were made have these names. They may not change.
+    common = "cifar100-2500-resnet8-batch128"
+    assert Settings().name == f"{common}-batchnorm-seed0-44136fa3"
+    name = f"{common}-ghostsof8-seed0-b7bcd1d5"
+    assert Settings(ghost_batch_size=8).name == name
+
+
+def test_what_a_record_lacks_is_at_its_default():
+    assert Settings.from_record({"seed": 2}) == Settings(seed=2)
+
+
+def test_every_setting_counts_in_the_name():
+    names = {Settings().name}
+    for field in dataclasses.fields(Settings):
+        value = {"dataset": "cifar10", "filters": (4,), "example_weights": (0.0,)}.get(
+            field.name, {None: 7}.get(field.default, 7)
+        )
+        names.add(Settings(**{field.name: value}).name)
+    assert len(names) == 1 + len(dataclasses.fields(Settings))
+
+
+def test_the_name_says_what_is_looked_for():
+    settings = Settings(
+        residual=False, blocks=3, renorm=True, affine_decay="to 1", classes_per_batch=4
+    )
+    words = "-plain20-batch128-batchrenorm-decayto1-4classes-seed0-"
+    assert words in settings.name
+    assert "-groupnorm-" in Settings(groups=2, ghost_batch_size=1).name
+    assert "-batch-groupnorm-" in Settings(groups=2).name

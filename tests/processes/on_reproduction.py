@@ -1,0 +1,38 @@
+"""Works on some small trainings, with determinism, in the folder that is given.
+
+    on_reproduction.py FOLDER [SECONDS]
+
+With a number of seconds, claims expire after so many.
+"""
+
+import sys
+
+import keras
+
+from keras_bn4.experiments.reproduction import runs, training
+from keras_bn4.experiments.reproduction.settings import Settings
+
+TINY = Settings(
+    dataset="digits",
+    train_images=100,
+    validation_images=50,
+    filters=(4, 8),
+    epochs=12,
+    batch_size=16,
+    example_weights=(0.0, 0.1, 0.5),
+)
+TRAININGS = [
+    TINY.replace(seed=seed, ghost_batch_size=size) for seed in (0, 1) for size in (4, 8)
+]
+
+if __name__ == "__main__":
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(0)
+    # So that there is something to go on with whenever the process is killed.
+    training.SECONDS_BETWEEN_FILES = 0
+    training.STEPS = 4
+    expires = float(sys.argv[2]) if len(sys.argv) > 2 else 60
+    runs.work(TRAININGS, sys.argv[1], expires=expires, verbose=0)
