@@ -44,7 +44,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["keras_bn4", "keras_bn4.*"]),
-    package_data={"keras_bn4": ["py.typed", "experiments/reproduction/records/*.json"]},
+    package_data={"keras_bn4": ["py.typed", "experiments/*/records/*.json"]},
     entry_points={"console_scripts": ["keras_bn4 = keras_bn4.commands.main:main"]},
     python_requires=">=3.11",
     install_requires=["keras>=3.14", "numpy"],

@@ -181,6 +181,7 @@ def test_a_conversion_in_place_that_fails_leaves_the_model_as_it_was(monkeypatch
     np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() == "jax",
     reason="Keras' own predict takes the variables away from other threads on JAX",

@@ -464,6 +464,7 @@ def test_callback_at_train_end_only_and_by_accuracy(data):
     assert model.layers[3].example_weight == best["example_weight"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not PRETRAINED.exists(), reason=f"no trained networks in {PRETRAINED}"
 )

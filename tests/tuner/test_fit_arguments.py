@@ -108,6 +108,7 @@ def test_a_model_that_is_not_compiled(tmp_path, data):
         tuner.search(*train, validation_data=validation, callbacks=[NeverTrained()])
 
 
+@pytest.mark.slow
 def test_validation_data_in_all_forms(tmp_path, data):
     (x, y), validation = data
 

@@ -15,6 +15,7 @@ def whole(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on(whole, tmp_path):
     def interrupt():
         raise KeyboardInterrupt

@@ -85,6 +85,7 @@ def test_every_tuner(name, arguments, tmp_path, data):
     assert any(weight for row in found.rows for weight in row["example_weight"])
 
 
+@pytest.mark.slow
 def test_a_hypermodel_that_chooses_the_batch_size(tmp_path, data):
     train, validation = data
     sizes = []

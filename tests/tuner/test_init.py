@@ -20,6 +20,7 @@ def test_the_lazy_names():
         _ = keras_bn4.nothing
 
 
+@pytest.mark.slow
 def test_without_keras_tuner():
     code = """
 import sys

@@ -15,6 +15,7 @@ from keras_bn4.tuner.trial import executions
 pytestmark = tuner_helpers.quiet
 
 
+@pytest.mark.slow
 def test_executions_keep_a_weight_each(tmp_path, data):
     train, validation = data
 

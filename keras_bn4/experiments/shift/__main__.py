@@ -7,7 +7,12 @@ from keras_bn4.experiments.shift.fixed_weights import (
     fixed_weights_table,
     run_fixed_weights,
 )
-from keras_bn4.experiments.shift.measurement import IMAGES, RECORDS, run
+from keras_bn4.experiments.shift.measurement import (
+    IMAGES,
+    recorded,
+    recorded_fixed_weights,
+    run,
+)
 from keras_bn4.experiments.shift.report import (
     by_severity,
     figure,
@@ -24,22 +29,31 @@ if __name__ == "__main__":
         help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
     )
     parser.add_argument("--data-dir", help="folder of tensorflow-datasets")
-    parser.add_argument("--output-dir", default=RECORDS, help="folder for the results")
     parser.add_argument(
-        "--figure-dir", default="results/shift", help="folder for the figures"
+        "--output-dir", default="results/shift", help="folder for results and figures"
+    )
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="measure nothing, and report what is recorded in the package",
     )
     parser.add_argument(
         "--images", type=int, default=IMAGES, help="how many images to report on"
     )
     options = vars(parser.parse_args())
-    folder = pathlib.Path(options.pop("figure_dir"))
-    results = run(**options)
+    folder = pathlib.Path(options["output_dir"])
+    if options.pop("recorded"):
+        results, of_fixed_weights = recorded(), recorded_fixed_weights()
+    else:
+        results, of_fixed_weights = run(**options), {}
+        del options["images"]
+        if options["models"]:
+            of_fixed_weights = run_fixed_weights(**options)
     print(table(results), by_severity(results), sep="\n\n")
     folder.mkdir(parents=True, exist_ok=True)
     for name, cells in results.items():
         figure(cells, folder / f"{name}.png")
     summary_figure(results, folder / "summary.png")
     print(f"\nFigures: {folder}")
-    if options["models"]:
-        del options["images"]
-        print(f"\n{fixed_weights_table(run_fixed_weights(**options))}")
+    if of_fixed_weights:
+        print(f"\n{fixed_weights_table(of_fixed_weights)}")

@@ -15,11 +15,13 @@ fixed before the first result was seen.
 
 Command: `python -m keras_bn4.experiments.shift MODEL.keras ... --dataset cifar100`, for
 scikit-learn's digits `python -m keras_bn4.experiments.shift --dataset digits`, where a
-network is trained first. Time: On two CPU cores about half an hour for a ResNet-20. An
-interrupted run goes on with the same command.
+network is trained first. `--recorded` reports the records that come with the package.
+Time: On two CPU cores about half an hour for a ResNet-20. An interrupted run goes on
+with the same command.
 """
 
 import base64
+import json
 import pathlib
 
 import keras
@@ -45,7 +47,7 @@ def run(
     images=IMAGES,
     kinds=KINDS,
     severities=SEVERITIES,
-    output_dir=RECORDS,
+    output_dir="results/shift",
     verbose=1,
 ):
     """Measures networks on clean and shifted images, or goes on where it stopped.
@@ -91,6 +93,24 @@ def run(
             )
         found[name] = [records.find(one) for one in wanted]
     return found
+
+
+def recorded():
+    """What `run` returned for the networks whose records come with the package."""
+    return {path.stem: json.loads(path.read_text()) for path in _files(False)}
+
+
+def recorded_fixed_weights():
+    """What `run_fixed_weights` returned for these networks."""
+    return {
+        path.stem.removesuffix("_fixed_weights"): json.loads(path.read_text())
+        for path in _files(True)
+    }
+
+
+def _files(of_fixed_weights):
+    paths = sorted(RECORDS.glob("*.json"))
+    return [p for p in paths if p.stem.endswith("_fixed_weights") == of_fixed_weights]
 
 
 def _measure(name, model, choosing, reporting, wanted, records, verbose):
