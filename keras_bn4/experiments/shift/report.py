@@ -103,25 +103,26 @@ def table(results):
 
 
 def by_severity(results):
-    """Makes a Markdown table of the gain of the example weight by severity, and kind.
+    """Makes a Markdown table of the gain of the example weight by severity and by kind.
 
     Args:
         results: What `run` returned.
     """
+    all_found = {network: Accuracies(cells) for network, cells in results.items()}
+    severities = sorted({s for found in all_found.values() for s in found.severities})
+    kinds = list(dict.fromkeys(k for found in all_found.values() for k in found.kinds))
     lines = []
-    for network, cells in results.items():
-        found = Accuracies(cells)
-        for schedule in found.weights:
-            line = [network, f"{found.weights[schedule]:g}, {schedule}"]
-            for severity in found.severities:
+    for network, found in all_found.items():
+        for schedule, weight in found.weights.items():
+            line = [network, f"{weight:g}, {schedule}"]
+            for severity in severities:
                 line.append(f"{found.change(schedule, [severity])[0]:+.1f}")
-            base = found.shifted["as trained"].mean((1, 2))
-            gains = 100 * (found.shifted[schedule].mean((1, 2)) - base)
-            line += [f"{gain:+.1f}" for gain in gains]
+            gains = found.shifted[schedule] * 100.0 - 100 * found.shifted["as trained"]
+            by_kind = dict(zip(found.kinds, gains.mean((1, 2))))
+            line += [f"{by_kind[k]:+.1f}" if k in by_kind else "" for k in kinds]
             lines.append(line)
-        header = ["network", "example weight"]
-        header += [f"severity {severity}" for severity in found.severities]
-        header += [kind.replace("_", " ") for kind in found.kinds]
+    header = ["network", "example weight", *(f"severity {s}" for s in severities)]
+    header += [kind.replace("_", " ") for kind in kinds]
     return tables.markdown(header, lines)
 
 
