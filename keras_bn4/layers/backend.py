@@ -85,7 +85,19 @@ def squared_difference(x, y):
         import tensorflow as tf
 
         return tf.math.squared_difference(x, y)
+    if keras.backend.backend() == "torch":
+        # In place, because the difference is a new tensor.
+        return (x - y).square_()
     return ops.square(x - y)
+
+
+def multiply_add(x, factor, summand):
+    """`x * factor + summand`, in one pass over the tensors where the backend can."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.addcmul(summand, x, factor)
+    return x * factor + summand
 
 
 def optimization_barrier(*tensors):

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_bn4.layers.backend import custom_gradient
+from keras_bn4.layers.backend import custom_gradient, multiply_add
 from keras_bn4.layers.moments import sum_positions
 
 
@@ -60,7 +60,7 @@ def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
     shift = -moments.mean * scale
     if beta is not None:
         shift = shift + beta[None]
-    return x * _along(scale, x, axis) + _along(shift, x, axis)
+    return multiply_add(x, _along(scale, x, axis), _along(shift, x, axis))
 
 
 def _scale(moments, gamma, epsilon):
