@@ -280,7 +280,7 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         """The moments of every example and channel, by the fastest kernel."""
         axis = self._channel_axis
         if mask is None and tensorflow_selected.serves(inputs, axis):
-            return tensorflow_selected.selected_moments(inputs, moving, weight)
+            return tensorflow_selected.selected_moments(inputs, moving.variance, weight)
         mask = None if mask is None else element_mask(mask, inputs, axis)
         return example_moments(inputs, axis, mask, training=False)
 

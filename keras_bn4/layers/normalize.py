@@ -57,9 +57,8 @@ def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
     deviations its error is `m` times that of rounding `x`.
     """
     scale = _scale(moments, gamma, epsilon)
-    shift = -moments.mean * scale
-    if beta is not None:
-        shift = shift + beta[None]
+    shift = moments.mean * scale
+    shift = -shift if beta is None else beta[None] - shift
     return multiply_add(x, _along(scale, x, axis), _along(shift, x, axis))
 
 

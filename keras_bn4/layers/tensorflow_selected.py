@@ -23,7 +23,6 @@ import uuid
 import keras
 
 from keras_bn4.layers.backend import in_xla
-from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments, example_moments
 
 # An example with fewer positions is often further from 0 than its standard deviation.
@@ -53,12 +52,12 @@ def serves(x, axis):
     return math.prod(positions) >= LEAST_POSITIONS
 
 
-def selected_moments(x, moving, example_weight):
+def selected_moments(x, moving_variance, example_weight):
     """The same as `example_moments(x, axis, training=False)`, to within rounding.
 
     Args:
         x: Tensor of shape `(n, ..., C)`, which `serves` has approved.
-        moving: `Moments` of shape `(1, C)`, into which those of examples will be mixed.
+        moving_variance: Tensor of shape `(1, C)`, into which their variances are mixed.
         example_weight: Scalar tensor, their weight in the mixture, above 0.
 
     Returns:
@@ -67,7 +66,7 @@ def selected_moments(x, moving, example_weight):
     import tensorflow as tf
 
     usual, by_norm = _implementations(tuple(x.shape[1:]))
-    mean, variance = usual(x, moving.mean, moving.variance, example_weight)
+    mean, variance = usual(x, moving_variance, example_weight)
     for tensor in (mean, variance):
         tensor.set_shape((x.shape[0], x.shape[-1]))
     by_norm.get_concrete_function().add_to_graph(tf.compat.v1.get_default_graph())
@@ -86,7 +85,6 @@ def _implementations(shape):
     signature = [
         tf.TensorSpec((None, *shape)),
         tf.TensorSpec((1, channels)),
-        tf.TensorSpec((1, channels)),
         tf.TensorSpec(()),
     ]
 
@@ -104,31 +102,31 @@ def _implementations(shape):
     return implementation(_usual, "GPU"), implementation(_by_norm, "CPU")
 
 
-def _usual(x, moving_mean, moving_variance, example_weight):
+def _usual(x, moving_variance, example_weight):
     return example_moments(x, len(x.shape) - 1, training=False)[:2]
 
 
-def _by_norm(x, moving_mean, moving_variance, example_weight):
+def _by_norm(x, moving_variance, example_weight):
     import tensorflow as tf
 
     channels, positions = x.shape[-1], math.prod(x.shape[1:-1])
     length = _length_of_part(positions)
     parts = tf.reshape(x, (-1, positions // length, length, channels))
     mean = tf.reduce_mean(tf.reduce_mean(parts, 2), 1)
-    squares = tf.square(tf.math.reduce_euclidean_norm(parts, 2))
-    variance = tf.reduce_mean(squares, 1) / length - tf.square(mean)
-    mixture = mix(
-        Moments(mean, variance), Moments(moving_mean, moving_variance), example_weight
-    )
-    # Not a number is never less than anything, and so is left to the usual computation.
+    norms = tf.math.reduce_euclidean_norm(parts, 2)
+    square, squared_mean = tf.reduce_mean(tf.square(norms), 1) / length, tf.square(mean)
+    # The least variance of the mixture, less the example's share, by that share.
+    slack = moving_variance * ((1 - example_weight) / example_weight)
+    # This is `mean² <= MOST_SQUARED_MEANS * (variance + slack)` in few operations. Not
+    # a number is never less than anything, and so is left to the usual computation.
     is_precise = tf.reduce_all(
-        example_weight * tf.square(mean) <= MOST_SQUARED_MEANS * mixture.variance
+        (1 + 1 / MOST_SQUARED_MEANS) * squared_mean - square <= slack
     )
 
     def centred():
         return example_moments(x, len(x.shape) - 1, training=False).variance
 
-    variance = tf.cond(is_precise, lambda: variance, centred)
+    variance = tf.cond(is_precise, lambda: square - squared_mean, centred)
     return mean, variance
 
 
