@@ -100,6 +100,17 @@ def multiply_add(x, factor, summand):
     return x * factor + summand
 
 
+def reshape(tensor, shape):
+    """`keras.ops.reshape` without the search for symbolic tensors, where that shows.
+
+    On PyTorch, where every call goes through Python, it takes longer than small
+    tensors do.
+    """
+    if keras.backend.backend() == "torch":
+        return tensor.reshape(shape)
+    return ops.reshape(tensor, shape)
+
+
 def optimization_barrier(*tensors):
     """Keeps XLA from computing tensors in a branch that is not taken.
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_bn4.layers.backend import custom_gradient, multiply_add
+from keras_bn4.layers.backend import custom_gradient, multiply_add, reshape
 from keras_bn4.layers.moments import sum_positions
 
 
@@ -82,4 +82,4 @@ def _along(tensor, x, axis):
     """A tensor of shape `(n, C)` in the axes of `x`."""
     sizes = [1] * len(x.shape)
     sizes[0], sizes[axis] = -1, x.shape[axis]
-    return ops.reshape(tensor, sizes)
+    return reshape(tensor, sizes)
