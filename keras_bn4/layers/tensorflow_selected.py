@@ -25,7 +25,7 @@ import keras
 from keras_bn4.layers.backend import in_xla
 from keras_bn4.layers.moments import Moments, example_moments
 
-# An example with fewer positions is often further from 0 than its standard deviation.
+# Of fewer positions the moments cost little either way.
 LEAST_POSITIONS = 16
 LEAST_LENGTH = 64
 # How many variances of the mixture the share of an example's squared mean in it may be.
