@@ -4,8 +4,8 @@ For the equations see `ghosts`, `moments`, `mixing` and `normalize`, and then th
 of `ghost_batch_normalization`.
 
 Read `backend`, `ghosts`, `moments`, `mixing`, `normalize`, `tensorflow_fused`,
-`tensorflow_replicas`, `example_weight_variable`, `ghost_batch_normalization`,
-`batch_group_normalization`.
+`tensorflow_selected`, `tensorflow_replicas`, `example_weight_variable`,
+`ghost_batch_normalization`, `batch_group_normalization`.
 """
 
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization

@@ -85,7 +85,30 @@ def squared_difference(x, y):
         import tensorflow as tf
 
         return tf.math.squared_difference(x, y)
+    if keras.backend.backend() == "torch":
+        # In place, because the difference is a new tensor.
+        return (x - y).square_()
     return ops.square(x - y)
+
+
+def multiply_add(x, factor, summand):
+    """`x * factor + summand`, in one pass over the tensors where the backend can."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.addcmul(summand, x, factor)
+    return x * factor + summand
+
+
+def reshape(tensor, shape):
+    """`keras.ops.reshape` without the search for symbolic tensors, where that shows.
+
+    On PyTorch, where every call goes through Python, it takes longer than small
+    tensors do.
+    """
+    if keras.backend.backend() == "torch":
+        return tensor.reshape(shape)
+    return ops.reshape(tensor, shape)
 
 
 def optimization_barrier(*tensors):

@@ -22,7 +22,11 @@ from keras_bn4.common.attributes import (
     object_of_keras,
     renorm_fits,
 )
-from keras_bn4.layers import tensorflow_fused, tensorflow_replicas
+from keras_bn4.layers import (
+    tensorflow_fused,
+    tensorflow_replicas,
+    tensorflow_selected,
+)
 from keras_bn4.layers.backend import optimization_barrier, padded, when_positive
 from keras_bn4.layers.example_weight_variable import HasExampleWeight
 from keras_bn4.layers.ghosts import number_of_equal_ghosts
@@ -251,15 +255,11 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         weight = ops.convert_to_tensor(self._example_weight_variable)
 
         def mixed():
-            elements = None
-            if mask is not None:
-                elements = element_mask(mask, inputs, self._channel_axis)
-            examples = example_moments(
-                inputs, self._channel_axis, elements, training=False
-            )
+            share = ops.cast(weight, inputs.dtype)
+            examples = self._moments_to_mix(inputs, mask, moving, share)
             mean, variance = optimization_barrier(examples.mean, examples.variance)
             examples = self._pool_channels(Moments(mean, variance, examples.count))
-            mixture = mix(examples, moving, ops.cast(weight, inputs.dtype))
+            mixture = mix(examples, moving, share)
             return scale_and_shift(inputs, mixture, **self._affine(inputs))
 
         def plain():
@@ -275,6 +275,14 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
             )
 
         return when_positive(weight, mixed, plain)
+
+    def _moments_to_mix(self, inputs, mask, moving, weight):
+        """The moments of every example and channel, by the fastest kernel."""
+        axis = self._channel_axis
+        if mask is None and tensorflow_selected.serves(inputs, axis):
+            return tensorflow_selected.selected_moments(inputs, moving.variance, weight)
+        mask = None if mask is None else element_mask(mask, inputs, axis)
+        return example_moments(inputs, axis, mask, training=False)
 
     def _train_with_renorm(self, inputs, mask):
         """Lets Keras train; it takes the moments of the batch from `_moments`."""

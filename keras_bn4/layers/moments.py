@@ -17,7 +17,12 @@ from keras import ops
 
 from keras_bn4.common.arguments import check_mask
 from keras_bn4.layers import ghosts
-from keras_bn4.layers.backend import custom_gradient, in_xla, squared_difference
+from keras_bn4.layers.backend import (
+    custom_gradient,
+    in_xla,
+    reshape,
+    squared_difference,
+)
 
 # How many parts of a sum are added in one pass; more than these are slower again.
 MOST_PARTS = 8
@@ -99,7 +104,7 @@ def example_moments(x, axis, mask=None, training=True):
             axis,
         )
         found = mean, squares / size
-    mean, variance = (ops.reshape(t, channels) for t in found)
+    mean, variance = (reshape(t, channels) for t in found)
     return Moments(
         mean, variance, count if mask is None else ops.reshape(count, channels)
     )

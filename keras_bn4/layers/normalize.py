@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_bn4.layers.backend import custom_gradient
+from keras_bn4.layers.backend import custom_gradient, multiply_add, reshape
 from keras_bn4.layers.moments import sum_positions
 
 
@@ -57,10 +57,9 @@ def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
     deviations its error is `m` times that of rounding `x`.
     """
     scale = _scale(moments, gamma, epsilon)
-    shift = -moments.mean * scale
-    if beta is not None:
-        shift = shift + beta[None]
-    return x * _along(scale, x, axis) + _along(shift, x, axis)
+    shift = moments.mean * scale
+    shift = -shift if beta is None else beta[None] - shift
+    return multiply_add(x, _along(scale, x, axis), _along(shift, x, axis))
 
 
 def _scale(moments, gamma, epsilon):
@@ -83,4 +82,4 @@ def _along(tensor, x, axis):
     """A tensor of shape `(n, C)` in the axes of `x`."""
     sizes = [1] * len(x.shape)
     sizes[0], sizes[axis] = -1, x.shape[axis]
-    return ops.reshape(tensor, sizes)
+    return reshape(tensor, sizes)

@@ -112,6 +112,19 @@ def test_squared_difference(rng):
     np.testing.assert_allclose(array(got), (x - y[:, :1]) ** 2, rtol=1e-6)
 
 
+def test_multiply_add(rng):
+    x, factor, summand = rng.normal(0, 1, (3, 2, 3, 4)).astype("float32")
+    got = backend.multiply_add(tensor(x), tensor(factor[:, :1]), tensor(summand[:1]))
+    expected = x * factor[:, :1] + summand[:1]
+    np.testing.assert_allclose(array(got), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_reshape(rng):
+    x = rng.normal(0, 1, (2, 3, 4)).astype("float32")
+    got = backend.reshape(tensor(x), (-1, 3, 2))
+    np.testing.assert_array_equal(array(got), x.reshape(4, 3, 2))
+
+
 @pytest.mark.parametrize("how", HOWS)
 def test_an_optimization_barrier_changes_no_value_and_no_gradient(how):
     def function(x, y):

@@ -77,6 +77,50 @@ def test_a_frozen_layer_infers_and_passes_gradients(
     check_weights_unchanged(layer, before)
 
 
+@pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize("how", slow_by_xla(["eager", *COMPILED]))
+def test_gradients_of_a_frozen_layer_where_channels_are_0(rng, how, groups):
+    layer = layer_of(groups, example_weight=0.3)
+    randomize(layer, (4, 4, 2), rng)
+    layer.trainable = False
+    before, (x, upstream) = weights(layer), example_batch(rng, 2, (4, 4, 2))
+    x[0, ..., 0] = x[1] = 0
+    outputs, to_x, _ = run(layer, x, upstream, training=False, how=how)
+    check_inference(layer, x, groups or -1, outputs)
+    values, g = reference.rows(x, -1), reference.rows(upstream, -1)
+
+    def loss(values):
+        inferred = reference.infer(
+            values, **before, epsilon=EPSILON, example_weight=0.3, groups=groups or -1
+        )
+        return np.sum(inferred * g)
+
+    expected = reference.central_differences(loss, values)
+    close(reference.rows(to_x, -1), expected)
+
+
+@pytest.mark.parametrize("example_weight", [0.05, 0.2])
+@pytest.mark.parametrize("mean", [0, 3, 10, 100, 1e3, 1e4])
+def test_means_of_many_standard_deviations(rng, mean, example_weight):
+    layer = layer_of(example_weight=example_weight)
+    model = keras.Sequential([keras.Input((4, 8, 2)), layer])
+    randomize(layer, (4, 8, 2), rng)
+    x = (mean + rng.normal(0, 1, (3, 4, 8, 2))).astype("float32")
+    outputs = model.predict(x, verbose=0)
+    check_inference(layer, x, outputs=outputs)
+    # As after training on such inputs: whatever comes from rounding the inputs shows.
+    layer.moving_mean.assign(mean + np.array([0.3, -0.2]))
+    tolerance = max(1e-4, 3e-7 * mean)
+    expected = reference.infer(
+        reference.rows(x, -1),
+        epsilon=EPSILON,
+        example_weight=example_weight,
+        **weights(layer),
+    )
+    outputs = reference.rows(model.predict(x, verbose=0), -1)
+    close(outputs, expected, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("example_weight", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("groups", [None, 2])
 def test_predictions_do_not_depend_on_batch_mates(rng, groups, example_weight):
