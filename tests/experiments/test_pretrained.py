@@ -35,7 +35,7 @@ def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(path, tmp_pa
     assert scaled["lower"] <= scaled["difference"] <= scaled["upper"]
     difference = scaled["loss_of_both"] - scaled["loss"]
     assert scaled["difference"] == pytest.approx(difference)
-    assert scaled["both"][0] in pretrained.EXAMPLE_WEIGHTS
+    assert scaled["both"][0] in pretrained.WITH_TEMPERATURE
     header, _, line = pretrained.table(results).splitlines()
     assert header.startswith("| network | loss at 0 |")
     assert line.startswith(f"| small | {result['at_zero']['loss']:.3f} |")
