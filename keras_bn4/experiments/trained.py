@@ -40,6 +40,15 @@ def load_halves(dataset, *, split="test", data_dir=None, seed=0):
         x, y = load_arrays(str(dataset))
     else:
         x, y = datasets.load(dataset, split, data_dir=data_dir)
+    return halves(x, y, seed)
+
+
+def halves(x, y, seed=0):
+    """Cuts arrays into two random halves, in the same way for all of one length.
+
+    Returns:
+        Two pairs `(x, y)`.
+    """
     order = np.random.default_rng(seed).permutation(len(x))
     first, second = np.array_split(order, 2)
     return (x[first], y[first]), (x[second], y[second])

@@ -1,5 +1,6 @@
 """The experiment on shifted images, on all its adaptations, in its smallest form."""
 
+import functools
 import json
 
 import keras
@@ -194,3 +195,62 @@ def test_changes_are_paired_over_images(rng):
     assert half == pytest.approx(1.96 * expected.std(ddof=1) / 40**0.5, rel=1e-4)
     mean, _ = found.change("uniform", [2])
     assert mean == pytest.approx(100 * (better[:, 1].mean() - truth[:, 1].mean()))
+
+
+@pytest.mark.slow
+def test_published_shifts_are_used_where_they_are_on_disk(tmp_path, rng, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    images = rng.integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    labels = rng.integers(0, 10, 40).astype("uint8")
+    binary = tmp_path / "cifar-10-batches-bin"
+    corrupted = tmp_path / "CIFAR-10-C"
+    binary.mkdir()
+    corrupted.mkdir()
+    # The true layouts, of archives that have been downloaded and extracted.
+    planes = images.transpose(0, 3, 1, 2).reshape(40, -1)
+    batch = np.concatenate([labels[:, None], planes], 1).tobytes()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (binary / f"{name}.bin").write_bytes(batch)
+    for name in ("batches.meta.txt",):
+        (binary / name).write_text("\n".join(map(str, range(10))))
+    darker = images // 3
+    by_severity = [darker, *(np.zeros_like(darker) for _ in range(4))]
+    np.save(corrupted / "contrast.npy", np.concatenate(by_severity))
+    np.save(corrupted / "labels.npy", np.tile(labels, 5))
+    monkeypatch.setattr(
+        tfds.download.DownloadManager,
+        "download_and_extract",
+        lambda self, url: tmp_path,
+    )
+    for name in ("cifar10", "cifar10_corrupted/contrast_1"):
+        tfds.builder(name, data_dir=tmp_path).download_and_prepare()
+    find = functools.partial(measurement._published, "cifar10", tmp_path)
+    (others, _), (found, y) = find("contrast", 1)
+    assert (len(others), len(found)) == (20, 20)
+    assert not any((image == other).all() for image in others for other in found)
+    # Each with the label of the image that it was made of.
+    for image, label in zip(found, y):
+        (i,) = np.flatnonzero((darker == image).all((1, 2, 3)))
+        assert labels[i] == label
+    assert find("fog", 1) is None
+    assert measurement._published("some.npz", tmp_path, "contrast", 1) is None
+
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.BatchNormalization()(inputs)
+    outputs = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, outputs)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.save(tmp_path / "small.keras")
+    (cells,) = shift.run(
+        [tmp_path / "small.keras"],
+        "cifar10",
+        data_dir=tmp_path,
+        kinds=["contrast", "fog"],
+        severities=[1],
+        output_dir=tmp_path,
+        verbose=0,
+    ).values()
+    assert [cell["is_published"] for cell in cells[1:]] == [False, True, False]
+    classes = model.predict(found, verbose=0).argmax(-1)
+    correct = measurement.unpacked(cells[2]["correct"]["as trained"], 20)
+    assert np.array_equal(correct, classes == y)

@@ -4,11 +4,12 @@ Question: How much accuracy does inference example weighing (Sec. 3.1) bring bac
 images that are darker, foggier, blurred or noisier than those of training, and how does
 that compare with what needs several shifted images?
 
-Setting: Eleven kinds of shift at five severities (`experiments.corruptions`), on
-trained networks. A test set is cut into two halves at random. On clean images of the
-first half the example weight is chosen: the largest at which, and below which, the
-accuracy is no more than half a point below that at weight 0. Nothing of the shifts is
-used for it. Everything is reported on 2,000 images of the second half, the same ones
+Setting: Eleven kinds of shift at five severities (`experiments.corruptions`, or for
+"cifar10" the published images, where tensorflow-datasets' `cifar10_corrupted` is on
+disk), on trained networks. A test set is cut into two halves at random. On clean images
+of the first half the example weight is chosen: the largest at which, and below which,
+the accuracy is no more than half a point below that at weight 0. Nothing of the shifts
+is used for it. Everything is reported on 2,000 images of the second half, the same ones
 for all shifts. Statistics are recalibrated on shifted images of the first half, without
 labels. Kinds, severities, adaptations, the prior of 16 images and the half point were
 fixed before the first result was seen.
@@ -21,6 +22,7 @@ with the same command.
 """
 
 import base64
+import functools
 import json
 import pathlib
 
@@ -33,7 +35,7 @@ from keras_bn4.experiments import digits
 from keras_bn4.experiments.corruptions import KINDS, SEVERITIES, corrupt
 from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.shift.adaptations import Adapter, choose
-from keras_bn4.experiments.trained import load_halves, load_network
+from keras_bn4.experiments.trained import halves, load_halves, load_network
 
 RECORDS = pathlib.Path(__file__).parent / "records"
 IMAGES = 2000
@@ -67,8 +69,8 @@ def run(
         Dict by the name of the network, of lists of dicts. The first has the example
         weights that were chosen, as `"weights"`, and the rows of the sweep; each of the
         others has, for one kind and severity (`None` and 0 for clean images), the
-        `"count"` of images, and under `"correct"` for each adaptation which of them it
-        classified correctly, packed by `packed`.
+        `"count"` of images, whether they are published ones, and under `"correct"` for
+        each adaptation which of them it classified correctly, packed by `packed`.
     """
     found = {}
     is_digits = str(dataset) == "digits"
@@ -88,8 +90,15 @@ def run(
             else:
                 network = load_network(path)
                 choosing, reporting = load_halves(dataset, data_dir=data_dir)
+            find_published = functools.partial(_published, dataset, data_dir)
             _measure(
-                name, convert(network), choosing, reporting, wanted, records, verbose
+                name,
+                convert(network),
+                (choosing, reporting),
+                find_published,
+                wanted,
+                records,
+                verbose,
             )
         found[name] = [records.find(one) for one in wanted]
     return found
@@ -113,8 +122,26 @@ def _files(of_fixed_weights):
     return [p for p in paths if p.stem.endswith("_fixed_weights") == of_fixed_weights]
 
 
-def _measure(name, model, choosing, reporting, wanted, records, verbose):
-    choice, *cells = wanted
+def _published(dataset, data_dir, kind, severity):
+    """The published images of a shift of CIFAR-10 in two halves, if they are on disk.
+
+    All of these data sets have one order, which is not that of the clean images. So the
+    images that the example weight was chosen on can be among these, in clean form.
+
+    Returns:
+        Two pairs `(x, y)`, or `None`.
+    """
+    if str(dataset) != "cifar10":
+        return None
+    try:
+        name = f"cifar10_corrupted/{kind}_{severity}"
+        return halves(*load(name, "test", data_dir=data_dir))
+    except FileNotFoundError:
+        return None
+
+
+def _measure(name, model, parts, find_published, wanted, records, verbose):
+    (choosing, reporting), (choice, *cells) = parts, wanted
     result = records.find(choice)
     if result is None:
         weights, rows = choose(model, *choosing)
@@ -130,15 +157,29 @@ def _measure(name, model, choosing, reporting, wanted, records, verbose):
     for settings in cells:
         if records.find(settings) is None:
             kind, severity = settings["kind"], settings["severity"]
-            shifted = [x, unlabelled]
-            if kind is not None:
+            published = kind and find_published(kind, severity)
+            labels = y
+            if published:
+                (others, _), (images, labels) = published
+                shifted = [images[: len(y)], others[: len(unlabelled)]]
+                labels = labels[: len(y)]
+            elif kind:
                 shifted = [
                     corrupt(part, kind, severity, highest=highest, seed=seed)
-                    for seed, part in enumerate(shifted)
+                    for seed, part in enumerate((x, unlabelled))
                 ]
+            else:
+                shifted = [x, unlabelled]
             classes = adapter.predictions(*shifted)
-            correct = {name: packed(found == y) for name, found in classes.items()}
-            records.add({"settings": settings, "count": len(y), "correct": correct})
+            correct = {n: packed(found == labels) for n, found in classes.items()}
+            records.add(
+                {
+                    "settings": settings,
+                    "count": len(labels),
+                    "is_published": bool(published),
+                    "correct": correct,
+                }
+            )
         progress.add(1)
 
 
