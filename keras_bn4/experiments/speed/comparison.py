@@ -45,7 +45,7 @@ SECONDS = 0.03
 
 
 def jobs():
-    """Lists the settings of all comparisons, those quoted in the README first."""
+    """Lists the settings of all comparisons, those quoted in layers/README.md first."""
     batch = "unknown" if keras.backend.backend() == "tensorflow" else "known"
     ways = {
         "tensorflow": [
