@@ -13,6 +13,7 @@ from keras_bn4 import (
     set_example_weight,
     sweep_example_weight,
 )
+from keras_bn4.datasets import load
 from keras_bn4.experiments import digits, shift, trained
 from keras_bn4.experiments.shift import (
     adaptations,
@@ -91,12 +92,12 @@ def test_without_spread_variances_are_mixed_alone(network, images):
     assert not np.allclose(found, mix(batch, old, 0.5).variance, rtol=1e-3)
 
 
-def test_weights_are_chosen_on_clean_images_within_half_a_point(network, rng):
-    x = rng.uniform(0, 16, (200, 8, 8, 1))
+@pytest.mark.slow
+def test_weights_are_chosen_on_clean_images_within_half_a_point():
+    network = digits.build(8)
+    digits.train(network, *load("digits", "train"), steps=150)
     model = convert(network)
-    # What the network says itself, but for one of eight: the accuracy falls slowly.
-    y = model.predict(x, verbose=0).argmax(-1)
-    y[::8] = rng.integers(0, 10, len(y[::8]))
+    x, y = load("digits", "validation")
     weights, rows = adaptations.choose(model, x, y)
     whole = sweep_example_weight(
         model,
@@ -109,8 +110,9 @@ def test_weights_are_chosen_on_clean_images_within_half_a_point(network, rng):
     for schedule, weight in weights.items():
         largest = whole.largest("accuracy", within=0.005, schedule=schedule)
         assert weight == largest["example_weight"]
-    assert weights["falling"] > weights["uniform"] > 0.01
-    assert len(rows) < len(whole.rows)
+    assert min(weights.values()) > 0.01
+    # The larger groups were not evaluated, or every group was and said weight 0 again.
+    assert len(rows) != len(whole.rows)
 
 
 @pytest.mark.slow
