@@ -12,8 +12,6 @@ from keras_bn4.common.arguments import check_flag, check_integer
 from keras_bn4.common.errors import reason_of
 
 CATALOG = "https://www.tensorflow.org/datasets/catalog/overview"
-# tensorflow-datasets' command needs to be told of a builder that is not its own.
-OWN_BUILDERS = {"caltech256": "keras_bn4.datasets.caltech256"}
 
 
 def check_source(data_dir, download):
@@ -123,10 +121,14 @@ def prepare(builder, name, data_dir, download):
     if download and (has_archives or not by_hand):
         builder.download_and_prepare()
         return
-    folder = "" if data_dir is None else f" --data_dir={data_dir}"
-    module = OWN_BUILDERS.get(builder.name)
-    imports = f" --imports={module}" if module else ""
-    command = f"tfds build {name}{folder}{imports}"
+    arguments = [repr(name), "download=True"]
+    if data_dir is not None:
+        arguments.insert(1, f"data_dir={os.fspath(data_dir)!r}")
+    # tensorflow-datasets' own command doesn't run without Apache Beam.
+    command = (
+        'python -c "from keras_bn4.datasets import split_names; '
+        f'split_names({", ".join(arguments)})"'
+    )
     means = f"with download=True or with the command: {command}"
     if by_hand:
         how = (

@@ -89,7 +89,8 @@ def augmentation(
 
     They are called on a minibatch or a single image, take any range of values where
     128 is gray, and give `float32`. They are Keras' own layers, in a pipeline that runs
-    inside of `tf.data` on every backend as well.
+    inside of `tf.data` on every backend as well. On PyTorch it should run there, as
+    otherwise it takes 0.03 s for each image.
 
     Args:
         name: String, one of those that `paper_splits` takes.
