@@ -10,10 +10,13 @@ version = re.search(
 
 tensorflow = ["tensorflow>=2.20"]
 plot = ["matplotlib>=3.8"]
-# tensorflow-datasets does not declare importlib_resources, and reads with TensorFlow.
+# tensorflow-datasets does not declare importlib_resources, reads with TensorFlow, and
+# prepares SVHN and Flowers-102 with scipy and CUB-2011 with OpenCV.
 datasets = [
     "tensorflow-datasets>=4.9.8",
     "importlib_resources",
+    "opencv-python-headless",
+    "scipy",
     "scikit-learn>=1.4",
     *tensorflow,
 ]
@@ -44,7 +47,13 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["keras_bn4", "keras_bn4.*"]),
-    package_data={"keras_bn4": ["py.typed", "experiments/*/records/*.json"]},
+    package_data={
+        "keras_bn4": [
+            "py.typed",
+            "datasets/checksums.tsv",
+            "experiments/*/records/*.json",
+        ]
+    },
     entry_points={"console_scripts": ["keras_bn4 = keras_bn4.commands.main:main"]},
     python_requires=">=3.11",
     install_requires=["keras>=3.14", "numpy"],
