@@ -11,15 +11,16 @@ version = re.search(
 tensorflow = ["tensorflow>=2.20"]
 plot = ["matplotlib>=3.8"]
 # tensorflow-datasets does not declare importlib_resources, reads with TensorFlow, and
-# prepares SVHN and Flowers-102 with scipy and CUB-2011 with OpenCV.
+# prepares SVHN and Flowers-102 with scipy.
 datasets = [
     "tensorflow-datasets>=4.9.8",
     "importlib_resources",
-    "opencv-python-headless",
     "scipy",
     "scikit-learn>=1.4",
     *tensorflow,
 ]
+# tensorflow-datasets prepares CUB-2011 with OpenCV, which is large.
+birds = ["opencv-python-headless"]
 # keras-tuner declares neither six, nor tensorboard, which it imports on TensorFlow, nor
 # what Bayesian search imports.
 tune = ["keras-tuner>=1.4.7", "six", "tensorboard", "scikit-learn>=1.4", "scipy"]
@@ -33,6 +34,7 @@ test = [
     "pytest>=8",
     "pytest-xdist",
     "ruff",
+    *birds,
     *datasets,
     *plot,
     *tune,
@@ -60,6 +62,7 @@ setuptools.setup(
     extras_require={
         "tensorflow": tensorflow,
         "tune": tune,
+        "birds": birds,
         "datasets": datasets,
         "plot": plot,
         "test": test,
