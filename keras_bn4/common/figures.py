@@ -1,4 +1,7 @@
-"""The style of all figures, and the figure that a plot is drawn in."""
+"""The style of all figures, and the figure that a plot is drawn in.
+
+Functions that draw are decorated by `styled`, and get their figure from `new_figure`.
+"""
 
 import functools
 import re
@@ -41,13 +44,7 @@ def styled(draw):
     @functools.wraps(draw)
     def draw_in_style(*arguments, **keywords):
         with _matplotlib().style.context(["default", STYLE]):
-            figure = draw(*arguments, **keywords)
-            # Ticks are made when a figure is shown, which may be in another style.
-            for panel in getattr(figure, "axes", ()):
-                panel.tick_params(
-                    colors=BLACK, labelsize=STYLE["xtick.labelsize"], which="both"
-                )
-        return figure
+            return draw(*arguments, **keywords)
 
     return draw_in_style
 

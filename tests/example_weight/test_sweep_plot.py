@@ -166,11 +166,22 @@ def test_a_metric_without_a_direction_shows_all():
 
 @pytest.mark.parametrize(
     "change",
-    [lambda weight: 0.0, lambda weight: math.nan, lambda w: w if w else math.nan],
-    ids=["equal", "NaN", "NaN at 0"],
+    [lambda weight: 0.0, lambda weight: math.nan],
+    ids=["equal", "NaN"],
 )
 def test_values_that_say_nothing_are_drawn(change):
     for half in (0.0, math.nan):
         for weights in (WEIGHTS, [0.0]):
             found = sweep({"auc": ("max", 0.5, change, half)}, weights)
             assert_readable(found.plot())
+
+
+def test_a_metric_that_is_nan_at_weight_0_is_drawn():
+    found = sweep({"loss": LOSS})
+    for row in found.rows:
+        row.update({name: math.nan for name in row if "difference" in name})
+    found.rows[0]["loss"] = math.nan
+    figure = found.plot()
+    assert_readable(figure)
+    assert figure.axes[0].get_title(loc="left") == "loss\nnan at 0, 1.087 at 0.04"
+    assert "best weight" not in labels_of(figure)
