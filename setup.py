@@ -10,13 +10,17 @@ version = re.search(
 
 tensorflow = ["tensorflow>=2.20"]
 plot = ["matplotlib>=3.8"]
-# tensorflow-datasets does not declare importlib_resources, and reads with TensorFlow.
+# tensorflow-datasets does not declare importlib_resources, reads with TensorFlow, and
+# prepares SVHN and Flowers-102 with scipy.
 datasets = [
     "tensorflow-datasets>=4.9.8",
     "importlib_resources",
+    "scipy",
     "scikit-learn>=1.4",
     *tensorflow,
 ]
+# tensorflow-datasets prepares CUB-2011 with OpenCV, which is large.
+birds = ["opencv-python-headless"]
 # keras-tuner declares neither six, nor tensorboard, which it imports on TensorFlow, nor
 # what Bayesian search imports.
 tune = ["keras-tuner>=1.4.7", "six", "tensorboard", "scikit-learn>=1.4", "scipy"]
@@ -30,6 +34,7 @@ test = [
     "pytest>=8",
     "pytest-xdist",
     "ruff",
+    *birds,
     *datasets,
     *plot,
     *tune,
@@ -44,13 +49,20 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["keras_bn4", "keras_bn4.*"]),
-    package_data={"keras_bn4": ["py.typed", "experiments/*/records/*.json"]},
+    package_data={
+        "keras_bn4": [
+            "py.typed",
+            "datasets/checksums.tsv",
+            "experiments/*/records/*.json",
+        ]
+    },
     entry_points={"console_scripts": ["keras_bn4 = keras_bn4.commands.main:main"]},
     python_requires=">=3.11",
     install_requires=["keras>=3.14", "numpy"],
     extras_require={
         "tensorflow": tensorflow,
         "tune": tune,
+        "birds": birds,
         "datasets": datasets,
         "plot": plot,
         "test": test,

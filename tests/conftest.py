@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 # So that their plain asserts show values, too.
-pytest.register_assert_rewrite("helpers", "tuner_helpers", "figure_helpers")
+pytest.register_assert_rewrite(
+    "helpers", "tuner_helpers", "dataset_helpers", "figure_helpers"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -678,7 +678,7 @@ def test_digits(call, error, message):
         ("cifar100:abc", ValueError, "Unknown data set 'cifar100:abc'"),
         ("cifar100:9.9.9", ValueError, r"no such version.*3\.0\.2.*alone, 'cifar100'"),
         ("cifar100/x", ValueError, "no such version or configuration.*'cifar100'"),
-        ("cifar100", FileNotFoundError, "not on disk.*download=True.*tfds build"),
+        ("cifar100", FileNotFoundError, "not on disk.*download=True.*python -c"),
         ("imdb_reviews", ValueError, "not one of labelled images.*Give the name"),
     ],
 )

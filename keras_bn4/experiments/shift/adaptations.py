@@ -22,9 +22,11 @@ from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.moving_statistics import recalibrate
 
+# In groups; larger ones are only evaluated where all the smaller ones are allowed.
 EXAMPLE_WEIGHTS = (
-    *(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4),
-    *(0.5, 0.7, 0.9),
+    (0.01, 0.02, 0.03, 0.04, 0.05, 0.06),
+    (0.08, 0.1, 0.125, 0.15, 0.2),
+    (0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
 )
 SCHEDULES = ("uniform", "falling")
 # How much worse the accuracy on clean images may be for robustness to shift.
@@ -52,25 +54,30 @@ def choose(model, x, y):
         y: Array of labels.
 
     Returns:
-        A pair of a dict of the weights by schedule, and the rows of the sweep with
+        A pair of a dict of the weights by schedule, and the rows of all sweeps with
         example weights, schedules and metrics only.
     """
-    sweep = sweep_example_weight(
-        model,
-        x,
-        y,
-        example_weights=EXAMPLE_WEIGHTS,
-        schedule=SCHEDULES,
-        batch_size=PREDICTION_BATCH_SIZE,
-    )
-    weights = {
-        schedule: sweep.largest("accuracy", within=WITHIN, schedule=schedule)[
-            "example_weight"
-        ]
-        for schedule in SCHEDULES
-    }
+    weights, rows = dict.fromkeys(SCHEDULES, 0.0), []
+    open_schedules = list(SCHEDULES)
     columns = ("schedule", "example_weight", "loss", "accuracy")
-    return weights, [{name: row[name] for name in columns} for row in sweep.rows]
+    for example_weights in EXAMPLE_WEIGHTS:
+        if not open_schedules:
+            break
+        sweep = sweep_example_weight(
+            model,
+            x,
+            y,
+            example_weights=example_weights,
+            schedule=open_schedules,
+            batch_size=PREDICTION_BATCH_SIZE,
+        )
+        rows += [{name: row[name] for name in columns} for row in sweep.rows]
+        for schedule in list(open_schedules):
+            largest = sweep.largest("accuracy", within=WITHIN, schedule=schedule)
+            weights[schedule] = max(weights[schedule], largest["example_weight"])
+            if largest["example_weight"] < max(example_weights):
+                open_schedules.remove(schedule)
+    return weights, rows
 
 
 class Adapter:

@@ -83,7 +83,7 @@ def run(
         if is_digits:
             cells = [cell for cell in cells if cell[0] != "saturate"]
         settings = [{**common, "kind": k, "severity": s} for k, s in cells]
-        wanted = [{**common, "kind": "choice"}, *settings]
+        wanted = [{"backend": common["backend"], "kind": "choice"}, *settings]
         if not all(map(records.find, wanted)):
             if is_digits:
                 network, choosing, reporting = _trained_on_digits()
@@ -148,7 +148,7 @@ def _measure(name, model, parts, find_published, wanted, records, verbose):
         result = {"settings": choice, "weights": weights, "chosen_on": rows}
         records.add(result)
     adapter = Adapter(model, result["weights"])
-    x, y = (array[: choice["images"]] for array in reporting)
+    x, y = (array[: cells[0]["images"]] for array in reporting)
     unlabelled = choosing[0][:1000]
     highest = 16 if name == "digits" else 255
     if verbose:

@@ -1,0 +1,7 @@
+import pytest
+
+
+@pytest.fixture
+def tfds():
+    pytest.importorskip("tensorflow")
+    return pytest.importorskip("tensorflow_datasets")

@@ -1,0 +1,101 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_bn4.datasets import load, non_iid_batches
+
+
+def numbered(n=40, classes=5):
+    return np.arange(n), np.arange(n) % classes
+
+
+@pytest.mark.parametrize("classes_per_batch", [1, 2, 4])
+def test_batches_hold_few_classes(classes_per_batch):
+    x, y = numbered()
+    dataset = non_iid_batches(x, y, 8, classes_per_batch=classes_per_batch, batches=50)
+    assert len(dataset) == 50
+    seen = []
+    for images, labels in dataset:
+        np.testing.assert_array_equal(y[images], labels)
+        values, counts = np.unique(labels, return_counts=True)
+        assert len(labels) == 8
+        assert len(values) <= classes_per_batch
+        # With replacement: a class drawn twice has two shares.
+        assert not (counts % (8 // classes_per_batch)).any()
+        seen.extend(images)
+    assert set(seen) == set(x)
+
+
+def test_examples_repeat_only_when_a_class_is_used_up():
+    x, y = numbered()
+    for images, _ in non_iid_batches(x, y, 20, batches=10):
+        counts = np.unique(images, return_counts=True)[1]
+        assert len(counts) == 8
+        assert set(counts) <= {2, 3}
+
+
+def test_order_within_a_batch_mixes_the_classes():
+    x, y = numbered()
+    dataset = non_iid_batches(x, y, 16, classes_per_batch=4, batches=20)
+    halves = [len(np.unique(labels[:8])) for _, labels in dataset]
+    assert np.mean(halves) > 2.2
+
+
+def test_the_seed_decides_and_epochs_differ():
+    x, y = numbered()
+
+    def draw(dataset):
+        return np.concatenate([images for images, _ in dataset])
+
+    first, same = (non_iid_batches(x, y, 8, seed=3) for _ in range(2))
+    assert len(first) == 5
+    np.testing.assert_array_equal(draw(first), draw(same))
+    assert (draw(first) != draw(non_iid_batches(x, y, 8, seed=4))).any()
+    before = draw(first)
+    first.on_epoch_end()
+    assert (draw(first) != before).any()
+
+
+def test_fit_takes_the_batches():
+    x, y = load("digits", "train")
+    seen = []
+    dataset = non_iid_batches(x, y[:, None], 16, batches=3)
+    take = type(dataset).__getitem__
+
+    class Recording(type(dataset)):
+        def __getitem__(self, index):
+            images, labels = take(self, index)
+            seen.append(tuple(labels.reshape(-1)))
+            return images, labels
+
+    dataset.__class__ = Recording
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(dataset, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert len(seen) >= 6
+    assert all(len(set(labels)) == 1 for labels in seen)
+    assert dataset.epoch >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be an integer from 1"),
+        ({"batch_size": 2.5}, "`batch_size` must"),
+        ({"batch_size": True}, "`batch_size` must"),
+        ({"classes_per_batch": 0}, "`classes_per_batch` must"),
+        ({"classes_per_batch": 3}, "must divide `batch_size`"),
+        ({"classes_per_batch": 8}, "number of classes, 5"),
+        ({"batches": 0}, "`batches` must"),
+        ({"seed": -1}, "`seed` must be an integer from 0"),
+        ({"x": np.zeros((0, 2)), "y": np.zeros(0)}, "at least one"),
+        ({"x": np.zeros((3, 2))}, "one class label for each example"),
+        ({"y": np.eye(40)}, "one class label for each example"),
+        ({"y": 3}, "one class label for each example"),
+    ],
+)
+def test_bad_batches(arguments, message):
+    x, y = numbered()
+    with pytest.raises(ValueError, match=message):
+        non_iid_batches(**{"x": x, "y": y, "batch_size": 8, **arguments})
