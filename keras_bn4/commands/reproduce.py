@@ -13,6 +13,7 @@ import keras
 from keras_bn4.commands.inputs import check_folder
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_integer
+from keras_bn4.common.figures import styled
 
 
 def add(commands):
@@ -91,7 +92,7 @@ def run(options):
         if records:
             print(RESULTS[name].report(records))
             figure = folder / f"{name}-{options.scale}.png"
-            RESULTS[name].draw(records, figure)
+            styled(RESULTS[name].draw)(records, figure)
             print(f"\nFigure: {figure}")
 
 

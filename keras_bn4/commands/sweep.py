@@ -152,7 +152,7 @@ def run(options):
         result.to_csv(options.csv)
     if options.plot is not None:
         with written_whole(options.plot) as unfinished:
-            result.plot().savefig(unfinished, dpi=150)
+            result.plot().savefig(unfinished)
     if options.save is not None:
         set_example_weight(model, weight, schedule=schedule)
         with written_whole(options.save) as unfinished:

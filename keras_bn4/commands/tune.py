@@ -95,5 +95,5 @@ def run(options):
         print(f"{tune.table(repeats)}\n")
     folder = pathlib.Path(options.output_dir)
     trials.to_csv(folder / "trials.csv")
-    trials.plot().savefig(folder / "trials.png", dpi=150)
+    trials.plot().savefig(folder / "trials.png")
     print(f"Trials: {folder / 'trials.csv'}\nFigure: {folder / 'trials.png'}")

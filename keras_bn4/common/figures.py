@@ -1,11 +1,55 @@
-"""The figure that a plot is drawn in, and the colors of its lines."""
+"""The style of all figures, and the figure that a plot is drawn in.
 
-# Blue, vermilion, green, orange, purple, sky blue: everybody can tell them apart, also
-# on paper and on dark pages (Okabe and Ito, 2008).
+Functions that draw are decorated by `styled`, and get their figure from `new_figure`.
+"""
+
+import functools
+import re
+
+# Everybody can tell them apart, also on paper and on dark pages (Okabe and Ito, 2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY_BLUE = COLORS
+# What is drawn is compared with something black, and explained in gray.
+BLACK, GRAY = "#000000", "0.35"
+# So that lines differ in more than their color.
+LINES = ("-", "--", "-.", ":")
+
+# What differs from the defaults of matplotlib.
+STYLE = {
+    # Pages that are dark would swallow black text on a transparent figure.
+    "figure.facecolor": "white",
+    "savefig.transparent": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+}
 
 
-def new_figure(width, height, dpi=100):
+def styled(draw):
+    """Decorates a function that draws, so that all figures have the same style.
+
+    They have it whatever style is set in matplotlib where the function is called.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+
+    @functools.wraps(draw)
+    def draw_in_style(*arguments, **keywords):
+        with _matplotlib().style.context(["default", STYLE]):
+            return draw(*arguments, **keywords)
+
+    return draw_in_style
+
+
+def new_figure(width, height, dpi=150):
     """Makes an empty `matplotlib.figure.Figure`.
 
     Args:
@@ -15,10 +59,28 @@ def new_figure(width, height, dpi=100):
     Raises:
         ImportError: if matplotlib is not installed.
     """
+    return _matplotlib().figure.Figure(
+        figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white"
+    )
+
+
+def broken(name, width):
+    """A long name in lines of at most `width` characters, broken after `_` or `/`."""
+    pieces = re.findall(rf"[^_/]{{1,{width - 1}}}[_/]*|[_/]+", name)
+    lines = [""]
+    for piece in pieces:
+        if len(lines[-1]) + len(piece) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
+
+
+def _matplotlib():
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
+        import matplotlib.style
     except ImportError as error:
         raise ImportError(
             'Plots need matplotlib: `pip install "keras_bn4[plot]"`.'
         ) from error
-    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    return matplotlib

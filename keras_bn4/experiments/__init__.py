@@ -16,8 +16,9 @@ Only the command line imports from here. The folders and modules are:
 - `speed`: how fast the layers are
 - `distributed`: training on several replicas
 - `multi_worker`: training on several machines
+- `method_pictures`: the pictures on the pages of the methods
 
 Read `records`, `networks`, `trained`, `corruptions`, `temperature`, `digits`,
 `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `reproduction`, `speed`,
-`distributed`, `multi_worker`.
+`distributed`, `multi_worker`, `method_pictures`.
 """

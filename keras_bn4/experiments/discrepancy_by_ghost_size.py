@@ -37,7 +37,7 @@ import numpy as np
 
 from keras_bn4 import datasets
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLACK, BLUE, GRAY, VERMILION, new_figure, styled
 from keras_bn4.conversion import convert
 from keras_bn4.experiments import digits
 from keras_bn4.experiments.records import Records
@@ -153,6 +153,7 @@ def table(results):
 ENDS = ("minimum", "maximum")
 
 
+@styled
 def figure(results, path):
     """Draws the ranges over the number of elements, and writes a PNG file.
 
@@ -163,14 +164,14 @@ def figure(results, path):
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    drawing = new_figure(6.4, 4.4, dpi=160)
+    drawing = new_figure(6.4, 4.4)
     panel = drawing.subplots()
     groups = _by_size(results)
     at = [math.log2(rows[0]["elements"]) for rows in groups]
     reach = 0.0
     for mode, color, marker, shift in (
-        ("inference", "#D55E00", "s", 0.04),
-        ("training", "#0072B2", "o", -0.04),
+        ("inference", VERMILION, "s", 0.04),
+        ("training", BLUE, "o", -0.04),
     ):
         for end in ENDS:
             values = [[row[f"{mode}_{end}"] for row in rows] for rows in groups]
@@ -179,27 +180,23 @@ def figure(results, path):
             for x, seeds in zip(at, values):
                 panel.plot([x + shift] * len(seeds), seeds, ".", color=color, alpha=0.4)
             label = mode if end == "maximum" else None
-            panel.plot(
-                at, means, marker=marker, color=color, linewidth=1.6, label=label
-            )
+            panel.plot(at, means, marker=marker, color=color, label=label)
     fine = np.linspace(min(at), max(at), 200)
     for sign in (1, -1):
         label = "bound in training, ±√(B - 1)" if sign > 0 else None
         bound = sign * np.sqrt(2**fine - 1)
-        panel.plot(fine, bound, "--", color="0.25", linewidth=1.4, label=label)
+        panel.plot(fine, bound, "--", color=BLACK, label=label)
     panel.axhline(0, color="0.8", linewidth=1, zorder=0)
     panel.set_ylim(-1.15 * reach, 1.15 * reach)
     sizes = [rows[0]["ghost_batch_size"] for rows in groups]
     panel.set_xticks(at, [f"{x:g}\n{size}" for x, size in zip(at, sizes)])
     panel.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
     panel.set_ylabel("smallest and largest output, before γ and β")
-    panel.spines[["top", "right"]].set_visible(False)
-    drawing.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    drawing.legend(loc="outside upper left", ncols=3)
     seeds = len(groups[0])
     panel.set_title(
         f"last batch normalization; lines are means of n = {seeds}, dots are networks",
-        fontsize=9,
-        color="0.35",
+        color=GRAY,
     )
     drawing.savefig(path)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLACK, BLUE, VERMILION, new_figure, styled
 
 if TYPE_CHECKING:
     import os
@@ -81,33 +81,62 @@ class Discrepancy:
     def _repr_html_(self):
         return tables.html(*self._table())
 
+    @styled
     def plot(self) -> "Figure":
         """Draws the output ranges of every layer, and the bound of Eq. 2 if it fits in.
 
         Returns:
             A `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
         """
-        figure = new_figure(7.5, 1.3 + 0.26 * len(self.rows))
+        names = [_shortened(row["layer"]) for row in self.rows]
+        longest = max(map(len, names))
+        figure = new_figure(5.4 + 0.07 * longest, 1.4 + 0.27 * len(self.rows))
         panel = figure.subplots()
         at = np.arange(len(self.rows))
+        ends = []
         for mode, color, shift in (
-            ("inference", "#D55E00", 0.17),
-            ("training", "#0072B2", -0.17),
+            ("training", BLUE, -0.17),
+            ("inference", VERMILION, 0.17),
         ):
             low, high = (
                 np.array([row[f"{mode}_{end}"] for row in self.rows])
                 for end in ("minimum", "maximum")
             )
             panel.barh(at + shift, high - low, 0.32, left=low, color=color, label=mode)
-        lowest, highest = panel.get_xlim()
-        bounds = np.array([row["bound"] for row in self.rows])
-        panel.plot(-bounds, at, "|", bounds, at, "|", color="0.2", markersize=9)
+            ends += [*low, *high]
+        room = 0.04 * (max(ends) - min(ends)) or 1
+        limits = min(ends) - room, max(ends) + room
         # Bounds that are far away would squeeze the ranges.
-        panel.set_xlim(lowest, highest)
-        panel.lines[0].set_label("bound in training, if it fits in")
-        panel.set_yticks(at, [row["layer"] for row in self.rows], fontsize="small")
-        panel.invert_yaxis()
+        bounds = np.array([row["bound"] for row in self.rows])
+        places, edges = np.tile(at - 0.17, 2), np.concatenate([-bounds, bounds])
+        inside = (limits[0] < edges) & (edges < limits[1])
+        if inside.any():
+            panel.plot(
+                edges[inside],
+                places[inside],
+                "|",
+                color=BLACK,
+                markersize=12,
+                markeredgewidth=1.6,
+                label="bound in training, ±√(B - 1), where it fits in",
+            )
+        panel.axvline(0, color="0.8", linewidth=1, zorder=0)
+        panel.set_xlim(*limits)
+        panel.set_ylim(len(self.rows) - 0.4, -0.6)
+        panel.set_yticks(at, names)
         panel.set_xlabel("output before γ and β, standard deviations")
-        panel.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+        handles, labels = panel.get_legend_handles_labels()
+        # The bars first.
+        handles, labels = (x[-2:] + x[:-2] for x in (handles, labels))
+        figure.legend(handles, labels, loc="outside upper left", ncols=3)
         return figure
+
+
+def _shortened(name, most=48):
+    """A long path of a layer without its middle."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 3]}…{name[len(name) - most + most // 3 + 1 :]}"

@@ -4,7 +4,7 @@
 and `keras_bn4.ExampleWeightSearch` the example weight of a trained model.
 
 Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`,
-`example_weight_search`, `search_results`, `outcome`.
+`example_weight_search`, `search_plot`, `search_results`, `outcome`.
 """
 
 try:

@@ -93,6 +93,10 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
                 ),
                 f"{objective.name}_at_0": statistics.fmean(run["at_0"] for run in runs),
                 objective.name: statistics.fmean(run["best"] for run in runs),
+                "executions": {
+                    f"{objective.name}_at_0": [run["at_0"] for run in runs],
+                    objective.name: [run["best"] for run in runs],
+                },
             }
         )
     return SearchResults(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.tuner.search_plot import draw
 
 if TYPE_CHECKING:
     import os
@@ -34,8 +34,11 @@ class SearchResults:
             - `"<objective>_at_0"` and `"<objective>"`: The objective at weight 0 and at
               the best weight, as means over executions, with the recalibrated moving
               statistics.
+            - `"executions"`: Dict of the last two, each as a list over executions. It
+              is in neither the table nor the CSV file.
         objective: String, the name of the objective.
         direction: `"min"` or `"max"`.
+        batch_size: Integer, the batch size of the training.
         failed: Integer, the number of trials that failed or have not ended.
     """
 
@@ -43,8 +46,8 @@ class SearchResults:
         self.rows = rows
         self.objective = objective
         self.direction = direction
+        self.batch_size = batch_size
         self.failed = failed
-        self._batch_size = batch_size
 
     def to_csv(self, path: "str | os.PathLike") -> None:
         """Writes the rows as a CSV file with a header.
@@ -62,9 +65,10 @@ class SearchResults:
         """Draws the objective over the ghost batch size, like the paper's Fig. 3 and 4.
 
         Every trial is drawn at example weight 0 and at its best example weight: as a
-        square if it has channel groups, else as a dot. Lines join the best dots of all
-        sizes. A trial of kind `"batch"` counts as one whose ghosts are whole
-        minibatches.
+        square if it has channel groups, else as a dot, and with a bar from the least to
+        the largest of its executions. Lines join the best dots of all sizes. A trial of
+        kind `"batch"` counts as one whose ghosts are whole minibatches, and the best of
+        those without decay, as it was trained, is Keras' layer, a horizontal line.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -74,54 +78,7 @@ class SearchResults:
             ValueError: if there is no completed trial.
         """
         self._check()
-        figure = new_figure(6.4, 4.2)
-        panel = figure.subplots()
-        sizes = sorted({self._size(row) for row in self.rows})
-        for name, color, offset, label in (
-            (f"{self.objective}_at_0", "#0072B2", -0.03, "example weight 0"),
-            (self.objective, "#D55E00", 0.03, "best example weight"),
-        ):
-            self._draw(panel, sizes, name, color, offset, label)
-        if any(row["kind"] == "batch_group" for row in self.rows):
-            panel.plot([], [], "s", color="0.4", mfc="none", label="channel groups")
-        panel.set_xticks(
-            range(len(sizes)),
-            [
-                f"{size}\n(whole batch)" if size == self._batch_size else f"{size}"
-                for size in sizes
-            ],
-        )
-        panel.set_xlabel("ghost batch size B'")
-        panel.set_ylabel(self.objective)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=9)
-        return figure
-
-    def _draw(self, panel, sizes, name, color, offset, label):
-        best = {}
-        pick = min if self.direction == "min" else max
-        for row in self.rows:
-            grouped = row["kind"] == "batch_group"
-            size = self._size(row)
-            panel.plot(
-                sizes.index(size) + offset,
-                row[name],
-                marker="s" if grouped else "o",
-                markerfacecolor="none" if grouped else color,
-                color=color,
-                markersize=5,
-                alpha=0.8,
-            )
-            if not grouped:
-                best[size] = pick(best.get(size, row[name]), row[name])
-        at = [size for size in sizes if size in best]
-        panel.plot(
-            [sizes.index(size) + offset for size in at],
-            [best[size] for size in at],
-            color=color,
-            linewidth=1.6,
-            label=label,
-        )
+        return draw(self)
 
     def _flat(self):
         """Returns rows with the hyperparameters of `build` as columns, and all columns.
@@ -136,13 +93,10 @@ class SearchResults:
                 if name == "hyperparameters":
                     for own, choice in value.items():
                         flat[f"build/{own}" if own in taken else own] = choice
-                else:
+                elif name != "executions":
                     flat[name] = value
             rows.append(flat)
         return rows, list(dict.fromkeys(name for row in rows for name in row))
-
-    def _size(self, row):
-        return row["ghost_batch_size"] or self._batch_size
 
     def _check(self):
         if not self.rows:

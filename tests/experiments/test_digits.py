@@ -211,14 +211,18 @@ def test_differences_are_shown_where_the_interval_of_scipy_says_so(n, rng):
     assert not report.is_shown(np.array([1.0]))
 
 
-def test_figure(finished, tmp_path):
-    pytest.importorskip("matplotlib")
+def test_figure(finished, tmp_path, saved_figures):
+    from figure_helpers import assert_readable, labels_of
+
     path = tmp_path / "digits.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         digits.figure(finished[1], path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 50_000
+    (figure,) = saved_figures
+    assert_readable(figure)
+    assert labels_of(figure) == 2 * ["as trained", "with an example weight"]
 
 
 def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The table of a search as text, CSV and plot."""
+"""The table of a search as text and CSV."""
 
 import tuner_helpers
 from tuner_helpers import hypermodel, random_search
@@ -20,6 +20,7 @@ def some_results():
             "example_weight": [0.1, 0.05],
             "val_loss_at_0": 0.5,
             "val_loss": 0.25,
+            "executions": {"val_loss_at_0": [0.4, 0.6], "val_loss": [0.2, 0.3]},
         },
         {
             "trial": "1",
@@ -70,21 +71,6 @@ def test_results_as_text_and_csv(tmp_path):
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"
     assert lines[2] == "1,batch,,,0.0001,,,0 0,0.6,0.6"
-
-
-def test_plot_has_a_line_for_weight_0_and_one_for_the_best():
-    figure = some_results().plot()
-    (panel,) = figure.axes
-    lines = {line.get_label(): line for line in panel.lines}
-    for label, ghost, whole in (
-        ("example weight 0", 0.5, 0.6),
-        ("best example weight", 0.25, 0.6),
-    ):
-        assert list(lines[label].get_ydata()) == [ghost, whole]
-    labels = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert labels == ["example weight 0", "best example weight", "channel groups"]
-    ticks = [tick.get_text() for tick in panel.get_xticklabels()]
-    assert ticks == ["8", "64\n(whole batch)"]
 
 
 def test_hyperparameters_of_the_same_names(tmp_path, data):

@@ -35,6 +35,11 @@ def test_executions_keep_a_weight_each(tmp_path, data):
     assert any(len(set(row["example_weight"])) > 1 for row in found.rows)
     for row in found.rows:
         assert set(row["example_weight"]) <= {0, *weights}
+        # The plot draws what these executions were.
+        for name in ("val_loss_at_0", "val_loss"):
+            values = row["executions"][name]
+            assert len(set(values)) == 3
+            assert row[name] == pytest.approx(np.mean(values))
 
 
 def test_a_worker_is_told_the_same_weight(tmp_path, data):

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLACK, GRAY, VERMILION, new_figure, styled
 from keras_bn4.datasets import load
 from keras_bn4.experiments.corruptions import corrupt
 from keras_bn4.experiments.digits.report import shift_accuracies
 
-BEFORE, AFTER = "#000000", "#D55E00"
+BEFORE, AFTER = BLACK, VERMILION
 
 
+@styled
 def figure(results, path):
     """Draws accuracy on shifted digits before and after, and writes it as a PNG file.
 
@@ -20,7 +21,7 @@ def figure(results, path):
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    drawing = new_figure(10, 4.6, dpi=160)
+    drawing = new_figure(10, 4.6)
     drawing.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
     found = shift_accuracies(results)
     kinds = [name for name in found if name not in ("clean", "all shifts")]
@@ -35,7 +36,7 @@ def figure(results, path):
         "Networks with Keras' batch normalization, trained on 200 clean digits; "
         f"n = {n} seed{'s' if n > 1 else ''}, small dots and thin lines are seeds",
         fontsize=9,
-        color="0.35",
+        color=GRAY,
     )
     drawing.savefig(path)
 
@@ -58,9 +59,8 @@ def _draw_kinds(panel, kinds, found):
     panel.set_xlabel("test accuracy, %")
     panel.plot([], [], "o", color=BEFORE, label="as trained")
     panel.plot([], [], "o", color=AFTER, label="with an example weight")
-    panel.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    panel.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     panel.set_ylim(-0.6, len(names) - 0.4)
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_pictures(panel, kinds):
@@ -102,5 +102,4 @@ def _draw_severities(panel, results):
     panel.set_xticks(range(curves.shape[1]), ["clean", *severities])
     panel.set_xlabel("severity of the shift")
     panel.set_ylabel("test accuracy, %, mean of all kinds")
-    panel.legend(frameon=False, loc="lower left")
-    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(loc="lower left", reverse=True)

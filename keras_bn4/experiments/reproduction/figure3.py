@@ -18,7 +18,7 @@ Expected: On CIFAR-100 the best ghosts gain 0.84 points over the whole batch.
 """
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLUE, new_figure
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
     FORMS,
@@ -116,7 +116,7 @@ def draw(records, path):
     rows = rows_by_size(records)
     figure = new_figure(5, 3.6, dpi=160)
     panel = figure.subplots()
-    for split, color, offset in (("validation", "0.55", 0.97), ("test", "#0072B2", 1)):
+    for split, color, offset in (("validation", "0.55", 0.97), ("test", BLUE, 1)):
         for size, row in rows.items():
             values = list(at_zero(row, "accuracy", split).values())
             panel.plot([size * offset] * len(values), values, ".", color=color, mew=0)

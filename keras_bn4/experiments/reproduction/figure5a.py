@@ -23,7 +23,7 @@ Expected: On CIFAR-100 ours is the best at all batch sizes.
 import math
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import figure3
 from keras_bn4.experiments.reproduction.section3_4 import EXAMPLE_WEIGHTS
 from keras_bn4.experiments.reproduction.settings import Settings
@@ -137,7 +137,7 @@ def draw(records, path):
     rows = _rows(records)
     figure = new_figure(5.4, 3.8, dpi=160)
     panel = figure.subplots()
-    colors = {GROUP_NORM: "#009E73", GHOSTS_ALONE: "#0072B2", OURS: "#D55E00"}
+    colors = {GROUP_NORM: GREEN, GHOSTS_ALONE: BLUE, OURS: VERMILION}
     for method, color in colors.items():
         means = {
             size: _mean(_accuracies(name, row))

@@ -20,7 +20,7 @@ ResNet-50 and loses 0.13 for Inception-v3.
 """
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import BLUE, new_figure
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
     FORMS,
@@ -124,7 +124,7 @@ def draw(records, path):
     for at, row in enumerate(rows.values()):
         values = list(at_zero(row, "accuracy").values())
         panel.plot([at] * len(values), values, ".", color="0.55", mew=0)
-        panel.plot(at, sum(values) / len(values), "o", color="#0072B2")
+        panel.plot(at, sum(values) / len(values), "o", color=BLUE)
     names = [f"{NETWORKS[residual]}\n{decay}" for residual, decay in rows]
     panel.set_xticks(range(len(rows)), names)
     panel.set_ylabel("test accuracy, %; seeds and mean")

@@ -3,17 +3,25 @@
 import numpy as np
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    new_figure,
+    styled,
+)
 from keras_bn4.experiments.shift.adaptations import adaptations
 from keras_bn4.experiments.shift.measurement import unpacked
 
-# What the figures show: label, color (Okabe and Ito, 2008) and line style.
+# What the figures show: label, color and line style.
 DRAWN = {
-    "as trained": ("as trained", "#000000", "-"),
-    "uniform": ("example weight, uniform", "#D55E00", "-"),
-    "falling": ("example weight, falling", "#E69F00", "--"),
-    "recalibrated on 16": ("recalibrated on 16 images", "#0072B2", "-"),
-    "batch statistics": ("batch statistics of 200 images", "#009E73", ":"),
+    "as trained": ("as trained", BLACK, "-"),
+    "uniform": ("example weight, uniform", VERMILION, "-"),
+    "falling": ("example weight, falling", ORANGE, "--"),
+    "recalibrated on 16": ("recalibrated on 16 images", BLUE, "-"),
+    "batch statistics": ("batch statistics of 200 images", GREEN, ":"),
 }
 
 
@@ -126,6 +134,7 @@ def by_severity(results):
     return tables.markdown(header, lines)
 
 
+@styled
 def figure(results, path):
     """Draws accuracy over severity, one panel a kind, and writes it as a PNG file.
 
@@ -171,6 +180,7 @@ def figure(results, path):
     drawing.savefig(path)
 
 
+@styled
 def summary_figure(results, path):
     """Draws the mean accuracy over severity of several networks, before and after.
 

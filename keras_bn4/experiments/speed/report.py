@@ -5,7 +5,15 @@ import textwrap
 import numpy as np
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import new_figure
+from keras_bn4.common.figures import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    VERMILION,
+    new_figure,
+    styled,
+)
 
 KINDS = {
     "step": "Training step of a layer",
@@ -87,9 +95,15 @@ def figure(results, path):
     if not rows:
         return False
     try:
-        drawing = new_figure(3.4 * len(rows) + 0.8, 3.9, dpi=160)
+        _drawing(rows).savefig(path)
     except ImportError:
         return False
+    return True
+
+
+@styled
+def _drawing(rows):
+    drawing = new_figure(max(3.4 * len(rows) + 0.8, 6), 4.2)
     panels = drawing.subplots(1, len(rows), sharey=True, squeeze=False)[0]
     for panel, row in zip(panels, rows):
         _draw(panel, row)
@@ -98,56 +112,37 @@ def figure(results, path):
     drawing.suptitle(
         f"Forward and backward pass of one layer, {settings['backend']}, "
         f"{settings['cores']} CPU cores",
-        fontsize=11,
-        weight="bold",
-        x=0.02,
+        fontsize=10,
+        x=0.01,
         ha="left",
     )
-    drawing.savefig(path)
-    return True
+    # Labels beside the lines would collide where two lines are close.
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside lower left",
+        ncols=len(labels) if len(rows) > 2 else 2,
+    )
+    return drawing
 
 
 def _draw(panel, row):
     ratios = row["ratios"]
     sizes = [int(n.split()[-1]) for n in ratios if n.startswith("ghosts of")]
     values = [ratios[f"ghosts of {size}"] for size in sizes]
-    ends = max(sizes), min(sizes)
-    # Labels are placed where the curve is not: above it on the left, below it on the
-    # right.
-    for name, label, style, color, end, height in (
-        ("Keras", "BatchNormalization", "-", "0.3", 0, 3),
-        ("Keras' groups", "GroupNormalization", "--", "#D55E00", 0, 3),
-        ("whole batch", "keras_bn4, whole batch", "-.", "#009E73", 1, 3),
-        ("ReLU", "ReLU", ":", "0.3", 1, -10),
+    for name, label, style, color in (
+        ("Keras' groups", "Keras' GroupNormalization", "--", VERMILION),
+        ("Keras", "Keras' BatchNormalization", "-", BLACK),
+        ("whole batch", "keras_bn4, whole batch", "-.", GREEN),
+        ("ReLU", "ReLU", ":", GRAY),
     ):
-        panel.axhline(ratios[name], linestyle=style, color=color, linewidth=1.2)
-        panel.annotate(
-            label,
-            (ends[end], ratios[name]),
-            (0, height),
-            textcoords="offset points",
-            ha=("left", "right")[end],
-            fontsize=8,
-            color=color,
-        )
-    panel.plot(sizes, values, "o-", color="#0072B2", linewidth=1.8, markersize=5)
-    panel.annotate(
-        "keras_bn4, ghosts",
-        (sizes[-1], values[-1]),
-        (0, 7),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color="#0072B2",
-    )
+        panel.axhline(ratios[name], linestyle=style, color=color, label=label)
+    panel.plot(sizes, values, "o-", color=BLUE, label="keras_bn4, ghosts")
     panel.set_xscale("log", base=2)
     panel.invert_xaxis()
     panel.set_xticks(sizes, [str(size) for size in sizes])
     panel.set_ylim(0, max(1.3, *ratios.values()) * 1.05)
     panel.set_xlabel("ghost batch size")
     shape = "×".join(map(str, row["settings"]["shape"]))
-    panel.set_title(
-        f"{shape}, Keras {row['milliseconds']['Keras']:.1f} ms", fontsize=9, loc="left"
-    )
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(labelsize=8)
+    panel.set_title(f"{shape}, Keras {row['milliseconds']['Keras']:.1f} ms")
