@@ -105,12 +105,13 @@ def draw_weights(rows, name_of_row, path, base=0):
         base: Integer, the place among the example weights of what others are compared
             with. Losses are drawn on the scale of their gains to it.
     """
-    figure = new_figure(9.6, 3.8, dpi=160)
+    figure = new_figure(11.2, 3.8)
     # Imported after `new_figure`, which raises the error if matplotlib is missing.
     from matplotlib import colormaps
 
     colors = colormaps["viridis"](np.linspace(0, 0.85, len(rows)))
-    for panel, (metric, name) in zip(figure.subplots(1, 2), NAMES.items()):
+    panels = figure.subplots(1, 2)
+    for panel, (metric, name) in zip(panels, NAMES.items()):
         lowest, highest = [], []
         for (key, row), color in zip(rows.items(), colors):
             records = list(row.values())
@@ -132,5 +133,9 @@ def draw_weights(rows, name_of_row, path, base=0):
         panel.set_xlabel("example weight α (square-root scale)")
         panel.set_ylabel(f"{name}, mean of seeds")
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside right center",
+        fontsize=9 if len(rows) < 16 else 7,
+    )
     figure.savefig(path)

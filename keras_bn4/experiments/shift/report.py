@@ -171,10 +171,10 @@ def figure(results, path):
         panel.tick_params(labelsize=8)
     for panel in panels.flat[len(found.kinds) + 1 :]:
         panel.set_axis_off()
+    for panel in panels.flat[len(found.kinds) + 1 - columns : len(found.kinds) + 1]:
+        panel.tick_params(labelbottom=True)
     lines, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(
-        lines, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9
-    )
+    drawing.legend(lines, labels, loc="outside upper left", ncols=3)
     drawing.supylabel("accuracy, %", fontsize=10)
     drawing.supxlabel("severity", fontsize=10)
     drawing.savefig(path)
@@ -211,6 +211,10 @@ def summary_figure(results, path):
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_xticks(severities, ["clean", *map(str, found.severities)])
     panels[0, 0].set_ylabel("accuracy, %")
-    panels[0, 0].legend(frameon=False, loc="lower left")
+    drawing.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=min(2, len(results)),
+    )
     drawing.supxlabel("severity of the shift", fontsize=10)
     drawing.savefig(path)
