@@ -202,7 +202,7 @@ def test_tables_of_several_schedules_name_them(data, tmp_path):
         "rising"
     ] * 2
     pytest.importorskip("matplotlib")
-    assert labels_of(sweep.plot()) == ["falling", "rising"]
+    assert {"falling", "rising"} <= set(labels_of(sweep.plot()))
 
 
 @pytest.mark.parametrize(
