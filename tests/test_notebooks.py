@@ -1,39 +1,58 @@
 """Every notebook runs from top to bottom, on less work than it ships with."""
 
+import os
 import pathlib
+import subprocess
+import sys
+import zipfile
 
 import nbclient
 import nbformat
 import pytest
 
-NOTEBOOKS = sorted((pathlib.Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = pathlib.Path(__file__).parents[1]
 LESS = {
-    "digits": "seeds, miniature_seeds, steps = 1, 1, 2",
-    "tuner": "max_trials, epochs = 2, 1",
+    "four_things": "seeds, miniature_seeds, steps, epochs = 1, 1, 2, 1",
+    "robust": "epochs, severities = 1, (5,)",
+    "search": "max_trials, epochs = 2, 1",
+    "several_devices": "epochs, replica_counts = 1, (1, 2)",
+}
+NOTEBOOKS = {
+    path.stem: nbformat.read(path, as_version=4)
+    for path in (ROOT / "notebooks").glob("*.ipynb")
 }
 
 
+def cells_with(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def test_there_are_four():
+    assert set(NOTEBOOKS) == set(LESS)
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_a_notebook_is_valid_and_has_no_outputs(name):
+    notebook = NOTEBOOKS[name]
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert cells_with(notebook, "installation") == code[:1]
+    (parameters,) = cells_with(notebook, "parameters")
+    # One variable leads to other data.
+    assert 'dataset = "digits"' in parameters.source.splitlines()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        assert not cell.get("outputs"), "stored with outputs"
-        tags = cell.metadata.get("tags", [])
-        if "installation" in tags:
-            cell.source = ""
-        if "parameters" in tags:
-            cell.source = LESS[path.stem]
-    monkeypatch.setenv("PYTHONPATH", str(path.parents[1]))
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    client = nbclient.NotebookClient(
+@pytest.mark.parametrize("name", LESS)
+def test_a_notebook_runs(name, tmp_path, monkeypatch):
+    notebook = nbformat.from_dict(NOTEBOOKS[name])
+    (parameters,) = cells_with(notebook, "parameters")
+    parameters.source += f"\n{LESS[name]}"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    nbclient.NotebookClient(
         notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
-    )
-    client.execute()
+    ).execute()
     images = [
         output
         for cell in notebook.cells
@@ -41,3 +60,76 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         if "image/png" in output.get("data", {})
     ]
     assert images
+
+
+def installation():
+    (source,) = {
+        cell.source
+        for notebook in NOTEBOOKS.values()
+        for cell in cells_with(notebook, "installation")
+    }
+    return source
+
+
+def install(source, folder, *, is_installed=False):
+    """Runs the first cell where keras_bn4 is or isn't installed, without a network.
+
+    Args:
+        source: String, where to install from.
+        folder: The present folder. What pip installs goes to `installed` in it.
+        is_installed: Whether the cell finds this package.
+    """
+    cell = installation()
+    default = 'source = "keras_bn4"'
+    assert default in cell
+    target = folder / "installed"
+    target.mkdir()
+    return subprocess.run(
+        # Without -S Python would find what is installed here.
+        [sys.executable, "-S", "-c", cell.replace(default, f"source = {source!r}")],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT if is_installed else target),
+            "PIP_TARGET": str(target),
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_INDEX": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_first_cell_does_nothing_where_the_package_is_installed(tmp_path):
+    process = install("nowhere.whl", tmp_path, is_installed=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert not list((tmp_path / "installed").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "source", ["nowhere.whl", "keras_bn4", "git+file:///nowhere/keras_bn4"]
+)
+def test_the_first_cell_says_that_it_could_not_install(source, tmp_path):
+    process = install(source, tmp_path)
+    assert process.returncode == 1
+    error = process.stderr[process.stderr.index("RuntimeError: ") :]
+    assert f"keras_bn4 could not be installed from {source!r}. Set `source`" in error
+    assert "the path of a wheel that is there" in error
+    assert "ERROR: " in error.partition("What pip said:")[2]
+
+
+@pytest.mark.slow
+def test_the_first_cell_installs_a_wheel(tmp_path):
+    wheel = tmp_path / "keras_bn4-9.9-py3-none-any.whl"
+    about = "keras_bn4-9.9.dist-info"
+    with zipfile.ZipFile(wheel, "w") as files:
+        files.writestr("keras_bn4/__init__.py", "")
+        metadata = "Metadata-Version: 2.1\nName: keras_bn4\nVersion: 9.9\n"
+        files.writestr(f"{about}/METADATA", metadata)
+        files.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        files.writestr(f"{about}/RECORD", "")
+    process = install(wheel.name, tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "installed" / "keras_bn4" / "__init__.py").exists()

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import time
 
-import keras
-
 from keras_bn4.commands.inputs import check_folder
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.figures import styled
+from keras_bn4.common.progress import progress_bar
 
 
 def add(commands):
@@ -149,7 +148,7 @@ def _work_in_processes(trainings, folder, workers):
     environment = {**os.environ, **dict.fromkeys(names, threads)}
     arguments = [sys.executable, "-m", "keras_bn4", *sys.argv[1:], "--workers", "1"]
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    progress = keras.utils.Progbar(len(trainings), unit_name="training")
+    progress = progress_bar(len(trainings), unit_name="training")
     logs = [folder / "logs" / f"{os.getpid()}-{i}.txt" for i in range(workers)]
     processes = []
     try:

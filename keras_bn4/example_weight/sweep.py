@@ -8,6 +8,7 @@ import warnings
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
+from keras_bn4.common.progress import of_evaluation
 from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.schedules import layer_weights
@@ -67,7 +68,8 @@ def sweep_example_weight(
         mode: `"min"` or `"max"`, or a dict of these by metric, what is best. `None`
             asks the metric, which Keras' own ones answer.
         verbose: As in `model.evaluate`: 0 for silence, 1 or `"auto"` for a progress
-            bar over batches, which shows the metrics at weight 0.
+            bar over batches, which shows the metrics at weight 0. Where that can't be
+            drawn, such as in a file, a line is printed every half a minute at most.
 
     Returns:
         An `ExampleWeightSweep`.
@@ -122,7 +124,7 @@ def sweep_example_weight(
                 distinct,
                 differences.add,
                 x,
-                verbose=verbose,
+                **of_evaluation(verbose),
                 **{name: value for name, value in given.items() if value is not None},
             )
     if not results:

@@ -38,6 +38,7 @@ import numpy as np
 from keras_bn4 import datasets
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, BLUE, GRAY, VERMILION, new_figure, styled
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.experiments import digits
 from keras_bn4.experiments.records import Records
@@ -84,7 +85,9 @@ def run(
     arguments = (dataset, ("train", "test")) if model else ("digits", ("train", "test"))
     train, (x_test, y_test) = datasets.load(*arguments, data_dir=data_dir)
     keep = min(examples, len(x_test)) // BATCH_SIZE * BATCH_SIZE
-    progress = keras.utils.Progbar(len(ghost_batch_sizes) * seeds, verbose=verbose)
+    progress = progress_bar(
+        len(ghost_batch_sizes) * seeds, verbose=verbose, unit_name="network"
+    )
     results = []
     for size in ghost_batch_sizes:
         for seed in range(seeds):

@@ -45,6 +45,7 @@ import keras
 import numpy as np
 
 from keras_bn4.common import tables
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.datasets import load
 from keras_bn4.experiments import networks
 from keras_bn4.layers import GhostBatchNormalization
@@ -184,7 +185,7 @@ def run(replica_counts=(1, 2, 4), timeout=300):
     """
     command = [sys.executable, "-m", "keras_bn4.experiments.distributed"]
     studies = {}
-    progress = keras.utils.Progbar(len(replica_counts), unit_name="process")
+    progress = progress_bar(len(replica_counts), unit_name="process")
     for replicas in replica_counts:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "results.json"

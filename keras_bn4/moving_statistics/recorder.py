@@ -11,6 +11,7 @@ from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_built, layers_of
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.tables import some
 
 
@@ -153,7 +154,7 @@ def input_batches(data, batch_size, steps, verbose):
     """
     check_verbose(verbose)
     batches, count = iterate(data, batch_size=batch_size, steps=steps)
-    progress = keras.utils.Progbar(count, verbose=int(bool(verbose)))
+    progress = progress_bar(count, verbose=verbose)
     seen = 0
     for x, _, _ in batches:
         check_examples(data=x)

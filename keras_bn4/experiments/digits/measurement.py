@@ -39,6 +39,7 @@ import keras
 import numpy as np
 
 from keras_bn4.common.arguments import check_integer
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.datasets import load
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
@@ -116,9 +117,7 @@ def run(
     data = load("digits", ("train", "validation", "test"))
     records = Records(pathlib.Path(output_dir, "results.json"), fresh)
     counts = dict.fromkeys(configurations, miniature_seeds) | {"batch": seeds}
-    progress = keras.utils.Progbar(
-        sum(counts.values()), verbose=verbose, unit_name="network"
-    )
+    progress = progress_bar(sum(counts.values()), verbose=verbose, unit_name="network")
     results = []
     shifted = None
     for name in configurations:

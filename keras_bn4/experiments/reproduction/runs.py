@@ -18,6 +18,7 @@ import numpy as np
 
 import keras_bn4
 from keras_bn4.common.files import written_whole
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.experiments.reproduction import claims
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.training import Training
@@ -149,9 +150,7 @@ def _try(run, runs, data_dir, expires, verbose):
         done = sum(r.record() is not None for r in runs)
         if verbose:
             print(f"Training {done + 1} of {len(runs)}: {run.settings.name}")
-        progress = keras.utils.Progbar(
-            run.settings.epochs, verbose=verbose, unit_name="epoch"
-        )
+        progress = progress_bar(run.settings.epochs, verbose=verbose, unit_name="epoch")
         try:
             run.do(claim, data_dir, lambda epochs: progress.update(int(epochs)))
         except claims.ClaimLost as error:

@@ -29,6 +29,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.datasets import load
 from keras_bn4.experiments import digits
@@ -153,7 +154,7 @@ def _measure(name, model, parts, find_published, wanted, records, verbose):
     highest = 16 if name == "digits" else 255
     if verbose:
         print(f"{name}: {len(x)} images, example weights {result['weights']}")
-    progress = keras.utils.Progbar(len(cells), verbose=verbose, unit_name="shift")
+    progress = progress_bar(len(cells), verbose=verbose, unit_name="shift")
     for settings in cells:
         if records.find(settings) is None:
             kind, severity = settings["kind"], settings["severity"]

@@ -31,6 +31,7 @@ import keras
 import numpy as np
 
 import keras_bn4
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import networks
@@ -120,7 +121,7 @@ def run(*, rounds=15, output_dir="results/speed", fresh=False, only=None):
     path = pathlib.Path(output_dir, f"{keras.backend.backend()}.json")
     records = Records(path, fresh)
     todo = [job for job in jobs() if only is None or job["what"] in only]
-    progress = keras.utils.Progbar(len(todo), unit_name="comparison")
+    progress = progress_bar(len(todo), unit_name="comparison")
     results = []
     for job in todo:
         settings = {**job, "rounds": rounds, **machine()}

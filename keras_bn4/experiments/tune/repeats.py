@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from keras_bn4.common import tables
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments.records import Records
@@ -39,7 +40,7 @@ def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
     """
     hyperparameters = tuner.oracle.get_trial(trial_id).hyperparameters
     records = Records(pathlib.Path(tuner.directory, "repeats.json"))
-    progress = keras.utils.Progbar(repeats, verbose=verbose, unit_name="repeat")
+    progress = progress_bar(repeats, verbose=verbose, unit_name="repeat")
     progress.update(0)
     found = []
     for seed in range(settings["seed"] + 1, settings["seed"] + 1 + repeats):

@@ -39,6 +39,7 @@ import keras
 import keras_tuner
 
 from keras_bn4.common.arguments import check_integer
+from keras_bn4.common.progress import progress_bar
 from keras_bn4.experiments.tune import repeats as repeated
 from keras_bn4.experiments.tune.task import Task
 from keras_bn4.tuner import results
@@ -131,7 +132,7 @@ def run(
         _search(tuner, task)
         return None
     length = epochs * executions
-    progress = keras.utils.Progbar(trials * length, verbose=verbose, unit_name="epoch")
+    progress = progress_bar(trials * length, verbose=verbose, unit_name="epoch")
     progress.update(_completed(folder) * length)
     if workers and _completed(folder) < trials:
         command = [
