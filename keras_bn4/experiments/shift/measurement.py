@@ -14,6 +14,11 @@ for all shifts. Statistics are recalibrated on shifted images of the first half,
 labels. Kinds, severities, adaptations, the prior of 16 images and the half point were
 fixed before the first result was seen.
 
+Seen: On the mean of all shifts a ResNet-20 for CIFAR-10 gains 7.7 points at the weight
+that clean images allow, a ResNet-32 5.3, a ResNet-8 for CIFAR-100 1.6 and digits 3.4.
+Recalibration on 16 shifted images brings 4 to 12.5, and costs up to 5.6 on clean ones.
+CIFAR-100's ResNet-20 has not been measured.
+
 Command: `python -m keras_bn4.experiments.shift MODEL.keras ... --dataset cifar100`, for
 scikit-learn's digits `python -m keras_bn4.experiments.shift --dataset digits`, where a
 network is trained first. `--recorded` reports the records that come with the package.
