@@ -392,7 +392,7 @@ def test_models_that_do_not_fit(things, call, error, message):
 
 
 @pytest.mark.parametrize(
-    "weight", [2, -0.1, "a", None, True, float("nan"), [0.1], np.array(0.1)]
+    "weight", [2, -0.1, "a", None, True, float("nan"), [1.1], np.array(0.1)]
 )
 def test_example_weights(things, weight):
     with pytest.raises(ValueError, match=r"a number from 0 .* to 1"):

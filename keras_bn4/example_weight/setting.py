@@ -78,7 +78,10 @@ def set_example_weight(
     """
     check_schedule(schedule)
     layers = weighing_layers(model)
-    is_sequence = isinstance(example_weight, (list, tuple, np.ndarray))
+    # An array without axes is neither a sequence nor a number of Python.
+    is_sequence = isinstance(example_weight, (list, tuple)) or (
+        isinstance(example_weight, np.ndarray) and example_weight.ndim > 0
+    )
     if (is_sequence or callable(example_weight)) and schedule != "uniform":
         raise ValueError(
             "A schedule spreads a single example weight over the layers. Received: "
