@@ -18,7 +18,8 @@ SCHEDULES = {"uniform": uniform, "falling": falling}
 
 def check_schedule(schedule):
     """Raises `ValueError` unless this is the name of a schedule, or a function."""
-    if schedule not in SCHEDULES and not callable(schedule):
+    is_name = isinstance(schedule, str) and schedule in SCHEDULES
+    if not is_name and not callable(schedule):
         raise ValueError(
             f"Argument `schedule` must be one of {list(SCHEDULES)}, or a function of "
             "an example weight and a relative depth from 0 (the first layer) to 1 (the "

@@ -145,9 +145,10 @@ def test_weights_by_layer_take_effect_without_a_trace(data):
         ([0.1, 0.2, 0.3], {"schedule": "falling"}, r"schedule='falling' and weights"),
         (0.1, {"schedule": "rising"}, r"one of \['uniform', 'falling'\].*'rising'"),
         (0.1, {"schedule": None}, r"must be one of"),
+        (0.1, {"schedule": ["falling"]}, r"must be one of"),
         (0.1, {"schedule": lambda w, d: 1.5}, r"returned 1.5"),
     ],
-    ids=["too few", "too large", "no number", "both", "name", "None", "function"],
+    ids=["few", "large", "no number", "both", "name", "None", "list", "function"],
 )
 def test_nothing_is_set_where_an_argument_is_bad(weight, keywords, message):
     model = network()
