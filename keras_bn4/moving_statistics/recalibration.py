@@ -32,8 +32,7 @@ def recalibrate(
     prior: float | None = None,
     verbose: str | int = "auto",
 ) -> None:
-    """Replaces the moving statistics of batch normalization by those of the data, or
-    mixes the two.
+    """Replaces the moving statistics of a model by those of data, or mixes the two.
 
     This is precise batch normalization (Wu and Johnson, 2021). Moving averages are
     taken over many steps of training, while the weights of the network change. This
