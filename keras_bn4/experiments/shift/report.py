@@ -51,24 +51,33 @@ class Accuracies:
             for name in adaptations()
         }
 
-    def change(self, name, severities):
-        """The gain in points over the network as trained, and its 95 % half width.
-
-        It is the mean over all kinds and some severities, and the interval is that of a
-        paired difference over images, each of which is a mean over all of its shifts.
+    def accuracy(self, name, severities):
+        """The share of the shifts of each image that was classified correctly.
 
         Args:
             name: The adaptation.
             severities: Iterable of severities; empty for clean images.
+
+        Returns:
+            Array of shape `(images,)`, the mean over all kinds and these severities.
         """
         chosen = [self.severities.index(severity) for severity in severities]
-        if chosen:
-            values, base = (
-                self.shifted[n][:, chosen].mean((0, 1)) for n in (name, "as trained")
-            )
-        else:
-            values, base = (self.clean[n].astype(float) for n in (name, "as trained"))
-        difference = 100 * (values - base)
+        if not chosen:
+            return self.clean[name].astype(float)
+        return self.shifted[name][:, chosen].mean((0, 1))
+
+    def change(self, name, severities):
+        """The gain in points over the network as trained, and its 95 % half width.
+
+        The interval is that of a paired difference over images, each of which is a mean
+        over all of its shifts.
+
+        Args:
+            name: The adaptation.
+            severities: As `accuracy` takes them.
+        """
+        base = self.accuracy("as trained", severities)
+        difference = 100 * (self.accuracy(name, severities) - base)
         error = difference.std(ddof=1) / np.sqrt(len(difference))
         return difference.mean(), 1.959964 * error
 
@@ -97,9 +106,8 @@ def table(results):
                 label = f"example weight {found.weights[name]:g}, {name}"
             line = ["" if i else network, label]
             for severities in ((), found.severities, strong):
-                chosen = [found.severities.index(severity) for severity in severities]
-                values = found.shifted[name][:, chosen] if chosen else found.clean[name]
-                line.append(f"{100 * values.mean():.1f}")
+                accuracy = 100 * found.accuracy(name, severities).mean()
+                line.append(f"{accuracy:.1f}")
                 mean, half = found.change(name, severities)
                 line.append(
                     ""
