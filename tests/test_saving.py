@@ -226,6 +226,7 @@ def test_files_predict_the_same_or_are_refused(name, way):
         assert found < (0.1 if "int8" in way else 1e-5)
 
 
+@pytest.mark.slow
 def test_keras_files_of_a_functional_model_keep_everything():
     for way in (".keras", ".h5", "pickle", "state tree", ".weights.h5"):
         found = difference("Functional", way, 0.4)
