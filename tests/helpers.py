@@ -48,6 +48,9 @@ SHAPES = [  # of an example, and the channels' axis
 ]
 
 TESTS = pathlib.Path(__file__).parent
+# Real data and trained networks, which tests use where they are.
+SHARED = TESTS.parents[1] / "shared"
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"there is no {SHARED}")
 # The longest takes half a minute on two free cores.
 SECONDS_OF_A_PROCESS = 300
 

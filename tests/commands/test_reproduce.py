@@ -2,7 +2,6 @@
 
 import functools
 import json
-import pathlib
 import re
 import signal
 import subprocess
@@ -10,10 +9,10 @@ import sys
 import time
 
 import pytest
+from helpers import SHARED, needs_shared
 
 from keras_bn4.experiments.reproduction import RECORDS, figure3, runs, training
 
-SHARED = pathlib.Path(__file__).parents[3] / "shared"
 # On scikit-learn's digits.
 SMALLEST = {
     "train_images": 130,
@@ -143,7 +142,7 @@ def test_workers_that_fail(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.exists(), reason="needs CIFAR-100")
+@needs_shared
 def test_workers_that_are_interrupted_give_back_their_claims(tmp_path):
     with start(tmp_path, "--data-dir", SHARED / "tfds") as process:
         try:

@@ -1,15 +1,13 @@
 """`keras_bn4 sweep`: what it prints, saves and draws, and its errors."""
 
-import pathlib
 import re
 
 import keras
 import numpy as np
 import pytest
+from helpers import SHARED, needs_shared
 
 from keras_bn4 import convert, datasets, sweep_example_weight
-
-SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
 
 def test_it_prints_saves_and_draws(model, tmp_path, run):
@@ -209,7 +207,7 @@ def test_errors_say_what_to_do(arguments, message, model, plain_model, tmp_path,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.exists(), reason=f"no trained networks in {SHARED}")
+@needs_shared
 def test_a_trained_network(tmp_path, run):
     status, printed, _ = run(
         *("sweep", SHARED / "pretrained/resnet8_cifar100.keras"),

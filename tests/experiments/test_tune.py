@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tuner_helpers
 from garbage import earlier_objects_are_not_collected  # noqa: F401 - for all tests here
+from helpers import SHARED, needs_shared
 from scipy import stats
 from tuner_helpers import completed_trials, keep_few_images
 
@@ -19,7 +20,6 @@ from keras_bn4.experiments.tune import repeats as tune_repeats
 from keras_bn4.experiments.tune import search as tune
 
 pytestmark = [tuner_helpers.quiet, tuner_helpers.quiet_again]
-SHARED = pathlib.Path(__file__).parents[2] / "shared"
 SMALL = {"trials": 2, "epochs": 1, "repeats": 0, "verbose": 0}
 COMMAND = ["tune", "--trials", "4", "--epochs", "1", "--repeats", "0"]
 
@@ -101,6 +101,24 @@ def test_another_search_in_the_same_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_files_that_a_killed_search_left(tmp_path, monkeypatch):
+    keep_few_images(monkeypatch)
+    arguments = {**SMALL, "trials": 1, "repeats": 0, "output_dir": tmp_path}
+    before = tune.run(**arguments)[0].rows
+    for name in ("tuner0", "chief"):
+        (tmp_path / f"search/{name}.json").write_text("")
+    assert tune.run(**arguments)[0].rows == before
+    (tmp_path / "search/oracle.json").write_text('{"ongo')
+    with pytest.raises(ValueError, match=r"oracle.json is empty or truncated.*--fresh"):
+        tune.run(**arguments)
+    (trial,) = (tmp_path / "search").glob("trial_*/trial.json")
+    (tmp_path / "search/oracle.json").write_text("{}")
+    trial.write_text("")
+    with pytest.raises(ValueError, match=f"Remove {trial.parent}, so that its trial"):
+        tune.run(**arguments)
+
+
+@pytest.mark.slow
 def test_executions_have_seeds_of_their_own(tmp_path, monkeypatch):
     keep_few_images(monkeypatch)
     once, _ = tune.run(**{**SMALL, "trials": 1}, output_dir=tmp_path / "once")
@@ -119,7 +137,7 @@ def test_executions_have_seeds_of_their_own(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.exists(), reason=f"no CIFAR-100 in {SHARED}")
+@needs_shared
 def test_images_of_a_data_set(tmp_path, monkeypatch):
     keep_few_images(monkeypatch)
     trials, repeats = tune.run(

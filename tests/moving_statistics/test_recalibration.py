@@ -1,7 +1,6 @@
 """Recalibration against moments in NumPy, and on networks that were really trained."""
 
 import copy
-import pathlib
 import subprocess
 import sys
 import textwrap
@@ -10,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 import reference
+from helpers import SHARED, needs_shared
 from keras import layers, ops
 
 import keras_bn4
 from keras_bn4 import GhostBatchNormalization, convert, recalibrate
 
 BACKEND = keras.backend.backend()
-SHARED = pathlib.Path(__file__).parents[3] / "shared"
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own")
 
 
@@ -335,12 +334,11 @@ def shifted_and_flipped(images, rng, margin=4):
 
 @pytest.mark.slow
 @on_tensorflow
+@needs_shared
 @pytest.mark.parametrize("name", ["resnet8", "resnet20"])
 def test_it_mends_pretrained_networks(name, rng):
     path = SHARED / "pretrained" / f"{name}_cifar100.keras"
     data_dir = SHARED / "tfds"
-    if not path.exists() or not data_dir.exists():
-        pytest.skip("needs the pretrained networks and CIFAR-100 in ../shared")
     (x, _), (x_test, y_test) = keras_bn4.datasets.load(
         "cifar100", ("train[:4000]", "test[:2000]"), data_dir=str(data_dir)
     )

@@ -339,6 +339,7 @@ def check_sweep(strategy, model, x, y):
             y, predictions, from_logits=True
         )
         np.testing.assert_allclose(row["loss"], np.mean(losses), rtol=1e-5)
+        assert row.pop("schedule") == row_in_scope.pop("schedule") == "uniform"
         for name, value in row.items():
             np.testing.assert_allclose(row_in_scope[name], value, rtol=1e-5, atol=1e-7)
     assert rows[0]["loss"] != rows[2]["loss"]

@@ -39,6 +39,7 @@ import keras
 import keras_tuner
 
 from keras_bn4.common.arguments import check_integer
+from keras_bn4.common.files import written_whole
 from keras_bn4.common.progress import progress_bar
 from keras_bn4.experiments.tune import repeats as repeated
 from keras_bn4.experiments.tune.task import Task
@@ -46,6 +47,7 @@ from keras_bn4.tuner import results
 
 OBJECTIVES = {"val_cross_entropy": "min", "val_accuracy": "max", "val_loss": "min"}
 PARENT = "KERAS_BN4_PARENT"
+KEPT = ("settings.json", "oracle.json")
 
 
 def run(
@@ -173,7 +175,9 @@ class _Tuner(keras_tuner.RandomSearch):
 
 def _tuner(folder, task, settings, trials):
     """Makes the tuner, with the trials of earlier runs."""
-    _check_records(folder)
+    if "chief" in os.environ.get("KERASTUNER_TUNER_ID", "chief"):
+        # A worker may find a file that the chief is writing at this moment.
+        _check_records(folder)
     objective = settings["objective"]
     tuner = _Tuner(
         task.hypermodel(settings["seed"], by_execution=True),
@@ -195,11 +199,15 @@ def _tuner(folder, task, settings, trials):
 
 
 def _check_records(folder):
-    """Raises `ValueError` for files that a search was killed while writing."""
+    """Raises `ValueError` for a file that a killed search has not written whole."""
     for path in sorted(folder.rglob("*.json")):
         try:
             json.loads(path.read_text())
         except ValueError as error:
+            if path.parent == folder and path.name not in KEPT:
+                # Keras Tuner keeps an empty record of each process here.
+                path.unlink()
+                continue
             of_trial = path.parent if path.parent.name.startswith("trial_") else None
             way_out = "F"
             if of_trial:
@@ -273,7 +281,8 @@ def _keep_settings(folder, settings):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.json"
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1))
+        with written_whole(path) as file:
+            file.write_text(json.dumps(settings, indent=1))
     before = json.loads(path.read_text())
     other = {k: v for k, v in before.items() if settings.get(k) != v}
     if other:
