@@ -98,8 +98,13 @@ def run(options):
 def _check(options, results):
     for name in options.names:
         if name not in results:
+            allowed = ", ".join(results)
+            raise ValueError(f"There is no result {name!r}. Allowed: {allowed}.")
+        if options.scale not in results[name].SEEDS:
+            scales = ", ".join(results[name].SEEDS)
             raise ValueError(
-                f"There is no result {name!r}. Allowed: {', '.join(results)}."
+                f"{name} can't be made at --scale {options.scale}. Allowed: {scales}. "
+                "Leave it out, or choose another scale."
             )
     check_integer("workers", options.workers)
     if options.seeds is not None:
@@ -121,6 +126,8 @@ def _listed(options, results, package):
 
     lines = [["name", "trainings", "recorded", "in the package", "hours", "what"]]
     for name, result in results.items():
+        if options.scale not in result.SEEDS:
+            continue
         part = _trainings(result, options)
         counts = [
             len(runs.records_of(part, folder))
@@ -135,6 +142,8 @@ def _listed(options, results, package):
         "records that come with the package (--recorded). Hours: all trainings with "
         "the seeds listed, on two processor cores. Some results share trainings."
     )
+    if len(lines) <= len(results):
+        note += " What can't be made at this scale isn't listed."
     left = [[line[0], line[-1], *line[1:-1]] for line in lines]
     return f"{tables.text(left, left=2)}\n\n{note}"
 

@@ -4,14 +4,14 @@ First the parts that all of them need: what a training is, what it is trained on
 goes on after an interruption, and how many workers share the trainings. Then what is
 made of the records, and a module for each result, whose docstring is the lab note.
 
-A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) by scale;
-`trainings(scale, seeds, dataset)`, a list of `Settings`; `report(records)`, a text; and
-`draw(records, path)`, which writes a figure. `RECORDS` is the folder with the records
-that come with the package.
+A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) by scale,
+for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a list of
+`Settings`; `report(records)`, a text; and `draw(records, path)`, which writes a figure.
+`RECORDS` is the folder with the records that come with the package.
 
 Read `settings`, `images`, `weights`, `training`, `claims`, `runs`, `summary`,
 `figure3`, `figure4`, `table1`, `section3_3`, `section3_4`, `figure2`,
-`table1_variants`, `figure5a`.
+`table1_variants`, `figure5a`, `figure5b`.
 """
 
 import pathlib
@@ -21,6 +21,7 @@ from keras_bn4.experiments.reproduction import (
     figure3,
     figure4,
     figure5a,
+    figure5b,
     section3_3,
     section3_4,
     table1,
@@ -36,5 +37,6 @@ RESULTS = {
     "figure2": figure2,
     "table1-variants": table1_variants,
     "figure5a": figure5a,
+    "figure5b": figure5b,
 }
 RECORDS = pathlib.Path(__file__).parent / "records"
