@@ -64,13 +64,15 @@ def add(commands):
 def run(options):
     """Trains what is missing, and prints and draws the results."""
     # Imported here, because only this command needs SciPy.
-    from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+    from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 
-    _check(options, RESULTS)
-    if not options.names:
+    mains = {supplement: name for name, supplement in SUPPLEMENTS.items()}
+    names = list(dict.fromkeys(mains.get(name, name) for name in options.names))
+    _check(options, names, RESULTS, mains)
+    if not names:
         print(_listed(options, RESULTS, RECORDS.parent))
         return
-    trainings = {n: _trainings(RESULTS[n], options) for n in options.names}
+    trainings = {n: _trainings(RESULTS[n], options) for n in names}
     # A training can be part of several results.
     every = list(dict.fromkeys(s for part in trainings.values() for s in part))
     folder = pathlib.Path(options.output_dir)
@@ -95,10 +97,10 @@ def run(options):
             print(f"\nFigure: {figure}")
 
 
-def _check(options, results):
-    for name in options.names:
+def _check(options, names, results, mains):
+    for name in names:
         if name not in results:
-            allowed = ", ".join(results)
+            allowed = ", ".join([*results, *mains])
             raise ValueError(f"There is no result {name!r}. Allowed: {allowed}.")
         if options.scale not in results[name].SEEDS:
             scales = ", ".join(results[name].SEEDS)
@@ -118,7 +120,14 @@ def _trainings(result, options):
 
 
 def _heading(name, result):
-    return f"{name}: {result.TITLE}"
+    return f"{_label(name)}: {result.TITLE}"
+
+
+def _label(name):
+    """The name of a result, with the one of the paper's supplement to it."""
+    from keras_bn4.experiments.reproduction import SUPPLEMENTS
+
+    return f"{name} ({SUPPLEMENTS[name]})" if name in SUPPLEMENTS else name
 
 
 def _listed(options, results, package):
@@ -134,7 +143,7 @@ def _listed(options, results, package):
             for folder in (options.output_dir, package)
         ]
         hours = result.HOURS[options.scale]
-        line = [name, str(len(part)), *map(str, counts)]
+        line = [_label(name), str(len(part)), *map(str, counts)]
         line += ["?" if hours is None else f"{hours:g}", result.TITLE]
         lines.append(line)
     note = (

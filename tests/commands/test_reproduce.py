@@ -44,6 +44,7 @@ def test_the_list(run, tmp_path):
     assert re.search(line, printed, re.M)
     for name in RESULTS:
         assert re.search(rf"^{name} ", printed, re.M)
+    assert re.search(r"^figure4 \(figure9\) +example weighing", printed, re.M)
     assert "isn't listed" not in printed
     status, printed, _ = run("reproduce", "--scale", "paper", "--seeds", 2)
     assert status == 0
@@ -90,6 +91,20 @@ def test_what_comes_with_the_package_is_reported_without_training(
     assert status == 0
     assert "figure3: accuracy over the ghost batch size, scale small" in printed
     assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
+
+
+def test_supplements_are_the_same_results(run, tmp_path):
+    for settings in figure3.trainings("small", 5):
+        record(settings, tmp_path)
+    arguments = ("figure9", "figure7", "figure4", "--output-dir", tmp_path)
+    status, printed, _ = run("reproduce", *arguments)
+    assert status == 0
+    assert re.findall(r"^(figure.*): ", printed, re.M) == [
+        *("figure4 (figure9)", "figure1 (figure7)")
+    ]
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        *("figure1-small.png", "figure4-small.png")
+    }
 
 
 @pytest.mark.slow

@@ -10,13 +10,14 @@ for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a l
 `RECORDS` is the folder with the records that come with the package.
 
 Read `settings`, `images`, `weights`, `training`, `claims`, `runs`, `summary`,
-`figure3`, `figure4`, `table1`, `section3_3`, `section3_4`, `figure2`,
+`figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`, `figure2`,
 `table1_variants`, `figure5a`, `figure5b`.
 """
 
 import pathlib
 
 from keras_bn4.experiments.reproduction import (
+    figure1,
     figure2,
     figure3,
     figure4,
@@ -31,6 +32,7 @@ from keras_bn4.experiments.reproduction import (
 RESULTS = {
     "figure3": figure3,
     "figure4": figure4,
+    "figure1": figure1,
     "table1": table1,
     "section3.3": section3_3,
     "section3.4": section3_4,
@@ -39,4 +41,6 @@ RESULTS = {
     "figure5a": figure5a,
     "figure5b": figure5b,
 }
+# The paper's figures of the same results, with larger ranges of example weights.
+SUPPLEMENTS = {"figure1": "figure7", "figure2": "figure8", "figure4": "figure9"}
 RECORDS = pathlib.Path(__file__).parent / "records"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dataset_helpers import prepare
 
-from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 from keras_bn4.experiments.reproduction.settings import SCALES, Settings
 
 # The smallest form: one step of 128 an epoch, on scikit-learn's digits.
@@ -22,7 +22,7 @@ SMALLEST = {
 
 
 # Their trainings are all of another result.
-SHARING = ("figure4",)
+SHARING = ("figure1", "figure4")
 AT_SCALES = [
     (name, scale) for name, result in RESULTS.items() for scale in result.SEEDS
 ]
@@ -129,6 +129,14 @@ def test_reports_of_what_is_there_so_far(name, tmp_path):
     result.draw(records[:1], tmp_path / "one.png")
     result.draw(records, tmp_path / "all.png")
     assert (tmp_path / "all.png").stat().st_size > 5_000
+
+
+def test_every_figure_of_the_paper_has_a_name():
+    assert set(SUPPLEMENTS) <= set(RESULTS)
+    names = {*RESULTS, *SUPPLEMENTS.values()}
+    assert {f"figure{i}" for i in (1, 2, 3, 4, "5a", "5b", 7, 8, 9)} <= names
+    for name, supplement in SUPPLEMENTS.items():
+        assert f" and {supplement[-1]}: " in RESULTS[name].__doc__.splitlines()[0]
 
 
 def test_a_source_comes_before_what_starts_from_it():
