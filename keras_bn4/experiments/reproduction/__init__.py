@@ -11,7 +11,7 @@ for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a l
 
 Read `settings`, `images`, `weights`, `training`, `claims`, `runs`, `summary`,
 `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`, `figure2`,
-`table1_variants`, `figure5a`, `figure5b`.
+`table1_variants`, `figure5a`, `figure5b`, `figure6`.
 """
 
 import pathlib
@@ -23,6 +23,7 @@ from keras_bn4.experiments.reproduction import (
     figure4,
     figure5a,
     figure5b,
+    figure6,
     section3_3,
     section3_4,
     table1,
@@ -40,6 +41,7 @@ RESULTS = {
     "table1-variants": table1_variants,
     "figure5a": figure5a,
     "figure5b": figure5b,
+    "figure6": figure6,
 }
 # The paper's figures of the same results, with larger ranges of example weights.
 SUPPLEMENTS = {"figure1": "figure7", "figure2": "figure8", "figure4": "figure9"}

@@ -47,6 +47,7 @@ class Settings:
         order_in_batch: With `classes_per_batch`, `"shuffled"` or `"by class"`.
         augmentation: `"crop and flip"` or `"none"`.
         example_weights: Those that are evaluated, on validation and on test data.
+        measures_outputs: Whether output ranges of the last normalization are recorded.
         source: The training whose final weights this one starts from, all but those of
             the last layer, or `None`.
         seed: Of the initial kernels, the order of the images and the augmentation.
@@ -75,6 +76,7 @@ class Settings:
     order_in_batch: str = "shuffled"
     augmentation: str = "crop and flip"
     example_weights: tuple[float, ...] = EXAMPLE_WEIGHTS
+    measures_outputs: bool = False
     source: "Settings | None" = None
     seed: int = 0
 

@@ -24,6 +24,7 @@ from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments import networks
 from keras_bn4.experiments.reproduction import images, weights
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.moving_statistics import discrepancy
 from keras_bn4.weight_decay import CenteredL2
 
 METRICS = ("cross_entropy", "accuracy")
@@ -168,7 +169,9 @@ class Training:
 
         Returns:
             Dict of `"validation"` and `"test"`, each a dict of lists by metric with a
-            value for each of `settings.example_weights`.
+            value for each of `settings.example_weights`. With
+            `settings.measures_outputs` also `"outputs"`, the row of `discrepancy` for
+            the last normalization, on test images.
         """
         start = time.monotonic()
         results = {}
@@ -182,8 +185,16 @@ class Training:
                 verbose=0,
             )
             results[name] = {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
+        if self.settings.measures_outputs:
+            results["outputs"] = self._outputs()
         self.seconds += time.monotonic() - start
         return results
+
+    def _outputs(self):
+        size = self.settings.batch_size
+        x = self.test[0][: len(self.test[0]) // size * size]
+        row = discrepancy(self.model, x, batch_size=size, verbose=0).rows[-1]
+        return {k: v if isinstance(v, str) else _short(v) for k, v in row.items()}
 
     def _fit(self, x, y, first, last):
         size = self.settings.batch_size
