@@ -18,24 +18,24 @@ real_cifar100 = pytest.mark.skipif(
 )
 
 
-def prepare(tfds, data_dir, *, size=(6, 4), labels=True):
-    """A small data set of the given name, in the files of tensorflow-datasets."""
+def prepare(tfds, data_dir, *, size=(6, 4), labels=True, train=12, classes=5):
+    """A small data set named "tiny", in the files of tensorflow-datasets."""
     features = {"image": tfds.features.Image(shape=(*(size or (None, None)), 3))}
     if labels:
-        features["label"] = tfds.features.ClassLabel(num_classes=5)
+        features["label"] = tfds.features.ClassLabel(num_classes=classes)
     rng = np.random.default_rng(0)
 
     def examples(n):
         for i in range(n):
             shape = size or (6 + i, 4)
             image = rng.integers(0, 256, (*shape, 3), dtype="uint8")
-            yield i, {"image": image, **({"label": i % 5} if labels else {})}
+            yield i, {"image": image, **({"label": i % classes} if labels else {})}
 
     builder = tfds.dataset_builders.store_as_tfds_dataset(
         name="tiny",
         version="1.0.0",
         features=tfds.features.FeaturesDict(features),
-        split_datasets={"train": list(examples(12)), "test": list(examples(7))},
+        split_datasets={"train": list(examples(train)), "test": list(examples(7))},
         data_dir=data_dir,
     )
     if labels:

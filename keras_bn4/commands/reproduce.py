@@ -64,13 +64,15 @@ def add(commands):
 def run(options):
     """Trains what is missing, and prints and draws the results."""
     # Imported here, because only this command needs SciPy.
-    from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+    from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 
-    _check(options, RESULTS)
-    if not options.names:
+    mains = {supplement: name for name, supplement in SUPPLEMENTS.items()}
+    names = list(dict.fromkeys(mains.get(name, name) for name in options.names))
+    _check(options, names, RESULTS, mains)
+    if not names:
         print(_listed(options, RESULTS, RECORDS.parent))
         return
-    trainings = {n: _trainings(RESULTS[n], options) for n in options.names}
+    trainings = {n: _trainings(RESULTS[n], options) for n in names}
     # A training can be part of several results.
     every = list(dict.fromkeys(s for part in trainings.values() for s in part))
     folder = pathlib.Path(options.output_dir)
@@ -95,11 +97,16 @@ def run(options):
             print(f"\nFigure: {figure}")
 
 
-def _check(options, results):
-    for name in options.names:
+def _check(options, names, results, mains):
+    for name in names:
         if name not in results:
+            allowed = ", ".join([*results, *mains])
+            raise ValueError(f"There is no result {name!r}. Allowed: {allowed}.")
+        if options.scale not in results[name].SEEDS:
+            scales = ", ".join(results[name].SEEDS)
             raise ValueError(
-                f"There is no result {name!r}. Allowed: {', '.join(results)}."
+                f"{name} can't be made at --scale {options.scale}. Allowed: {scales}. "
+                "Leave it out, or choose another scale."
             )
     check_integer("workers", options.workers)
     if options.seeds is not None:
@@ -113,7 +120,14 @@ def _trainings(result, options):
 
 
 def _heading(name, result):
-    return f"{name}: {result.TITLE}"
+    return f"{_label(name)}: {result.TITLE}"
+
+
+def _label(name):
+    """The name of a result, with the one of the paper's supplement to it."""
+    from keras_bn4.experiments.reproduction import SUPPLEMENTS
+
+    return f"{name} ({SUPPLEMENTS[name]})" if name in SUPPLEMENTS else name
 
 
 def _listed(options, results, package):
@@ -121,13 +135,15 @@ def _listed(options, results, package):
 
     lines = [["name", "trainings", "recorded", "in the package", "hours", "what"]]
     for name, result in results.items():
+        if options.scale not in result.SEEDS:
+            continue
         part = _trainings(result, options)
         counts = [
             len(runs.records_of(part, folder))
             for folder in (options.output_dir, package)
         ]
         hours = result.HOURS[options.scale]
-        line = [name, str(len(part)), *map(str, counts)]
+        line = [_label(name), str(len(part)), *map(str, counts)]
         line += ["?" if hours is None else f"{hours:g}", result.TITLE]
         lines.append(line)
     note = (
@@ -135,6 +151,8 @@ def _listed(options, results, package):
         "records that come with the package (--recorded). Hours: all trainings with "
         "the seeds listed, on two processor cores. Some results share trainings."
     )
+    if len(lines) <= len(results):
+        note += " What can't be made at this scale isn't listed."
     left = [[line[0], line[-1], *line[1:-1]] for line in lines]
     return f"{tables.text(left, left=2)}\n\n{note}"
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from helpers import SHARED, needs_shared
 
-from keras_bn4.experiments.reproduction import RECORDS, figure3, runs, training
+from keras_bn4.experiments.reproduction import RECORDS, RESULTS, figure3, runs, training
 
 # On scikit-learn's digits.
 SMALLEST = {
@@ -42,10 +42,14 @@ def test_the_list(run, tmp_path):
     shipped = len(runs.records_of(figure3.trainings("small", 5), RECORDS.parent))
     line = rf"^figure3 +accuracy over the ghost batch size +30 +7 +{shipped} +\d"
     assert re.search(line, printed, re.M)
-    for name in ("figure4", "table1", "section3.3", "section3.4", "figure2"):
+    for name in RESULTS:
         assert re.search(rf"^{name} ", printed, re.M)
+    assert re.search(r"^figure4 \(figure9\) +example weighing", printed, re.M)
+    assert "isn't listed" not in printed
     status, printed, _ = run("reproduce", "--scale", "paper", "--seeds", 2)
     assert status == 0
+    assert not re.search("^figure5b ", printed, re.M)
+    assert "What can't be made at this scale isn't listed." in printed
     assert re.search(r"^figure3 .* 12 +0 +0 +\?$", printed, re.M)
 
 
@@ -53,6 +57,10 @@ def test_the_list(run, tmp_path):
     ("arguments", "message"),
     [
         (["figure33"], "There is no result 'figure33'. Allowed: figure3, figure4"),
+        (
+            ["figure3", "figure5b", "--scale", "paper"],
+            "figure5b can't be made at --scale paper. Allowed: small.",
+        ),
         (["figure3", "--workers", 0], "`workers` must be an integer from 1"),
         (["figure3", "--seeds", 0], "`seeds` must be an integer from 1"),
         (["figure3", "--output-dir", ""], "--output-dir must be a folder"),
@@ -83,6 +91,20 @@ def test_what_comes_with_the_package_is_reported_without_training(
     assert status == 0
     assert "figure3: accuracy over the ghost batch size, scale small" in printed
     assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
+
+
+def test_supplements_are_the_same_results(run, tmp_path):
+    for settings in figure3.trainings("small", 5):
+        record(settings, tmp_path)
+    arguments = ("figure9", "figure7", "figure4", "--output-dir", tmp_path)
+    status, printed, _ = run("reproduce", *arguments)
+    assert status == 0
+    assert re.findall(r"^(figure.*): ", printed, re.M) == [
+        *("figure4 (figure9)", "figure1 (figure7)")
+    ]
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        *("figure1-small.png", "figure4-small.png")
+    }
 
 
 @pytest.mark.slow

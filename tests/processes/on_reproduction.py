@@ -21,8 +21,11 @@ TINY = Settings(
     batch_size=16,
     example_weights=(0.0, 0.1, 0.5),
 )
+SOURCE = TINY.replace(classes="first half", train_images=50, validation_images=25)
 TRAININGS = [
-    TINY.replace(seed=seed, ghost_batch_size=size) for seed in (0, 1) for size in (4, 8)
+    TINY.replace(ghost_batch_size=4),
+    TINY.replace(ghost_batch_size=8, seed=1),
+    SOURCE.replace(classes="second half", source=SOURCE),
 ]
 
 if __name__ == "__main__":

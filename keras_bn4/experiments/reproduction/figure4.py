@@ -42,6 +42,15 @@ NAMES = {"accuracy": "test accuracy, %", "cross_entropy": "test loss"}
 def report(records):
     """A table, and a line on each claim of the paper, as plain text."""
     rows = figure3.rows_by_size(records)
+    return "\n".join([table(rows), "", *_claims(rows)])
+
+
+def table(rows):
+    """The table alone.
+
+    Args:
+        rows: What `figure3.rows_by_size` returned.
+    """
     lines = [["B'", "n"]]
     for name in NAMES.values():
         lines[0] += ["best α", name, "gain to α = 0"]
@@ -53,7 +62,7 @@ def report(records):
             line.append(mean_and_spread(at_best(row, metric), form))
             line.append(Difference.between(gains(row, metric)).text(form))
         lines.append(line)
-    return "\n".join([tables.text(lines), "", *_claims(rows)])
+    return tables.text(lines)
 
 
 def _claims(rows):

@@ -53,47 +53,51 @@ def trainings(scale, seeds, dataset="cifar100", **changes):
     for seed in range(seeds):
         alone = figure3.trainings(scale, seed + 1, dataset, **changes)
         found += [settings for settings in alone if settings.seed == seed]
+        usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
         for size in BATCH_SIZES[scale]:
-            share = size / 128
-            here = {
-                "dataset": dataset,
-                "seed": seed,
-                "batch_size": size,
-                "learning_rate": 0.1 * share,
-                "statistics_momentum": round(0.99**share, 7),
-            }
-            groups = {"groups": GROUPS[scale], "example_weights": EXAMPLE_WEIGHTS}
-            group_norm = {"ghost_batch_size": 1, **groups}
-            ours = {"affine_decay": "to 0"}
-            if size == 1:
-                ours |= group_norm
-            elif size == 2:
-                ours |= groups
-            elif size > GHOSTS:
-                ours |= {"ghost_batch_size": GHOSTS}
-            found += [
-                Settings.at_scale(scale, **{**here, **method, **changes})
-                for method in (group_norm, ours)
-            ]
+            found += at_batch_size(usual, size, GROUPS[scale], **changes)
     return found
+
+
+def at_batch_size(usual, size, groups, **changes):
+    """Group normalization and ours at a batch size.
+
+    Args:
+        usual: `Settings` of batch normalization in minibatches of 128.
+        size: Integer, the batch size.
+        groups: Integer, the groups of channels.
+        **changes: Fields of `Settings`, which override everything else.
+
+    Returns:
+        A pair of `Settings`.
+    """
+    share = size / 128
+    here = {
+        "batch_size": size,
+        "learning_rate": usual.learning_rate * share,
+        "statistics_momentum": round(usual.statistics_momentum**share, 7),
+    }
+    of_groups = {"groups": groups, "example_weights": EXAMPLE_WEIGHTS}
+    group_norm = {"ghost_batch_size": 1, **of_groups}
+    ours = {"affine_decay": "to 0"}
+    if size == 1:
+        ours |= group_norm
+    elif size == 2:
+        ours |= of_groups
+    elif size > GHOSTS:
+        ours |= {"ghost_batch_size": GHOSTS}
+    return [
+        usual.replace(**{**here, **method, **changes}) for method in (group_norm, ours)
+    ]
 
 
 def report(records):
     """A table, and a line on each claim of the paper, as plain text."""
-    rows = _rows(records)
-    lines = [["method", "B", "n", "test accuracy, %", "difference to ideal"]]
-    ideal = rows.get((IDEAL, None), {})
-    for (method, size), row in rows.items():
-        values = _accuracies(method, row)
-        change = Difference.between(values, _accuracies(IDEAL, ideal))
-        line = [method, "" if size is None else str(size), str(len(row))]
-        line += [mean_and_spread(values, ".2f")]
-        line.append(change.text(".2f") if method != IDEAL and change.n else "")
-        lines.append(line)
-    return "\n".join([tables.text(lines, left=1), "", *_claims(rows)])
+    rows = rows_by_method(records)
+    return "\n".join([table(rows), "", *claims(rows)])
 
 
-def _rows(records):
+def rows_by_method(records):
     """Rows by method and size: that of the minibatch, or of the ghosts alone."""
 
     def key(settings):
@@ -108,45 +112,65 @@ def _rows(records):
     return rows_of(records, key)
 
 
-def _accuracies(method, row):
-    """Test accuracies by seed. Ours alone are weighed.
+def accuracies(rows, row, split="test"):
+    """Accuracies of a row by seed. Ours alone are weighed.
 
     Group normalization at inference is weight 1.
     """
-    values = {OURS: at_best, GROUP_NORM: at_one}.get(method, at_zero)
-    return values(row, "accuracy")
+    values = {OURS: at_best, GROUP_NORM: at_one}.get(row[0], at_zero)
+    return values(rows.get(row, {}), "accuracy", split)
 
 
-def _claims(rows):
+def table(rows):
+    """The table alone.
+
+    Args:
+        rows: What `rows_by_method` returned.
+    """
+    lines = [["method", "B", "n", "test accuracy, %", "difference to ideal"]]
+    for row in rows:
+        method, size = row
+        values = accuracies(rows, row)
+        change = Difference.between(values, accuracies(rows, (IDEAL, None)))
+        line = [method, "" if size is None else str(size), str(len(values))]
+        line += [mean_and_spread(values, ".2f")]
+        line.append(change.text(".2f") if method != IDEAL and change.n else "")
+        lines.append(line)
+    return tables.text(lines, left=1)
+
+
+def claims(rows):
+    """Lines on the claims that ours is the best at each batch size."""
     lines = []
     for size in (size for method, size in rows if method == OURS):
-        for method, at in ((IDEAL, None), (GROUP_NORM, size)):
-            if (method, at) in rows:
-                difference = Difference.between(
-                    _accuracies(OURS, rows[OURS, size]),
-                    _accuracies(method, rows[method, at]),
-                )
-                text = f"with minibatches of {size} ours beats {method}"
-                paper = "shown without number"
-                lines.append(claim(text, paper, difference, 1, ".2f"))
+        for baseline in ((IDEAL, None), (GROUP_NORM, size)):
+            if baseline in rows:
+                text = f"with minibatches of {size} ours beats {baseline[0]}"
+                lines.append(better(rows, size, baseline, text, "shown without number"))
     return lines
+
+
+def better(rows, size, baseline, text, paper):
+    """A line on the claim that ours at a batch size beats another row, a key."""
+    values = (accuracies(rows, row) for row in ((OURS, size), baseline))
+    return claim(text, paper, Difference.between(*values), 1, ".2f")
 
 
 def draw(records, path):
     """Draws accuracy over the batch size, as the paper does."""
-    rows = _rows(records)
+    rows = rows_by_method(records)
     figure = new_figure(5.4, 3.8, dpi=160)
     panel = figure.subplots()
     colors = {GROUP_NORM: GREEN, GHOSTS_ALONE: BLUE, OURS: VERMILION}
     for method, color in colors.items():
         means = {
-            size: _mean(_accuracies(name, row))
-            for (name, size), row in rows.items()
+            size: _mean(accuracies(rows, (name, size)))
+            for name, size in rows
             if name == method
         }
         panel.plot(list(means), list(means.values()), "o-", color=color, label=method)
     if (IDEAL, None) in rows:
-        ideal = _mean(_accuracies(IDEAL, rows[IDEAL, None]))
+        ideal = _mean(accuracies(rows, (IDEAL, None)))
         panel.axhline(ideal, color="0.4", linestyle="--", label=IDEAL)
     panel.set_xscale("log", base=2)
     panel.set_xlim(0.8, 160)

@@ -17,7 +17,7 @@ GRAY = 128
 
 
 @functools.lru_cache(maxsize=1)
-def splits(dataset, train_images, validation_images, data_dir=None):
+def splits(dataset, train_images, validation_images, data_dir=None, classes="all"):
     """Loads the training, validation and test images, always the same ones.
 
     Both training and validation images are drawn from the training split of the data
@@ -28,6 +28,8 @@ def splits(dataset, train_images, validation_images, data_dir=None):
         train_images: Integer, a multiple of the number of classes.
         validation_images: Integer, a multiple of the number of classes.
         data_dir: The folder of tensorflow-datasets.
+        classes: `"all"`, or `"first half"` or `"second half"` of them, whose labels
+            then begin at 0.
 
     Returns:
         Three pairs `(x, y)`, for training, validation and test.
@@ -36,20 +38,21 @@ def splits(dataset, train_images, validation_images, data_dir=None):
         ValueError: if a class has too few images, or the numbers can't be divided by
             the number of classes.
     """
-    (x, y), test = datasets.load(dataset, ("train", "test"), data_dir=data_dir)
-    classes = np.unique(y)
+    train, test = datasets.load(dataset, ("train", "test"), data_dir=data_dir)
+    labels = _labels(train[1], classes)
+    (x, y), test = (_of_labels(*split, labels) for split in (train, test))
     for name, count in (("train", train_images), ("validation", validation_images)):
-        if count % len(classes):
+        if count % len(labels):
             raise ValueError(
-                f"The {name} images must be equally many of each of the {len(classes)} "
+                f"The {name} images must be equally many of each of the {len(labels)} "
                 f"classes of {dataset}. Received: {name}_images={count}."
             )
-    validation_share = validation_images // len(classes)
-    train_share = train_images // len(classes)
+    validation_share = validation_images // len(labels)
+    train_share = train_images // len(labels)
     rng = np.random.default_rng(0)
     # Of each class, validation images come first and training images last, so that
     # trainings on more images have the same validation images.
-    members = [rng.permutation(np.flatnonzero(y == c)) for c in classes]
+    members = [rng.permutation(np.flatnonzero(y == c)) for c in range(len(labels))]
     fewest = min(map(len, members))
     if train_share + validation_share > fewest:
         raise ValueError(
@@ -59,6 +62,18 @@ def splits(dataset, train_images, validation_images, data_dir=None):
     train = np.sort(np.concatenate([m[len(m) - train_share :] for m in members]))
     validation = np.sort(np.concatenate([m[:validation_share] for m in members]))
     return (x[train], y[train]), (x[validation], y[validation]), test
+
+
+def _labels(y, classes):
+    labels = np.unique(y)
+    halves = np.array_split(labels, 2)
+    return {"all": labels, "first half": halves[0], "second half": halves[1]}[classes]
+
+
+def _of_labels(x, y, labels):
+    """The images with these labels, which are then counted from 0."""
+    kept = np.isin(y, labels)
+    return x[kept], np.searchsorted(labels, y[kept])
 
 
 def steps_per_epoch(settings):

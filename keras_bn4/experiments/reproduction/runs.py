@@ -1,9 +1,10 @@
 """Runs trainings, each once, and keeps a record of each.
 
 In the folder of the results there is a file for every finished training in `records`,
-one for every training that is under way in `unfinished`, and those of `claims`. Any
-number of processes, on any machines that share the folder, can work on the same list of
-settings at the same time. Each of them can be killed at any time.
+one for every training that is under way in `unfinished`, those of `claims`, and in
+`weights` those of trainings that others start from. Any number of processes, on any
+machines that share the folder, can work on the same list of settings at the same time.
+Each of them can be killed at any time.
 """
 
 import json
@@ -19,7 +20,7 @@ import numpy as np
 import keras_bn4
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.progress import progress_bar
-from keras_bn4.experiments.reproduction import claims
+from keras_bn4.experiments.reproduction import claims, weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.training import Training
 
@@ -32,12 +33,17 @@ class Run:
     Args:
         settings: `Settings`.
         folder: Path of the folder of the results.
+        is_source: Whether others start from its weights, so that they are kept.
     """
 
-    def __init__(self, settings, folder):
+    def __init__(self, settings, folder, is_source=False):
         self.settings = settings
         self.folder = pathlib.Path(folder)
+        self.is_source = is_source
         self.path = self.folder / "records" / f"{settings.name}.json"
+        self.weights = self.folder / "weights" / f"{settings.name}.npz"
+        source = settings.source
+        self.source = None if source is None else Run(source, folder)
 
     def record(self):
         """The record, a dict, or `None` while there is none.
@@ -84,10 +90,13 @@ class Run:
                 on_progress(epochs)
 
         unfinished = self.folder / "unfinished" / f"{self.settings.name}.npz"
-        training = Training(self.settings, unfinished, data_dir)
+        source_weights = self.source and self.source.weights
+        training = Training(self.settings, unfinished, data_dir, source_weights)
         training.run(progress)
         results = training.evaluate()
         claim.check()
+        if self.is_source:
+            weights.keep(training.model, self.weights)
         record = {
             "settings": self.settings.to_dict(),
             "versions": _versions(),
@@ -116,16 +125,19 @@ def work(settings, folder, *, data_dir=None, expires=claims.EXPIRES, verbose=1):
     """Trains what has no record and is not claimed by others, until all have one.
 
     Args:
-        settings: List of `Settings`. Their order is that of the trainings.
+        settings: List of `Settings`. Their order is that of the trainings, but sources
+            come before what starts from them, also if they are not in the list.
         folder: Path of the folder of the results.
         data_dir: The folder of tensorflow-datasets.
         expires: Float, the seconds after which the claim of a dead worker is void.
         verbose: 0 or 1, whether to show progress.
     """
     folder = pathlib.Path(folder)
-    for name in ("records", "unfinished", "claims"):
+    for name in ("records", "unfinished", "claims", "weights"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    runs = [Run(s, folder) for s in settings]
+    sources = {s.source for s in settings} - {None}
+    every = dict.fromkeys(s for one in settings for s in (one.source, one) if s)
+    runs = [Run(s, folder, is_source=s in sources) for s in every]
     announced = False
     while open_runs := [run for run in runs if run.record() is None]:
         if any(_try(run, runs, data_dir, expires, verbose) for run in open_runs):
@@ -141,6 +153,8 @@ def work(settings, folder, *, data_dir=None, expires=claims.EXPIRES, verbose=1):
 
 def _try(run, runs, data_dir, expires, verbose):
     """Does a run if nobody else does it. Returns whether it was done here."""
+    if run.source is not None and run.source.record() is None:
+        return False
     claim = claims.take(run.folder / "claims", run.settings.name, expires)
     if claim is None:
         return False

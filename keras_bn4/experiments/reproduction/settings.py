@@ -21,6 +21,8 @@ class Settings:
 
     Attributes:
         dataset: Name of an image data set, as `keras_bn4.datasets.load` takes it.
+        classes: Which of its classes are used: `"all"`, `"first half"` or `"second
+            half"`.
         train_images: How many images of the training split to train on, equally many of
             each class.
         validation_images: How many others of them to choose the example weight on.
@@ -45,10 +47,14 @@ class Settings:
         order_in_batch: With `classes_per_batch`, `"shuffled"` or `"by class"`.
         augmentation: `"crop and flip"` or `"none"`.
         example_weights: Those that are evaluated, on validation and on test data.
+        measures_outputs: Whether output ranges of the last normalization are recorded.
+        source: The training whose final weights this one starts from, all but those of
+            the last layer, or `None`.
         seed: Of the initial kernels, the order of the images and the augmentation.
     """
 
     dataset: str = "cifar100"
+    classes: str = "all"
     train_images: int = 2500
     validation_images: int = 5000
     blocks: int = 1
@@ -70,6 +76,8 @@ class Settings:
     order_in_batch: str = "shuffled"
     augmentation: str = "crop and flip"
     example_weights: tuple[float, ...] = EXAMPLE_WEIGHTS
+    measures_outputs: bool = False
+    source: "Settings | None" = None
     seed: int = 0
 
     @classmethod
@@ -98,8 +106,10 @@ class Settings:
     @classmethod
     def from_record(cls, values):
         """The settings that a record holds."""
-        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        return cls(**{**values, **lists})
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if values.get("source") is not None:
+            values["source"] = cls.from_record(values["source"])
+        return cls(**values)
 
     def replace(self, **changes):
         """The same settings with changes."""
@@ -125,6 +135,10 @@ class Settings:
             words.append(f"decay {self.affine_decay}".replace(" ", ""))
         if self.classes_per_batch is not None:
             words.append(f"{self.classes_per_batch}classes")
+        if self.classes != "all":
+            words.append(self.classes.replace(" ", ""))
+        if self.source is not None:
+            words.append("transfer")
         return "-".join([*words, f"seed{self.seed}", digest])
 
     @property
@@ -140,5 +154,9 @@ class Settings:
     def _changed(self):
         """The settings that differ from the defaults, in order of their names."""
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        items = sorted(self.to_dict().items())
-        return {name: value for name, value in items if value != defaults[name]}
+        items = sorted({**self.to_dict(), "source": self.source}.items())
+        changed = {name: value for name, value in items if value != defaults[name]}
+        if self.source is not None:
+            # Of a source, too, only these, since fields that are added count nowhere.
+            changed["source"] = self.source._changed()
+        return changed

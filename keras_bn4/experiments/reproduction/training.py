@@ -22,8 +22,9 @@ from keras_bn4.common.files import written_whole
 from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments import networks
-from keras_bn4.experiments.reproduction import images
+from keras_bn4.experiments.reproduction import images, weights
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.moving_statistics import discrepancy
 from keras_bn4.weight_decay import CenteredL2
 
 METRICS = ("cross_entropy", "accuracy")
@@ -107,13 +108,14 @@ class Training:
         settings: `Settings`.
         path: Path of the file that keeps its state.
         data_dir: The folder of tensorflow-datasets.
+        source_weights: Path of the weights of `settings.source`, if it has one.
 
     Attributes:
         history: Dict of lists, a value for each finished epoch.
         seconds: Float, how long it took so far, without what was lost.
     """
 
-    def __init__(self, settings, path, data_dir=None):
+    def __init__(self, settings, path, data_dir=None, source_weights=None):
         self.settings = settings
         self.path = path
         self.train, self.validation, self.test = images.splits(
@@ -121,9 +123,12 @@ class Training:
             settings.train_images,
             settings.validation_images,
             data_dir,
+            settings.classes,
         )
         x, y = self.train
         self.model = build(settings, x.shape[1:], len(np.unique(y)))
+        if settings.source is not None:
+            weights.start_from(source_weights, self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         self.history = {name: [] for name in ("loss", *METRICS)}
         # Of the epoch that is under way, sums over minibatches.
@@ -164,7 +169,9 @@ class Training:
 
         Returns:
             Dict of `"validation"` and `"test"`, each a dict of lists by metric with a
-            value for each of `settings.example_weights`.
+            value for each of `settings.example_weights`. With
+            `settings.measures_outputs` also `"outputs"`, the row of `discrepancy` for
+            the last normalization, on test images.
         """
         start = time.monotonic()
         results = {}
@@ -178,8 +185,16 @@ class Training:
                 verbose=0,
             )
             results[name] = {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
+        if self.settings.measures_outputs:
+            results["outputs"] = self._outputs()
         self.seconds += time.monotonic() - start
         return results
+
+    def _outputs(self):
+        size = self.settings.batch_size
+        x = self.test[0][: len(self.test[0]) // size * size]
+        row = discrepancy(self.model, x, batch_size=size, verbose=0).rows[-1]
+        return {k: v if isinstance(v, str) else _short(v) for k, v in row.items()}
 
     def _fit(self, x, y, first, last):
         size = self.settings.batch_size

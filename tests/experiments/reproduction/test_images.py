@@ -32,6 +32,20 @@ def test_splits_are_disjoint_balanced_and_fixed():
     assert rows(train[0]) < rows(more[0])
 
 
+def test_halves_have_the_images_of_their_classes_alone():
+    whole = images.splits("digits", 100, 50)
+    for half, labels in (("first half", range(5)), ("second half", range(5, 10))):
+        found = images.splits("digits", 50, 25, classes=half)
+        assert np.bincount(found[0][1]).tolist() == [10] * 5
+        assert np.bincount(found[1][1]).tolist() == [5] * 5
+        assert not rows(found[0][0]) & rows(found[1][0])
+        # The test images are all of them, in the same order.
+        x, y = whole[2]
+        kept = np.isin(y, labels)
+        np.testing.assert_array_equal(found[2][0], x[kept])
+        np.testing.assert_array_equal(found[2][1] + labels[0], y[kept])
+
+
 @pytest.mark.parametrize(
     ("train_images", "validation_images", "message"),
     [

@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 import pytest
+from dataset_helpers import prepare
 
-from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 from keras_bn4.experiments.reproduction.settings import SCALES, Settings
 
 # The smallest form: one step of 128 an epoch, on scikit-learn's digits.
@@ -20,6 +21,13 @@ SMALLEST = {
 }
 
 
+# Their trainings are all of another result.
+SHARING = ("figure1", "figure4")
+AT_SCALES = [
+    (name, scale) for name, result in RESULTS.items() for scale in result.SEEDS
+]
+
+
 def made_up(settings, accuracy):
     """A record of a training that went as a function of settings and weights says."""
     rng = np.random.default_rng([settings.seed, len(settings.name)])
@@ -31,7 +39,25 @@ def made_up(settings, accuracy):
             "accuracy": values.tolist(),
             "cross_entropy": (4 - values).tolist(),
         }
+    if settings.measures_outputs:
+        results["outputs"] = made_up_outputs(settings, values[0], accuracy)
     return {"settings": settings.to_dict(), "results": results}
+
+
+def made_up_outputs(settings, value, accuracy):
+    """Ranges that reach half of the bound, or those that the paper reports."""
+    size = settings.ghost_batch_size or settings.batch_size
+    bound = np.sqrt(16 * size - 1)
+    shares = {"training": 0.5, "inference": 0.5}
+    if accuracy is as_in_the_paper:
+        shares = {"training": 0.96 / np.log2(2 * size), "inference": 1.2 + value}
+    return {
+        "elements": 16.0 * size,
+        "bound": bound,
+        "example_weight": 0.1,
+        **{f"{mode}_minimum": -bound * share for mode, share in shares.items()},
+        **{f"{mode}_maximum": bound * share / 2 for mode, share in shares.items()},
+    }
 
 
 def as_in_the_paper(settings, weight):
@@ -60,20 +86,26 @@ def verdicts(text):
     return re.findall(r"^\* (reproduced|undecided|not): ", text, re.M)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", RESULTS)
+def without_seed(settings):
+    source = settings.source and settings.source.replace(seed=0)
+    return settings.replace(seed=0, source=source)
+
+
+@pytest.mark.parametrize(("name", "scale"), AT_SCALES)
 def test_trainings_are_paired_by_seed_and_come_seed_by_seed(name, scale):
     result = RESULTS[name]
     trainings = result.trainings(scale, 2)
     half = len(trainings) // 2
     assert len(set(trainings)) == len(trainings)
     assert [s.seed for s in trainings] == [0] * half + [1] * half
-    assert [s.replace(seed=0) for s in trainings[half:]] == trainings[:half]
-    assert {s.train_images for s in trainings} <= {2_500, 10_000, 40_000}
+    assert [without_seed(s) for s in trainings[half:]] == trainings[:half]
+    assert {s.source.seed for s in trainings[half:] if s.source} <= {1}
+    whole = {s.train_images for s in trainings if s.classes == "all"}
+    assert whole <= {2_500, 10_000, 40_000}
     assert {s.dataset for s in result.trainings(scale, 1, "cifar10")} == {"cifar10"}
     assert result.SEEDS[scale] >= 1
-    assert scale in result.HOURS
-    assert f"reproduce {name.partition('-')[0]}" in result.__doc__ or name == "figure4"
+    assert f"reproduce {name.partition('-')[0]}" in result.__doc__
+    assert set(result.SEEDS) == set(result.HOURS) <= set(SCALES)
 
 
 def test_trainings_are_shared():
@@ -86,8 +118,7 @@ def test_trainings_are_shared():
     assert Settings() in decay
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize(("name", "scale"), AT_SCALES)
 def test_effects_as_in_the_paper_are_found(name, scale):
     result = RESULTS[name]
     trainings = result.trainings(scale, 3)
@@ -118,12 +149,40 @@ def test_reports_of_what_is_there_so_far(name, tmp_path):
     assert (tmp_path / "all.png").stat().st_size > 5_000
 
 
+def test_every_figure_of_the_paper_has_a_name():
+    assert set(SUPPLEMENTS) <= set(RESULTS)
+    names = {*RESULTS, *SUPPLEMENTS.values()}
+    assert {f"figure{i}" for i in (1, 2, 3, 4, "5a", "5b", 6, 7, 8, 9)} <= names
+    for name, supplement in SUPPLEMENTS.items():
+        assert f" and {supplement[-1]}: " in RESULTS[name].__doc__.splitlines()[0]
+
+
+def test_a_source_comes_before_what_starts_from_it():
+    trainings = RESULTS["figure5b"].trainings("small", 2)
+    sources = [s for s in trainings if s.source is None]
+    assert [s.seed for s in sources] == [0, 1]
+    for settings in trainings:
+        if settings.source is None:
+            assert settings.classes == "first half"
+            assert settings.method == "batch norm"
+        else:
+            assert settings.classes == "second half"
+            assert settings.source == sources[settings.seed]
+            assert trainings.index(settings.source) < trainings.index(settings)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in RESULTS if name != "figure4"])
+@pytest.mark.parametrize("name", [n for n in RESULTS if n not in SHARING])
 def test_the_smallest_form(name, tmp_path):
     result = RESULTS[name]
-    trainings = result.trainings("small", 1, "digits", **SMALLEST)
-    runs.work(trainings, tmp_path, verbose=0)
+    dataset = "digits"
+    if name == "figure5b":
+        # Half of the digits don't fill a minibatch.
+        tfds = pytest.importorskip("tensorflow_datasets")
+        prepare(tfds, tmp_path, size=(8, 8), train=400, classes=4)
+        dataset = "tiny"
+    trainings = result.trainings("small", 1, dataset, **SMALLEST)
+    runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
     records = runs.records_of(trainings, tmp_path)
     assert len(records) == len(trainings)
     for record in records:

@@ -137,6 +137,52 @@ def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+def of_a_pair():
+    """A training, and one that starts from its weights."""
+    source = TINY.replace(classes="first half", train_images=30, epochs=1)
+    return source, source.replace(classes="second half", epochs=3, source=source)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_the_weights_of_its_source(tmp_path, monkeypatch):
+    source, transfer = of_a_pair()
+    runs.work([transfer], tmp_path, verbose=0)
+    assert len(runs.records_of([source, transfer], tmp_path)) == 2
+    path = runs.Run(source, tmp_path).weights
+    assert list((tmp_path / "weights").iterdir()) == [path]
+    started = training.Training(transfer, tmp_path / "none.npz", source_weights=path)
+    with np.load(path) as kept:
+        for i, weight in enumerate(started.model.get_weights()[:-2]):
+            np.testing.assert_array_equal(weight, kept[f"arr_{i}"])
+    monkeypatch.setattr(training, "build", None)
+    # Weights are kept for nothing but what isn't trained yet.
+    path.unlink()
+    runs.work([source, transfer], tmp_path, verbose=0)
+
+
+@pytest.mark.slow
+def test_weights_of_a_source_that_are_gone(tmp_path):
+    source, transfer = of_a_pair()
+    run = runs.Run(source, tmp_path)
+    runs.work([source], tmp_path, verbose=0)
+    assert not run.weights.exists()
+    with pytest.raises(ValueError, match=rf"Remove .*{source.name}\.json"):
+        runs.work([transfer], tmp_path, verbose=0)
+    assert not list((tmp_path / "claims").iterdir())
+    run.path.unlink()
+    runs.work([transfer], tmp_path, verbose=0)
+    assert len(runs.records_of([source, transfer], tmp_path)) == 2
+
+
+def test_nothing_starts_before_its_source_is_finished(tmp_path):
+    (tmp_path / "claims").mkdir()
+    source, transfer = of_a_pair()
+    todo = [runs.Run(s, tmp_path) for s in (source, transfer)]
+    with claims.take(tmp_path / "claims", source.name):
+        for run in todo:
+            assert not runs._try(run, todo, None, 60, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3], ids=["in training", "in the evaluation"])
 def test_a_worker_stops_when_another_has_taken_over(at, tmp_path):

@@ -1,6 +1,7 @@
 """Settings: what they stand for never changes, nor do the names of records."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from keras_bn4.experiments.reproduction.settings import SCALES, Settings
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_record_gives_them_back(scale):
-    settings = Settings.at_scale(scale, ghost_batch_size=8, seed=3)
+    settings = Settings.at_scale(scale, ghost_batch_size=8, seed=3, source=Settings())
     written = json.loads(json.dumps(settings.to_dict()))
     assert Settings.from_record(written) == settings
     assert Settings.from_record(written).name == settings.name
@@ -31,11 +32,24 @@ def test_what_a_record_lacks_is_at_its_default():
 def test_every_setting_counts_in_the_name():
     names = {Settings().name}
     for field in dataclasses.fields(Settings):
-        value = {"dataset": "cifar10", "filters": (4,), "example_weights": (0.0,)}.get(
-            field.name, {None: 7}.get(field.default, 7)
-        )
+        value = {
+            "dataset": "cifar10",
+            "classes": "first half",
+            "filters": (4,),
+            "example_weights": (0.0,),
+            "source": Settings(),
+        }.get(field.name, 7)
         names.add(Settings(**{field.name: value}).name)
     assert len(names) == 1 + len(dataclasses.fields(Settings))
+
+
+def test_a_field_that_is_added_later_does_not_count_in_a_source_either():
+    settings = Settings(source=Settings(epochs=3))
+    text = '{"source": {"epochs": 3}}'
+    assert settings.name.endswith(hashlib.sha256(text.encode()).hexdigest()[:8])
+    record = json.loads(json.dumps(settings.to_dict()))
+    del record["source"]["classes"]
+    assert Settings.from_record(record) == settings
 
 
 def test_the_name_says_what_is_looked_for():
@@ -46,3 +60,5 @@ def test_the_name_says_what_is_looked_for():
     assert words in settings.name
     assert "-groupnorm-" in Settings(groups=2, ghost_batch_size=1).name
     assert "-batch-groupnorm-" in Settings(groups=2).name
+    settings = Settings(classes="second half", source=Settings())
+    assert "-secondhalf-transfer-seed0-" in settings.name

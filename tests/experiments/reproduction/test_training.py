@@ -106,3 +106,16 @@ def test_the_learning_rate_ends_at_zero():
         model.optimizer.iterations.assign(step)
         rates.append(float(model.optimizer.learning_rate))
     np.testing.assert_allclose(rates, [0.1, 0.05, 0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_outputs_of_the_last_normalization(tmp_path):
+    settings = SETTINGS.replace(measures_outputs=True, ghost_batch_size=2)
+    made = training.Training(settings, tmp_path / "state.npz")
+    found = made.evaluate()["outputs"]
+    # 4 by 4 positions, and two examples.
+    assert found["elements"] == 32
+    np.testing.assert_allclose(found["bound"], np.sqrt(31), rtol=1e-6)
+    assert found["layer"] == norms(made.model)[-1].path
+    assert -found["bound"] <= found["training_minimum"] < -1
+    assert 1 < found["training_maximum"] <= found["bound"]

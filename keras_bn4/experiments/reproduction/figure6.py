@@ -1,0 +1,98 @@
+"""Figure 6: output ranges of the last batch normalization, and their bound (App. B).
+
+Question: Do outputs in training come closer to the bound of Eq. 2 the fewer elements
+are normalized together, and do they exceed it at inference?
+
+    python -m keras_bn4 reproduce figure6
+
+Setting: the trainings of Figure 3, with a fourth stage at the small scale, so that the
+last normalization has 4 by 4 positions as in the paper: with ghosts of 2, B is 32. The
+trained networks see the test images in minibatches of 128, once as in training and once
+as at inference; the paper takes the range "observed during training". Outputs are taken
+before γ and β. For networks from files, and for the digits in two minutes, there is
+`python -m keras_bn4.experiments.discrepancy_by_ghost_size`. 3 seeds.
+
+Selection: nothing.
+
+Expected: At B = 32 the range in training reaches -5.30 of a bound of -5.57, at large B
+it comes nowhere near. At inference it shows no pattern, and exceeds the bound where B
+is small.
+"""
+
+from keras_bn4.experiments import discrepancy_by_ghost_size
+from keras_bn4.experiments.reproduction import figure3
+from keras_bn4.experiments.reproduction.summary import (
+    Difference,
+    at_zero,
+    claim,
+)
+
+TITLE = "output ranges in training and at inference"
+SEEDS = {"small": 3, "paper": 1}
+HOURS = {"small": 1.5, "paper": None}
+
+
+def trainings(scale, seeds, dataset="cifar100", **changes):
+    """Lists the settings of all trainings, seed by seed."""
+    here = {"measures_outputs": True, "example_weights": (0.0,)}
+    if scale == "small":
+        here["filters"] = (16, 32, 64, 128)
+    return figure3.trainings(scale, seeds, dataset, **{**here, **changes})
+
+
+def report(records):
+    """A table, and a line on each claim of the paper, as plain text."""
+    rows = figure3.rows_by_size(records)
+    table = discrepancy_by_ghost_size.table(_networks(records))
+    return "\n".join([table, "", *_claims(rows)])
+
+
+def _networks(records):
+    """What `discrepancy_by_ghost_size` makes its table and figure of."""
+    found = []
+    for size, row in figure3.rows_by_size(records).items():
+        accuracies = at_zero(row, "accuracy")
+        for seed, record in row.items():
+            network = {"ghost_batch_size": size, "accuracy": accuracies[seed] / 100}
+            found.append({**record["results"]["outputs"], **network})
+    return found
+
+
+def _claims(rows):
+    few, many = min(rows), max(rows)
+    if few == many:
+        return ["The claims need more than one size."]
+    near, far = (_shares(rows[size], "training") for size in (few, many))
+    out = {s: share - 100 for s, share in _shares(rows[few], "inference").items()}
+    return [
+        claim(
+            f"in training, ghosts of {few} come closer to the bound than the whole "
+            "batch, percent of the bound",
+            "95 at B = 32",
+            Difference.between(near, far),
+            1,
+            ".1f",
+        ),
+        claim(
+            f"at inference, outputs after ghosts of {few} exceed the bound, percent",
+            "shown without number",
+            Difference.between(out),
+            1,
+            ".1f",
+        ),
+    ]
+
+
+def _shares(row, mode):
+    """How much of the bound the outputs reach by seed, in percent."""
+    shares = {}
+    for seed, record in row.items():
+        found = record["results"]["outputs"]
+        ends = (found[f"{mode}_{end}"] for end in discrepancy_by_ghost_size.ENDS)
+        shares[seed] = 100 * max(map(abs, ends)) / found["bound"]
+    return shares
+
+
+def draw(records, path):
+    """Draws the ranges over the number of elements, as the paper does."""
+    discrepancy_by_ghost_size.figure(_networks(records), path)
