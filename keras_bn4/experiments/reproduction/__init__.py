@@ -9,9 +9,9 @@ A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) b
 `draw(records, path)`, which writes a figure. `RECORDS` is the folder with the records
 that come with the package.
 
-Read `settings`, `images`, `training`, `claims`, `runs`, `summary`, `figure3`,
-`figure4`, `table1`, `section3_3`, `section3_4`, `figure2`, `table1_variants`,
-`figure5a`.
+Read `settings`, `images`, `normalizations`, `training`, `claims`, `runs`, `summary`,
+`figure3`, `figure4`, `table1`, `section3_3`, `section3_4`, `figure2`,
+`table1_variants`, `figure5a`.
 """
 
 import pathlib
