@@ -11,12 +11,13 @@ that come with the package.
 
 Read `settings`, `images`, `normalizations`, `training`, `claims`, `runs`, `summary`,
 `figure3`, `figure4`, `table1`, `section3_3`, `section3_4`, `figure2`,
-`table1_variants`, `figure5a`.
+`table1_variants`, `figure5a`, `appendix_c`.
 """
 
 import pathlib
 
 from keras_bn4.experiments.reproduction import (
+    appendix_c,
     figure2,
     figure3,
     figure4,
@@ -36,5 +37,6 @@ RESULTS = {
     "figure2": figure2,
     "table1-variants": table1_variants,
     "figure5a": figure5a,
+    "appendix-c": appendix_c,
 }
 RECORDS = pathlib.Path(__file__).parent / "records"
