@@ -9,14 +9,15 @@ for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a l
 `Settings`; `report(records)`, a text; and `draw(records, path)`, which writes a figure.
 `RECORDS` is the folder with the records that come with the package.
 
-Read `settings`, `images`, `weights`, `training`, `claims`, `runs`, `summary`,
-`figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`, `figure2`,
-`table1_variants`, `figure5a`, `figure5b`, `figure6`.
+Read `settings`, `images`, `weights`, `normalizations`, `training`, `claims`, `runs`,
+`summary`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
+`figure2`, `table1_variants`, `figure5a`, `figure5b`, `figure6`, `appendix_c`.
 """
 
 import pathlib
 
 from keras_bn4.experiments.reproduction import (
+    appendix_c,
     figure1,
     figure2,
     figure3,
@@ -42,6 +43,7 @@ RESULTS = {
     "figure5a": figure5a,
     "figure5b": figure5b,
     "figure6": figure6,
+    "appendix-c": appendix_c,
 }
 # The paper's figures of the same results, with larger ranges of example weights.
 SUPPLEMENTS = {"figure1": "figure7", "figure2": "figure8", "figure4": "figure9"}

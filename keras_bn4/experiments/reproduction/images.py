@@ -114,6 +114,25 @@ def epoch(x, y, settings, number):
     return x, y[order]
 
 
+def of_statistics(train, test, settings, name):
+    """Images to compute moving statistics of, after the training.
+
+    Args:
+        train: Pair of the training images and their labels.
+        test: Pair of the test images and their labels, which are not used.
+        settings: `Settings`.
+        name: `"training images"`, as many and in the same kind of order as in an epoch;
+            `"test images"`; or either of them with `"augmented "` before it.
+    """
+    augmentation = "crop and flip" if name.startswith("augmented ") else "none"
+    if name.removeprefix("augmented ") == "training images":
+        settings = settings.replace(augmentation=augmentation)
+        return epoch(*train, settings, settings.epochs)[0]
+    if augmentation == "none":
+        return test[0]
+    return crop_and_flip(test[0], np.random.default_rng([settings.seed, 0, 1, 1]))
+
+
 def crop_and_flip(x, rng):
     """Shifts images by up to four pixels, and mirrors every other one, at random.
 

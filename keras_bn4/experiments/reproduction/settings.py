@@ -40,6 +40,11 @@ class Settings:
         statistics_momentum: Momentum of the moving statistics.
         ghost_batch_size: Examples of a ghost, or `None` for batch normalization.
         groups: Groups of channels, or `None` for a group for each channel.
+        elements_per_group: Instead of `groups`, how many elements of an example a group
+            has in every layer, or `None`. This and the next two are for ghosts of 1.
+        statistics_noise: Strength of the noise on the statistics of groups, in
+            training.
+        random_groups: Share of the steps that deal the channels to groups at random.
         renorm: Whether batch renormalization is used, clipped at r = 3 and d = 5.
         variance_tracking: What the moving variance follows if there are ghosts.
         classes_per_batch: Classes in a minibatch (Sec. 4.4), or `None` for minibatches
@@ -50,7 +55,11 @@ class Settings:
         measures_outputs: Whether output ranges of the last normalization are recorded.
         source: The training whose final weights this one starts from, all but those of
             the last layer, or `None`.
-        seed: Of the initial kernels, the order of the images and the augmentation.
+        recalibrations: Of which images the moving statistics are computed anew after
+            the training, for more results on test data at example weight 0 (see
+            `images.of_statistics`).
+        seed: Of the initial kernels, the order of the images and the augmentation, and
+            of noise and random groups.
     """
 
     dataset: str = "cifar100"
@@ -70,6 +79,9 @@ class Settings:
     statistics_momentum: float = 0.99
     ghost_batch_size: int | None = None
     groups: int | None = None
+    elements_per_group: int | None = None
+    statistics_noise: float = 0.0
+    random_groups: float = 0.0
     renorm: bool = False
     variance_tracking: str = "second_moment"
     classes_per_batch: int | None = None
@@ -78,6 +90,7 @@ class Settings:
     example_weights: tuple[float, ...] = EXAMPLE_WEIGHTS
     measures_outputs: bool = False
     source: "Settings | None" = None
+    recalibrations: tuple[str, ...] = ()
     seed: int = 0
 
     @classmethod
@@ -146,7 +159,7 @@ class Settings:
         """How layers normalize, in one or two words."""
         if self.renorm:
             return "batch renorm"
-        if self.groups is None:
+        if self.groups is None and self.elements_per_group is None:
             ghosts = self.ghost_batch_size
             return "batch norm" if ghosts is None else f"ghosts of {ghosts}"
         return "group norm" if self.ghost_batch_size == 1 else "batch-group norm"

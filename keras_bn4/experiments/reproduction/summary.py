@@ -186,6 +186,28 @@ def claim_of_no_change(text, paper, difference, margin, form):
     return _line(found, text, paper, difference, form)
 
 
+def claim_of_no_gain(text, paper, difference, sign, margin, form):
+    """A line on a claim that something is of no use.
+
+    It is reproduced if the whole interval is below a margin, however much there is to
+    lose; not reproduced if there is a gain; and else undecided.
+
+    Args:
+        text: String, the claim.
+        paper: String, the paper's number, or what it shows.
+        difference: `Difference`.
+        sign: 1 or -1, the sign of a gain.
+        margin: Float, the largest gain that counts as none.
+        form: String, the format of numbers.
+    """
+    if sign * difference.mean + difference.half_width <= margin:
+        found = "reproduced"
+    else:
+        found = "not" if verdict(difference, sign) == "reproduced" else "undecided"
+    text = f"{text} (at most {margin:g})"
+    return _line(found, text, paper, difference, form)
+
+
 def _line(found, text, paper, difference, form):
     line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
     line += f"n = {difference.n}"

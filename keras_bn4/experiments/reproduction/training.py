@@ -23,9 +23,10 @@ from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments import networks
 from keras_bn4.experiments.reproduction import images, weights
-from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
-from keras_bn4.moving_statistics import discrepancy
-from keras_bn4.weight_decay import CenteredL2
+from keras_bn4.experiments.reproduction.normalizations import normalization
+from keras_bn4.layers import GhostBatchNormalization
+from keras_bn4.moving_statistics import discrepancy, recalibrate
+from keras_bn4.moving_statistics.recorder import preserved
 
 METRICS = ("cross_entropy", "accuracy")
 # At most this many steps are between two occasions to keep the state.
@@ -47,12 +48,13 @@ def build(settings, input_shape, classes):
     Returns:
         A compiled `keras.Model`.
     """
+    seeds = np.random.default_rng([settings.seed, 0, 2])
     model = networks.resnet(
         input_shape,
         classes,
         settings.blocks,
         filters=settings.filters,
-        normalization=functools.partial(_normalization, settings),
+        normalization=functools.partial(normalization, settings, seeds),
         normalizes_shortcuts=settings.normalizes_shortcuts,
         residual=settings.residual,
     )
@@ -79,26 +81,6 @@ def build(settings, input_shape, classes):
         jit_compile=keras.backend.backend() == "jax",
     )
     return model
-
-
-def _normalization(settings):
-    keywords = {
-        "momentum": settings.statistics_momentum,
-        "variance_tracking": settings.variance_tracking,
-        "ghost_batch_size": settings.ghost_batch_size,
-    }
-    if settings.affine_decay != "none":
-        l2 = settings.weight_decay / 2
-        center = {"to 0": 0.0, "to 1": 1.0}[settings.affine_decay]
-        keywords["gamma_regularizer"] = CenteredL2(l2, center=center)
-        keywords["beta_regularizer"] = keras.regularizers.L2(l2)
-    if settings.renorm:
-        keywords["renorm"] = True
-        keywords["renorm_clipping"] = {"rmin": 1 / 3, "rmax": 3, "dmax": 5}
-        keywords["renorm_momentum"] = settings.statistics_momentum
-    if settings.groups is None:
-        return GhostBatchNormalization(**keywords)
-    return BatchGroupNormalization(settings.groups, **keywords)
 
 
 class Training:
@@ -171,22 +153,25 @@ class Training:
             Dict of `"validation"` and `"test"`, each a dict of lists by metric with a
             value for each of `settings.example_weights`. With
             `settings.measures_outputs` also `"outputs"`, the row of `discrepancy` for
-            the last normalization, on test images.
+            the last normalization, on test images. For each of
+            `settings.recalibrations` it has an entry of that name as well, of the test
+            data at example weight 0 with moving statistics of those images.
         """
         start = time.monotonic()
-        results = {}
-        for name, (x, y) in (("validation", self.validation), ("test", self.test)):
-            sweep = sweep_example_weight(
-                self.model,
-                x,
-                y,
-                example_weights=self.settings.example_weights,
-                batch_size=EVALUATION_BATCH_SIZE,
-                verbose=0,
-            )
-            results[name] = {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
+        example_weights = self.settings.example_weights
+        results = {
+            "validation": self._sweep(*self.validation, example_weights),
+            "test": self._sweep(*self.test, example_weights),
+        }
         if self.settings.measures_outputs:
             results["outputs"] = self._outputs()
+        for name in self.settings.recalibrations:
+            x = images.of_statistics(self.train, self.test, self.settings, name)
+            with preserved(layers_of(self.model, GhostBatchNormalization)):
+                recalibrate(
+                    self.model, x, batch_size=self.settings.batch_size, verbose=0
+                )
+                results[name] = self._sweep(*self.test, (0.0,))
         self.seconds += time.monotonic() - start
         return results
 
@@ -195,6 +180,17 @@ class Training:
         x = self.test[0][: len(self.test[0]) // size * size]
         row = discrepancy(self.model, x, batch_size=size, verbose=0).rows[-1]
         return {k: v if isinstance(v, str) else _short(v) for k, v in row.items()}
+
+    def _sweep(self, x, y, example_weights):
+        sweep = sweep_example_weight(
+            self.model,
+            x,
+            y,
+            example_weights=example_weights,
+            batch_size=EVALUATION_BATCH_SIZE,
+            verbose=0,
+        )
+        return {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
 
     def _fit(self, x, y, first, last):
         size = self.settings.batch_size

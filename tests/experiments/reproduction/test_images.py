@@ -109,6 +109,29 @@ def test_minibatches_of_few_classes(train):
         assert all(is_sorted) if order == "by class" else not any(is_sorted)
 
 
+def test_images_of_statistics():
+    train, _, test = images.splits("digits", 100, 50)
+    found = {
+        name: images.of_statistics(train, test, SETTINGS, name)
+        for name in (
+            *("training images", "augmented training images"),
+            *("test images", "augmented test images"),
+        )
+    }
+    assert rows(found["training images"]) < rows(train[0])
+    np.testing.assert_array_equal(found["test images"], test[0])
+    for name in ("training images", "test images"):
+        plain, augmented = found[name], found[f"augmented {name}"]
+        assert plain.shape == augmented.shape
+        # Of the same images: some of them are shifted by 0 and not mirrored.
+        same = (plain == augmented).all((1, 2, 3))
+        assert 0 < same.sum() < 0.2 * len(same)
+    again = images.of_statistics(train, test, SETTINGS, "augmented test images")
+    np.testing.assert_array_equal(again, found["augmented test images"])
+    later = images.epoch(*train, SETTINGS, SETTINGS.epochs)[0]
+    np.testing.assert_array_equal(found["augmented training images"], later)
+
+
 def test_crops_and_flips_are_those_of_a_loop(rng):
     x = rng.integers(0, 256, (40, 6, 7, 3)).astype("uint8")
     found = images.crop_and_flip(x, np.random.default_rng(5))

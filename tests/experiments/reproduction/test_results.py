@@ -32,12 +32,17 @@ def made_up(settings, accuracy):
     """A record of a training that went as a function of settings and weights says."""
     rng = np.random.default_rng([settings.seed, len(settings.name)])
     results = {}
-    for split in ("validation", "test"):
-        values = [accuracy(settings, weight) for weight in settings.example_weights]
+    for split in ("validation", "test", *settings.recalibrations):
+        has_weights = split in ("validation", "test")
+        weights = settings.example_weights if has_weights else (0.0,)
+        values = [accuracy(settings, weight) for weight in weights]
         values = np.array(values) + rng.normal(0, 1e-4) + 0.01 * settings.seed
+        losses = 4 - values
+        if not has_weights and "augmented" not in split and accuracy is as_in_the_paper:
+            values, losses = values - 0.005, losses - 0.01
         results[split] = {
             "accuracy": values.tolist(),
-            "cross_entropy": (4 - values).tolist(),
+            "cross_entropy": losses.tolist(),
         }
     if settings.measures_outputs:
         results["outputs"] = made_up_outputs(settings, values[0], accuracy)
@@ -66,7 +71,9 @@ def as_in_the_paper(settings, weight):
     size = settings.ghost_batch_size or settings.batch_size
     value -= 0.01 * abs(np.log2(size) - 3)
     best = 1 / (1 + size)
-    if settings.groups is not None:
+    if settings.groups is not None or settings.elements_per_group is not None:
+        value += 0.005 if settings.elements_per_group is not None else 0
+        value -= 0.02 if settings.statistics_noise else 0
         value += 0.03 if settings.ghost_batch_size != 1 else 0
         best = 0.9
     if settings.renorm:

@@ -24,6 +24,7 @@ TINY = Settings(
     batch_size=16,
     example_weights=(0.0, 0.5),
 )
+STOCHASTIC = TINY.replace(groups=2, statistics_noise=0.1, random_groups=0.5)
 
 
 class Killed(Exception):
@@ -109,7 +110,8 @@ def test_the_state_of_another_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
+@pytest.mark.parametrize("settings", [TINY, STOCHASTIC], ids=["usual", "stochastic"])
+def test_a_training_goes_on_with_the_same_numbers(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_FILES", -1)
     # Two steps an epoch, so that it ends within one, too.
     monkeypatch.setattr(training, "STEPS", 1)
@@ -119,14 +121,14 @@ def test_a_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
             raise Killed
 
     def train(name, on_progress=None):
-        made = training.Training(TINY, tmp_path / name)
+        made = training.Training(settings, tmp_path / name)
         made.run(on_progress)
         return made
 
     alone = train("alone.npz")
     with pytest.raises(Killed):
         train("killed.npz", kill)
-    resumed = training.Training(TINY, tmp_path / "killed.npz")
+    resumed = training.Training(settings, tmp_path / "killed.npz")
     assert len(resumed.history["loss"]) == 1
     assert int(resumed.model.optimizer.iterations) == 3
     resumed.run()

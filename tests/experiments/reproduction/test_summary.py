@@ -109,6 +109,25 @@ def test_verdicts_on_no_change(mean, half_width, expected):
     assert line.startswith(f"* {expected}: no matter (at most 0.3). ")
 
 
+@pytest.mark.parametrize(
+    ("mean", "half_width", "sign", "expected"),
+    [
+        (0.1, 0.15, 1, "reproduced"),
+        (-3, 1, 1, "reproduced"),
+        (0.1, 0.5, 1, "undecided"),
+        (-0.1, 0.5, 1, "undecided"),
+        (1, 0.5, 1, "not"),
+        (-1, 0.5, -1, "not"),
+        (1, 0.5, -1, "reproduced"),
+    ],
+)
+def test_verdicts_on_no_gain(mean, half_width, sign, expected):
+    difference = Difference(mean, half_width, 1.5, 5)
+    arguments = ("no use", "no number", difference, sign, 0.3, ".1f")
+    line = summary.claim_of_no_gain(*arguments)
+    assert line.startswith(f"* {expected}: no use (at most 0.3). Paper: no number; ")
+
+
 def test_slopes_are_those_over_binary_logarithms():
     rows = {size: {0: size, 1: size, 9: size} for size in (2, 8, 32)}
     del rows[8][9]

@@ -4,9 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, recalibrate
 from keras_bn4.common.models import layers_of
 from keras_bn4.experiments.reproduction import images, training
+from keras_bn4.experiments.reproduction.normalizations import (
+    EqualGroupNormalization,
+    StochasticGroupNormalization,
+)
 from keras_bn4.experiments.reproduction.settings import Settings
 
 SETTINGS = Settings(
@@ -85,6 +89,13 @@ def test_layers_normalize_as_the_settings_say():
     (layer, *_) = norms(build(groups=2, ghost_batch_size=1, statistics_momentum=0.5))
     assert type(layer) is BatchGroupNormalization
     assert (layer.groups, layer.ghost_batch_size, layer.momentum) == (2, 1, 0.5)
+    (layer, *_) = norms(build(groups=2, statistics_noise=0.2, random_groups=0.5))
+    assert type(layer) is StochasticGroupNormalization
+    assert (layer.groups, layer.noise, layer.random_share) == (2, 0.2, 0.5)
+    (first, *_, last) = norms(build(elements_per_group=32))
+    assert type(first) is EqualGroupNormalization
+    # 8 × 8 and 4 × 4 positions.
+    assert (first.channels_per_group, last.channels_per_group) == (1, 2)
     (layer, *_) = norms(build(renorm=True))
     assert layer.renorm
     assert layer.renorm_clipping == {"rmin": 1 / 3, "rmax": 3, "dmax": 5}
@@ -119,3 +130,27 @@ def test_outputs_of_the_last_normalization(tmp_path):
     assert found["layer"] == norms(made.model)[-1].path
     assert -found["bound"] <= found["training_minimum"] < -1
     assert 1 < found["training_maximum"] <= found["bound"]
+
+
+@pytest.mark.slow
+def test_results_with_moving_statistics_of_other_images(tmp_path):
+    names = ("augmented training images", "test images")
+    settings = SETTINGS.replace(filters=(4,), recalibrations=names)
+    trained = training.Training(settings, tmp_path / "state.npz")
+    before = [keras.ops.convert_to_numpy(v) for v in trained.model.weights]
+    results = trained.evaluate()
+    assert set(results) == {"validation", "test", *names}
+    values = [results["test"]["accuracy"], results["test"]["cross_entropy"]]
+    assert [len(v) for v in values] == [2, 2]
+    for variable, value in zip(trained.model.weights, before):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
+    x, y = trained.test
+    for name in names:
+        data = images.of_statistics(trained.train, trained.test, settings, name)
+        recalibrate(trained.model, data, batch_size=16, verbose=0)
+        found = trained.model.evaluate(x, y, verbose=0, return_dict=True)
+        for metric in training.METRICS:
+            (value,) = results[name][metric]
+            np.testing.assert_allclose(value, found[metric], rtol=1e-4)
+        (loss,) = results[name]["cross_entropy"]
+        assert abs(loss - results["test"]["cross_entropy"][0]) > 0.01

@@ -1,0 +1,210 @@
+"""Appendix C: what did not work.
+
+Question: Are moving statistics better that are computed anew after the training, of
+training images without augmentation or of the test images without their labels? Does
+group normalization gain from randomness like that of minibatches, by noise on the
+statistics of groups or by groups of random channels? Does it gain from groups with
+equally many elements in all layers?
+
+    python -m keras_bn4 reproduce appendix-c
+
+Setting: `Settings`, 3 seeds. Batch normalization at example weight 0 has its moving
+statistics computed anew of training and of test images, with augmentation and without;
+the training images are those of one more epoch. (The paper trains on for some epochs at
+a learning rate of 0.) Group normalization is that of Figure 2, whose trainings are
+shared, at example weight 1. Noise on means has a strength of 0.1 or 0.3 moving standard
+deviations, that on variances of as many moving variances. Groups are random in all
+steps or in half of them. 1,024 elements are what a group has in the second stage of the
+networks of Figure 2; at the small scale, groups have then 1, 4 and 16 channels. The
+paper gives neither strengths nor sizes. It also tried numbers of groups that change in
+the training, and Switchable Normalization, which are left out here.
+
+Selection: nothing was tuned. Test data.
+
+Expected: Statistics of images without augmentation lose half a point of accuracy on
+CIFAR-100 and have a slightly better loss. Test images do as training images do, within
+0.1 points and 1 % of the loss, with augmentation and without. Stochastic group
+normalization does not work well. A constant number of elements has mild success, but
+not on every data set.
+"""
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import BLUE, new_figure
+from keras_bn4.experiments.reproduction import figure2
+from keras_bn4.experiments.reproduction.section3_3 import MARGIN
+from keras_bn4.experiments.reproduction.settings import Settings
+from keras_bn4.experiments.reproduction.summary import (
+    FORMS,
+    Difference,
+    at_one,
+    at_zero,
+    claim,
+    claim_of_no_change,
+    claim_of_no_gain,
+    mean_and_spread,
+    rows_of,
+)
+
+TITLE = "what did not work: moving statistics anew, stochastic groups"
+SEEDS = {"small": 3, "paper": 1}
+HOURS = {"small": 2.0, "paper": None}
+USUAL = "of the training"
+RECALIBRATIONS = (
+    *("training images", "augmented training images"),
+    *("test images", "augmented test images"),
+)
+BATCH_NORM = "batch normalization"
+GROUP_NORM = "group normalization"
+EQUAL = "1,024 elements a group"
+# What differs from group normalization.
+VARIANTS = {
+    GROUP_NORM: {},
+    "noise of 0.1": {"statistics_noise": 0.1},
+    "noise of 0.3": {"statistics_noise": 0.3},
+    "random groups": {"random_groups": 1.0},
+    "random groups, half of the steps": {"random_groups": 0.5},
+    EQUAL: {"groups": None, "elements_per_group": 1024},
+}
+# Of the paper, in points and in percent of the loss.
+ACCURACY_MARGIN, LOSS_MARGIN = 0.1, 1
+
+
+def trainings(scale, seeds, dataset="cifar100", **changes):
+    """Lists the settings of all trainings, those of Figure 2 included, seed by seed."""
+    found = []
+    for usual in figure2.trainings(scale, seeds, dataset, **changes):
+        batch_norm = {"dataset": dataset, "recalibrations": RECALIBRATIONS, **changes}
+        found.append(Settings.at_scale(scale, seed=usual.seed, **batch_norm))
+        found += [usual.replace(**variant) for variant in VARIANTS.values()]
+    return found
+
+
+def report(records):
+    """Two tables, and a line on each claim of the paper, as plain text."""
+    rows = _rows(records)
+    parts = []
+    if BATCH_NORM in rows:
+        title = "Batch normalization, moving statistics"
+        table = _table(title, _by_statistics(rows))
+        parts += [table, "", *_claims_on_statistics(rows[BATCH_NORM])]
+    if GROUP_NORM in rows:
+        title = "Group normalization at α = 1"
+        parts += ["", _table(title, _by_variant(rows)), "", *_claims_on_groups(rows)]
+    return "\n".join(parts).strip("\n")
+
+
+def _rows(records):
+    def key(settings):
+        # A record of Figure 2 may lack settings that are newer than it.
+        settings = Settings.from_record(settings)
+        if settings.recalibrations:
+            return BATCH_NORM
+        return next(
+            name
+            for name, variant in reversed(VARIANTS.items())
+            if all(getattr(settings, field) == v for field, v in variant.items())
+        )
+
+    return rows_of(records, key)
+
+
+def _by_statistics(rows):
+    """The values by metric, of a dict by statistics."""
+    row = rows.get(BATCH_NORM, {})
+    values = {USUAL: {metric: at_zero(row, metric) for metric in FORMS}}
+    for name in RECALIBRATIONS:
+        values[name] = {metric: at_zero(row, metric, name) for metric in FORMS}
+    return values
+
+
+def _by_variant(rows):
+    """The same, of a dict by variant."""
+    return {
+        name: {metric: at_one(rows[name], metric) for metric in FORMS}
+        for name in VARIANTS
+        if name in rows
+    }
+
+
+def _table(title, found):
+    lines = [[title, "n", "test accuracy, %", "difference", "test loss", "difference"]]
+    baseline = next(iter(found.values()))
+    for name, values in found.items():
+        line = [name, str(len(values["accuracy"]))]
+        for metric, form in FORMS.items():
+            line.append(mean_and_spread(values[metric], form))
+            change = Difference.between(values[metric], baseline[metric])
+            has_change = values is not baseline and change.n
+            line.append(change.text(form) if has_change else "")
+        lines.append(line)
+    return tables.text(lines, left=1)
+
+
+def _claims_on_statistics(row):
+    def values(metric, name):
+        return at_zero(row, metric, name)
+
+    lines = []
+    for metric, paper, what in (
+        ("accuracy", "-0.5", "lower the accuracy"),
+        ("cross_entropy", "shown without number", "lower the loss"),
+    ):
+        found = Difference.between(
+            values(metric, "training images"), at_zero(row, metric)
+        )
+        text = f"statistics of training images without augmentation {what}"
+        lines.append(claim(text, paper, found, -1, FORMS[metric]))
+    for before, with_or_without in (("", "without"), ("augmented ", "with")):
+        names = f"{before}test images", f"{before}training images"
+        text = "statistics of test images do as those of training images do, both "
+        text += f"{with_or_without} augmentation"
+        accuracies = Difference.between(*(values("accuracy", name) for name in names))
+        lines.append(
+            claim_of_no_change(
+                f"{text}, points", "0.1", accuracies, ACCURACY_MARGIN, ".2f"
+            )
+        )
+        test, train = (values("cross_entropy", name) for name in names)
+        shares = {seed: 100 * (test[seed] / train[seed] - 1) for seed in test}
+        found = Difference.between(shares)
+        lines.append(
+            claim_of_no_change(f"{text}, % of the loss", "1", found, LOSS_MARGIN, ".2f")
+        )
+    return lines
+
+
+def _claims_on_groups(rows):
+    accuracies = {n: v["accuracy"] for n, v in _by_variant(rows).items()}
+    lines = []
+    for name, values in accuracies.items():
+        found = Difference.between(values, accuracies[GROUP_NORM])
+        if name == EQUAL:
+            text = f"{name} beat a constant number of groups, points"
+            paper = "mild success, not on every data set"
+            lines.append(claim(text, paper, found, 1, ".2f"))
+        elif name != GROUP_NORM:
+            text = f"{name}: group normalization gains nothing, points"
+            paper = "does not work well"
+            lines.append(claim_of_no_gain(text, paper, found, 1, MARGIN, ".2f"))
+    return lines
+
+
+def draw(records, path):
+    """Draws accuracies, a dot for each seed, which the paper doesn't."""
+    rows = _rows(records)
+    figure = new_figure(9.6, 3.6, dpi=160)
+    for panel, title, found in zip(
+        figure.subplots(1, 2),
+        ("batch normalization, by moving statistics", "group normalization, α = 1"),
+        (_by_statistics(rows), _by_variant(rows)),
+    ):
+        for at, values in enumerate(found.values()):
+            accuracies = list(values["accuracy"].values())
+            panel.plot(accuracies, [at] * len(accuracies), ".", color="0.55", mew=0)
+            if accuracies:
+                panel.plot(sum(accuracies) / len(accuracies), at, "o", color=BLUE)
+        panel.set_yticks(range(len(found)), list(found))
+        panel.invert_yaxis()
+        panel.set_title(title)
+        panel.set_xlabel("test accuracy, %; seeds and mean")
+    figure.savefig(path)
