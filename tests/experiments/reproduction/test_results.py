@@ -3,6 +3,7 @@
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 from dataset_helpers import prepare
@@ -178,9 +179,23 @@ def test_a_source_comes_before_what_starts_from_it():
             assert trainings.index(settings.source) < trainings.index(settings)
 
 
+@pytest.fixture
+def untraced():
+    """On TensorFlow, to trace so many networks would take most of the time."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_func")
 @pytest.mark.parametrize("name", [n for n in RESULTS if n not in SHARING])
-def test_the_smallest_form(name, tmp_path):
+def test_the_smallest_form(name, tmp_path, untraced):
     result = RESULTS[name]
     dataset = "digits"
     if name == "figure5b":
@@ -188,7 +203,11 @@ def test_the_smallest_form(name, tmp_path):
         tfds = pytest.importorskip("tensorflow_datasets")
         prepare(tfds, tmp_path, size=(8, 8), train=400, classes=4)
         dataset = "tiny"
-    trainings = result.trainings("small", 1, dataset, **SMALLEST)
+    changes = SMALLEST
+    if name == "section3.4":
+        # Ten minibatches of two.
+        changes = {**SMALLEST, "train_images": 20}
+    trainings = result.trainings("small", 1, dataset, **changes)
     runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
     records = runs.records_of(trainings, tmp_path)
     assert len(records) == len(trainings)
