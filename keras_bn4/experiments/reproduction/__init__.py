@@ -11,7 +11,7 @@ for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a l
 
 Read `settings`, `images`, `weights`, `normalizations`, `training`, `claims`, `runs`,
 `summary`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
-`figure2`, `table1_variants`, `figure5a`, `figure5b`, `figure6`, `appendix_c`.
+`figure2`, `table1_variants`, `figure5a`, `figure5b`, `figure6`, `appendix_c`, `page`.
 """
 
 import pathlib

@@ -1,0 +1,123 @@
+"""Writes the page of the reproduction, from its lab notes and the package's records.
+
+Command: `python -m keras_bn4.experiments.reproduction.page`. It writes `README.md` and
+the figures in `records`, takes some seconds, and trains nothing. It is run after
+records were added, or a lab note or report was changed.
+"""
+
+import textwrap
+
+from keras_bn4.common import tables
+from keras_bn4.common.figures import styled
+from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+
+SCALE = "small"
+WIDTH = 88
+PATH = RECORDS.parent / "README.md"
+TITLE = """# The paper, reproduced
+
+Figures, tables and claims of [Summers and Dinneen](https://arxiv.org/abs/1906.03548),
+made anew at a small scale: a ResNet-8 with 16, 32 and 64 filters that overfits 2,500
+images of CIFAR-100 in 60 epochs. [How to run it](../README.md#reproduce-the-paper),
+and the paper's own scale, are on the page of the experiments.
+
+A result has a section below as soon as all trainings of one seed are recorded. Every
+line on a claim says whether it was `reproduced` here (the whole 95 % interval of the
+mean over seeds has the paper's sign), `not` (it has the other one) or is `undecided`
+(it contains 0, or there is one seed). The least effect to be seen is the true
+difference that as many seeds with this spread would show in four of five cases. Ghost
+sizes and example weights are chosen on validation data, results are on test data.
+Values are means ± standard deviations over n seeds, differences have 95 % intervals
+in brackets and are paired by seed.
+"""
+
+
+def records_by_name():
+    """The records of each result that come with the package, a dict of lists."""
+    return {
+        name: runs.records_of(
+            result.trainings(SCALE, result.SEEDS[SCALE]), RECORDS.parent
+        )
+        for name, result in RESULTS.items()
+    }
+
+
+def text():
+    """The whole page."""
+    found = records_by_name()
+    parts = [TITLE, _overview(found)]
+    parts += [
+        _section(n, records) for n, records in found.items() if _has_seed(records, n)
+    ]
+    return "\n".join(parts)
+
+
+def draw():
+    """Draws the figures of all results that have records."""
+    for name, records in records_by_name().items():
+        if _has_seed(records, name):
+            styled(RESULTS[name].draw)(records, RECORDS / f"{name}.png")
+
+
+def _has_seed(records, name):
+    """Whether a result has all trainings of a seed, and so a section."""
+    seeds = [record["settings"]["seed"] for record in records]
+    one = RESULTS[name].trainings(SCALE, 1)
+    return any(seeds.count(seed) == len(one) for seed in set(seeds))
+
+
+def _overview(found):
+    lines = []
+    for name, records in found.items():
+        result = RESULTS[name]
+        count = len(result.trainings(SCALE, result.SEEDS[SCALE]))
+        seeds = {record["settings"]["seed"] for record in records}
+        lines.append([f"`{name}`", result.TITLE, f"{len(records)} of {count}"])
+        lines[-1] += [str(len(seeds)), str(result.SEEDS[SCALE])]
+    header = ["result", "what", "trainings recorded", "seeds begun", "of seeds"]
+    return tables.markdown(header, lines) + "\n"
+
+
+def _section(name, records):
+    result = RESULTS[name]
+    title, _, note = result.__doc__.strip().partition("\n\n")
+    report = "\n".join(map(_line, result.report(records).splitlines()))
+    return "\n\n".join(
+        [
+            f"## {title.removesuffix('.')}",
+            note,
+            textwrap.fill(f"Obtained: {_conditions(records)}.", WIDTH),
+            f"![{result.TITLE}](records/{name}.png)",
+            f"{report}\n",
+        ]
+    )
+
+
+def _line(line):
+    """A line of a report: claims are a list already, tables become a block."""
+    if line.startswith("* "):
+        return textwrap.fill(line, WIDTH, subsequent_indent="  ")
+    return textwrap.indent(line, "    ")
+
+
+def _conditions(records):
+    """How long the trainings took, with what, and on what."""
+    hours = sum(record["seconds"] for record in records) / 3600
+    of_all = set()
+    for record in records:
+        versions, hardware = record["versions"], record["hardware"]
+        backend = versions["backend"]
+        device = ", ".join(hardware["gpus"])
+        device = device or f"{hardware['cores']} cores of {hardware['processor']}"
+        of_all.add(
+            f"{backend} {versions[backend]}, Keras {versions['keras']}, {device}"
+        )
+    return (
+        f"{len(records)} trainings, {hours:.1f} hours in all on a machine that did "
+        f"other work as well; {'; '.join(sorted(of_all))}"
+    )
+
+
+if __name__ == "__main__":
+    draw()
+    PATH.write_text(text())

@@ -1,0 +1,25 @@
+"""The page of the reproduction says what the records of the package say."""
+
+from keras_bn4.experiments.reproduction import RECORDS, RESULTS, page
+
+
+def test_the_page_is_that_of_the_records():
+    message = "Run python -m keras_bn4.experiments.reproduction.page."
+    assert page.PATH.read_text() == page.text(), message
+
+
+def test_records_count_for_every_result_that_they_are_part_of():
+    found = page.records_by_name()
+    assert set(found) == set(RESULTS)
+    names = {path.name for path in RECORDS.glob("*.json")}
+    assert len(names) >= max(map(len, found.values()))
+    every = [record for records in found.values() for record in records]
+    assert {str(record["settings"]) for record in every}
+    assert len({str(record["settings"]) for record in every}) == len(names)
+    assert len(found["figure3"]) == len(found["figure4"]) > len(found["figure1"])
+
+
+def test_a_result_without_records_has_no_section(monkeypatch):
+    monkeypatch.setattr(page.runs, "records_of", lambda trainings, folder: [])
+    assert page.text().count("##") == 0
+    assert page.text().count("| 0 of ") == len(RESULTS)
