@@ -30,7 +30,7 @@ from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
 from keras_bn4.weight_decay import normalization_paths
 
-EXAMPLES, CHANNELS = 9, 8
+EXAMPLES, CHANNELS = 8, 8
 
 
 @styled

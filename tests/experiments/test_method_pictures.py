@@ -35,11 +35,11 @@ def test_files_are_written_where_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("ghost_batch_size", "groups", "first"),
     [
-        (None, 8, (9, 1)),
-        (4, 8, (5, 1)),
-        (4, 4, (5, 2)),
+        (None, 8, (8, 1)),
+        (3, 8, (4, 1)),
+        (4, 4, (4, 2)),
         (1, 4, (1, 2)),
-        (99, 1, (9, 8)),
+        (99, 1, (8, 8)),
     ],
 )
 def test_frames_cover_every_element_once(ghost_batch_size, groups, first):
@@ -54,7 +54,7 @@ def test_frames_cover_every_element_once(ghost_batch_size, groups, first):
 def test_one_frame_of_each_kind_is_colored():
     panels = method_pictures.statistics().axes
     # All frames, and the colored one again.
-    assert [len(panel.patches) for panel in panels] == [9, 17, 9, 37]
+    assert [len(panel.patches) for panel in panels] == [9, 17, 9, 33]
 
 
 def test_the_mixture_is_that_of_equation_3():

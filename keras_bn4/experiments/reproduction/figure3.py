@@ -98,7 +98,8 @@ def _claims(rows):
         )
     ]
     if best == smallest:
-        lines.append(f"* not: ghosts can be too small. Here the smallest, {best}, win.")
+        text = f"ghosts can be too small; here the smallest, {best}, are best on "
+        lines.append(f"* not: {text}validation data.")
     else:
         text = f"ghosts can be too small: {chosen} beat those of {smallest}"
         lines.append(_better(rows, best, smallest, text, "shown without number"))
@@ -108,7 +109,8 @@ def _claims(rows):
 def _better(rows, size, other, text, paper):
     values = (at_zero(rows[s], "accuracy") for s in (size, other))
     difference = Difference.between(*values)
-    return claim(f"{text}, points of test accuracy", paper, difference, 1, ".2f")
+    text += " (test accuracy, in points)"
+    return claim(text, paper, difference, 1, ".2f")
 
 
 def draw(records, path):

@@ -78,16 +78,19 @@ def _claims(rows):
     ):
         form = FORMS[metric]
         growing = slopes(rows, lambda row, metric=metric: gains(row, metric))
-        text = f"the gain in {name} is larger with smaller ghosts, per doubling of B'"
+        text = f"weighing improves the {name} more the smaller the ghosts (change of "
+        text += "the gain per doubling of B')"
         difference = Difference.between(growing)
         lines.append(claim(text, shown, difference, -sign, f"{form}"))
         growing = slopes(rows, lambda row, metric=metric: _weights(row, metric))
-        text = f"so is the best weight for the {name}, per doubling of B'"
+        text = f"the best weight for the {name} is larger the smaller the ghosts "
+        text += "(change per doubling of B')"
         lines.append(claim(text, shown, Difference.between(growing), -1, ".3f"))
-        text = f"with {chosen} weighing changes the {name} for the better"
+        text = f"with {chosen} weighing improves the {name}"
         difference = Difference.between(gains(rows[best], metric))
         lines.append(claim(text, shown, difference, sign, form))
-        text = f"{chosen} and weighed, have a better {name} than batch normalization"
+        text = f"{chosen} and weighed, have a better {name} than batch normalization "
+        text += "without either"
         difference = Difference.between(
             at_best(rows[best], metric), at_zero(rows[whole], metric)
         )

@@ -13,22 +13,24 @@ from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
 
 SCALE = "small"
 WIDTH = 88
+VERDICTS = ("reproduced", "not", "undecided")
 PATH = RECORDS.parent / "README.md"
 TITLE = """# The paper, reproduced
 
 Figures, tables and claims of [Summers and Dinneen](https://arxiv.org/abs/1906.03548),
-made anew at a small scale: a ResNet-8 with 16, 32 and 64 filters that overfits 2,500
-images of CIFAR-100 in 60 epochs. [How to run it](../README.md#reproduce-the-paper),
-and the paper's own scale, are on the page of the experiments.
+trained again at a small scale: a ResNet-8 with 16, 32 and 64 filters that overfits
+2,500 images of CIFAR-100 in 60 epochs. [How to run
+it](../README.md#reproduce-the-paper), and the paper's own scale, are on the page of
+the experiments.
 
 A result has a section below as soon as all trainings of one seed are recorded. Every
 line on a claim says whether it was `reproduced` here (the whole 95 % interval of the
 mean over seeds has the paper's sign), `not` (it has the other one) or is `undecided`
-(it contains 0, or there is one seed). The least effect to be seen is the true
-difference that as many seeds with this spread would show in four of five cases. Ghost
-sizes and example weights are chosen on validation data, results are on test data.
-Values are means ± standard deviations over n seeds, differences have 95 % intervals
-in brackets and are paired by seed.
+(it contains 0, or there are fewer than three seeds). The least effect to be seen is
+the true difference that as many seeds with this spread would show in four of five
+cases. Ghost sizes and example weights are chosen on validation data, results are on
+test data. Values are means ± standard deviations over n seeds, differences have 95 %
+intervals in brackets and are paired by seed.
 """
 
 
@@ -73,9 +75,11 @@ def _overview(found):
         count = len(result.trainings(SCALE, result.SEEDS[SCALE]))
         seeds = {record["settings"]["seed"] for record in records}
         lines.append([f"`{name}`", result.TITLE, f"{len(records)} of {count}"])
-        lines[-1] += [str(len(seeds)), str(result.SEEDS[SCALE])]
-    header = ["result", "what", "trainings recorded", "seeds begun", "of seeds"]
-    return tables.markdown(header, lines) + "\n"
+        lines[-1].append(f"{len(seeds)} of {result.SEEDS[SCALE]}")
+        report = result.report(records) if _has_seed(records, name) else ""
+        lines[-1] += [str(report.count(f"* {v}: ")) if report else "" for v in VERDICTS]
+    header = ["result", "what", "trainings recorded", "seeds started"]
+    return tables.markdown([*header, *(f"claims {v}" for v in VERDICTS)], lines) + "\n"
 
 
 def _section(name, records):
@@ -96,6 +100,8 @@ def _section(name, records):
 def _line(line):
     """A line of a report: claims are a list already, tables become a block."""
     if line.startswith("* "):
+        verdict, _, rest = line.removeprefix("* ").partition(":")
+        line = f"* **{verdict}**:{rest}"
         return textwrap.fill(line, WIDTH, subsequent_indent="  ")
     return textwrap.indent(line, "    ")
 

@@ -14,6 +14,8 @@ from scipy import stats
 WINNERS = {"accuracy": np.nanargmax, "cross_entropy": np.nanargmin}
 FORMS = {"accuracy": ".2f", "cross_entropy": ".3f"}
 POWER = 0.8
+# The spread of fewer says too little for a verdict.
+LEAST_SEEDS = 3
 
 
 def rows_of(records, key):
@@ -209,6 +211,8 @@ def claim_of_no_gain(text, paper, difference, sign, margin, form):
 
 
 def _line(found, text, paper, difference, form):
+    if difference.n < LEAST_SEEDS:
+        found = "undecided"
     line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
     line += f"n = {difference.n}"
     if math.isfinite(difference.least):

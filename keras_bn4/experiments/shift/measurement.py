@@ -124,7 +124,8 @@ def recorded_fixed_weights():
 
 
 def _files(of_fixed_weights):
-    paths = sorted(RECORDS.glob("*.json"))
+    # Networks for photographs first, which more readers have.
+    paths = sorted(RECORDS.glob("*.json"), key=lambda p: (p.stem == "digits", p.stem))
     return [p for p in paths if p.stem.endswith("_fixed_weights") == of_fixed_weights]
 
 

@@ -196,33 +196,45 @@ def summary_figure(results, path):
         results: What `run` returned.
         path: Path of the file to write.
     """
-    drawing = new_figure(2.7 * len(results), 2.9, dpi=160)
-    panels = drawing.subplots(1, len(results), sharex=True, sharey=True, squeeze=False)
-    for panel, (network, cells) in zip(panels[0], results.items()):
+    columns = min(2, len(results))
+    rows = -(-len(results) // columns)
+    drawing = new_figure(4 * columns, 2.6 * rows + 0.4, dpi=160)
+    panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for panel, (network, cells) in zip(panels.flat, results.items()):
         found = Accuracies(cells)
         severities = [0, *found.severities]
-        for name in ("uniform", "as trained"):
+        for name in ("as trained", "uniform"):
             label, color, _ = DRAWN[name]
-            label = "with example weight" if name == "uniform" else label
             values = [found.clean[name].mean(), *found.shifted[name].mean((0, 2))]
-            panel.plot(
+            intervals = None
+            if name == "uniform":
+                label = "with example weight α (95 % interval of the difference)"
+                each = [(), *([severity] for severity in found.severities)]
+                intervals = [found.change(name, severity)[1] for severity in each]
+            panel.errorbar(
                 severities,
                 [100 * value for value in values],
+                yerr=intervals,
                 color=color,
                 marker="o",
                 markersize=4,
                 linewidth=2,
+                elinewidth=1,
+                capsize=3,
                 label=label,
             )
+        n = len(found.clean["uniform"])
         weight = found.weights["uniform"]
-        panel.set_title(f"{network}, weight {weight:g}", fontsize=10)
+        panel.set_title(f"{network}, α = {weight:g}, n = {n:,}", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_xticks(severities, ["clean", *map(str, found.severities)])
-    panels[0, 0].set_ylabel("accuracy, %")
+    for panel in panels.flat[len(results) :]:
+        panel.set_axis_off()
+    drawing.supylabel("accuracy, %", fontsize=10)
     drawing.legend(
         *panels[0, 0].get_legend_handles_labels(),
         loc="outside upper left",
-        ncols=min(2, len(results)),
+        ncols=columns,
     )
     drawing.supxlabel("severity of the shift", fontsize=10)
     drawing.savefig(path)

@@ -22,4 +22,5 @@ def test_records_count_for_every_result_that_they_are_part_of():
 def test_a_result_without_records_has_no_section(monkeypatch):
     monkeypatch.setattr(page.runs, "records_of", lambda trainings, folder: [])
     assert page.text().count("##") == 0
-    assert page.text().count("| 0 of ") == len(RESULTS)
+    # Trainings, and seeds.
+    assert page.text().count("| 0 of ") == 2 * len(RESULTS)

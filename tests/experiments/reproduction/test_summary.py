@@ -99,6 +99,15 @@ def test_verdicts(mean, sign, expected):
     assert line.endswith("n = 5; least effect to be seen: 1.5.")
 
 
+def test_two_seeds_are_too_few_for_a_verdict():
+    for n, expected in ((2, "undecided"), (3, "reproduced")):
+        difference = Difference(2, 0.01, 0.02, n)
+        line = summary.claim("it helps", "+3", difference, 1, ".1f")
+        assert line.startswith(f"* {expected}: ")
+        line = summary.claim_of_no_change("no matter", "0", difference, 3, ".1f")
+        assert line.startswith(f"* {expected}: ")
+
+
 @pytest.mark.parametrize(
     ("mean", "half_width", "expected"),
     [(0.1, 0.15, "reproduced"), (0.1, 0.5, "undecided"), (1, 0.5, "not")],
