@@ -119,7 +119,10 @@ MODELS = {
 }
 
 
-QUICK = ("MobileNetV2", "nested", "shared", "TimeDistributed", "subclassed")
+QUICK = ("nested", "shared", "TimeDistributed", "subclassed")
+if keras.backend.backend() == "tensorflow":
+    # On JAX, it takes most of a minute to compile.
+    QUICK = ("MobileNetV2", *QUICK)
 
 
 def normalizers(model):
