@@ -7,9 +7,10 @@ gain from a little of an example's own statistics at inference, without retraini
 
 Setting: the trainings of Figure 3 with the whole batch, which is batch normalization,
 and no others. The paper takes trained ImageNet networks instead; files of those are
-weighed by `python -m keras_bn4.experiments.pretrained`. Its Figure 7 has a larger range
-of weights, which the figure here has at once. The paper shows validation data. Here the
-weight is chosen on them, for accuracy and loss separately, and reported on test data.
+weighed by `python -m keras_bn4.experiments.pretrained MODEL.keras`. Its Figure 7 has a
+larger range of weights, which the figure here has at once. The paper shows validation
+data. Here the weight is chosen on them, for accuracy and loss separately, and reported
+on test data.
 
 Selection: nothing but the weight.
 

@@ -52,8 +52,9 @@ def table(rows):
         rows: What `figure3.rows_by_size` returned.
     """
     lines = [["B'", "n"]]
-    for name in NAMES.values():
-        lines[0] += ["best α", name, "gain to α = 0"]
+    for metric, name in NAMES.items():
+        what = "accuracy" if metric == "accuracy" else "loss"
+        lines[0] += [f"best α, {what}", name, "change from α = 0"]
     for size, row in rows.items():
         line = [str(size), str(len(row))]
         for metric, form in FORMS.items():

@@ -29,8 +29,9 @@ mean over seeds has the paper's sign), `not` (it has the other one) or is `undec
 (it contains 0, or there are fewer than three seeds). The least effect to be seen is
 the true difference that as many seeds with this spread would show in four of five
 cases. Ghost sizes and example weights are chosen on validation data, results are on
-test data. Values are means ± standard deviations over n seeds, differences have 95 %
-intervals in brackets and are paired by seed.
+test data. B' is the ghost batch size, α the example weight. Values are means ±
+standard deviations over n seeds, differences have 95 % intervals in brackets and are
+paired by seed, over the seeds that both have.
 """
 
 

@@ -215,7 +215,7 @@ def _line(found, text, paper, difference, form):
         found = "undecided"
     line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
     line += f"n = {difference.n}"
-    if math.isfinite(difference.least):
+    if difference.n >= LEAST_SEEDS:
         line += f"; least effect to be seen: {difference.least:{form}}"
     return f"{line}."
 
