@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 # Sends the signal when the package begins to import Keras.
 WHILE_IMPORTING = """
@@ -47,6 +48,7 @@ def interrupted(process, times=6):
                 raise
 
 
+@pytest.mark.slow
 def test_during_a_sweep(model, tmp_path, rng):
     x, y = rng.normal(size=(20_000, 8, 8, 1)), rng.integers(0, 10, 20_000)
     np.savez(tmp_path / "data.npz", x=x.astype("float32"), y=y)

@@ -97,6 +97,7 @@ def test_finished_networks_are_not_trained_again(finished, no_training):
     assert (folder / "results.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_other_settings_and_fresh_train_again(finished, no_training, tmp_path):
     arguments = copy(finished, tmp_path)
     for change in (
@@ -262,6 +263,7 @@ def test_networks_differ_in_their_normalization_only():
     assert [w.shape for w in plain.weights] == [w.shape for w in ghosts.weights]
 
 
+@pytest.mark.slow
 def test_training_starts_anew_from_its_seed():
     x, y = load("digits", "train")
     model, other = digits.build(), digits.build(64)

@@ -31,24 +31,20 @@ def test_there_is_no_context_for_a_single_replica():
 
 
 @on_tensorflow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "replicas"),
     [
         ("by_replica", 2),
-        *(
-            pytest.param(case, replicas, marks=pytest.mark.slow)
-            for case, replicas in (
-                ("synchronized", 1),
-                ("synchronized", 2),
-                ("synchronized", 4),
-                ("fit", 2),
-                ("convert", 2),
-                ("collectives", 1),
-                ("collectives", 2),
-                ("collectives", 4),
-                ("collectives", 8),
-            )
-        ),
+        ("synchronized", 1),
+        ("synchronized", 2),
+        ("synchronized", 4),
+        ("fit", 2),
+        ("convert", 2),
+        ("collectives", 1),
+        ("collectives", 2),
+        ("collectives", 4),
+        ("collectives", 8),
     ],
 )
 def test_mirrored_strategy(case, replicas):
