@@ -18,10 +18,12 @@ rather than in accuracy. A large range of weights does about as well as 1.
 """
 
 from keras_bn4.common import tables
-from keras_bn4.experiments.reproduction.figure4 import NAMES, draw_weights
+from keras_bn4.experiments.reproduction.figure4 import LABELS, draw_weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
     FORMS,
+    NAMES,
+    SIGNS,
     Difference,
     at_best,
     at_one,
@@ -59,10 +61,10 @@ def report(records):
     lines = [["groups", "n"]]
     line = [str(groups), str(len(row))]
     claims = []
-    for metric, sign in (("accuracy", 1), ("cross_entropy", -1)):
-        form = FORMS[metric]
-        name = NAMES[metric]
-        lines[0] += [name, "best α", name, "gain to α = 1", "at α = 0"]
+    for metric, form in FORMS.items():
+        name, label = NAMES[metric], LABELS[metric]
+        lines[0] += [f"{label}, α = 1", f"best α, {name}", label, "change from α = 1"]
+        lines[0].append("at α = 0")
         before, best = at_one(row, metric), at_best(row, metric)
         gain = Difference.between(best, before)
         line.append(mean_and_spread(before, form))
@@ -70,7 +72,7 @@ def report(records):
         line += [mean_and_spread(best, form), gain.text(form)]
         line.append(mean_and_spread(at_zero(row, metric), form))
         text = f"a little of the moving statistics changes the {name} for the better"
-        claims.append(claim(text, "shown without number", gain, sign, form))
+        claims.append(claim(text, "shown without number", gain, SIGNS[metric], form))
     return "\n".join([tables.text([*lines, line]), "", *claims])
 
 

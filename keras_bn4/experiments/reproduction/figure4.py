@@ -21,6 +21,8 @@ from keras_bn4.common.figures import new_figure
 from keras_bn4.experiments.reproduction import figure3
 from keras_bn4.experiments.reproduction.summary import (
     FORMS,
+    NAMES,
+    SIGNS,
     Difference,
     at_best,
     at_zero,
@@ -36,7 +38,7 @@ TITLE = "example weighing together with ghosts"
 SEEDS = figure3.SEEDS
 HOURS = figure3.HOURS
 trainings = figure3.trainings
-NAMES = {"accuracy": "test accuracy, %", "cross_entropy": "test loss"}
+LABELS = {"accuracy": "test accuracy, %", "cross_entropy": "test loss"}
 
 
 def report(records):
@@ -52,9 +54,8 @@ def table(rows):
         rows: What `figure3.rows_by_size` returned.
     """
     lines = [["B'", "n"]]
-    for metric, name in NAMES.items():
-        what = "accuracy" if metric == "accuracy" else "loss"
-        lines[0] += [f"best α, {what}", name, "change from α = 0"]
+    for metric, label in LABELS.items():
+        lines[0] += [f"best α, {NAMES[metric]}", label, "change from α = 0"]
     for size, row in rows.items():
         line = [str(size), str(len(row))]
         for metric, form in FORMS.items():
@@ -73,16 +74,13 @@ def _claims(rows):
     best, whole = figure3.best_ghosts(rows), max(rows)
     chosen = f"ghosts of {best}, which are best on validation data,"
     lines = []
-    for metric, name, sign in (
-        ("accuracy", "accuracy", 1),
-        ("cross_entropy", "loss", -1),
-    ):
-        form = FORMS[metric]
+    for metric, form in FORMS.items():
+        name, sign = NAMES[metric], SIGNS[metric]
         growing = slopes(rows, lambda row, metric=metric: gains(row, metric))
         text = f"weighing improves the {name} more the smaller the ghosts (change of "
         text += "the gain per doubling of B')"
         difference = Difference.between(growing)
-        lines.append(claim(text, shown, difference, -sign, f"{form}"))
+        lines.append(claim(text, shown, difference, -sign, form))
         growing = slopes(rows, lambda row, metric=metric: _weights(row, metric))
         text = f"the best weight for the {name} is larger the smaller the ghosts "
         text += "(change per doubling of B')"
@@ -124,13 +122,17 @@ def draw_weights(rows, name_of_row, path, base=0):
 
     colors = colormaps["viridis"](np.linspace(0, 0.85, len(rows)))
     panels = figure.subplots(1, 2)
-    for panel, (metric, name) in zip(panels, NAMES.items()):
+    for panel, (metric, label) in zip(panels, LABELS.items()):
         lowest, highest = [], []
         for (key, row), color in zip(rows.items(), colors):
             records = list(row.values())
             weights = records[0]["settings"]["example_weights"]
-            mean = np.mean([curve(r, metric, "test") for r in records], axis=0)
+            curves = np.array([curve(r, metric, "test") for r in records])
+            mean, spread = curves.mean(0), curves.std(0, ddof=len(curves) > 1)
             panel.plot(weights, mean, ".-", color=color, label=name_of_row(key))
+            panel.fill_between(
+                weights, mean - spread, mean + spread, color=color, alpha=0.2, lw=0
+            )
             lowest.append(mean.min())
             highest.append(mean[base])
         if metric == "cross_entropy":
@@ -144,10 +146,11 @@ def draw_weights(rows, name_of_row, path, base=0):
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.set_xlim(0, 1)
         panel.set_xlabel("example weight α (square-root scale)")
-        panel.set_ylabel(f"{name}, mean of seeds")
+        panel.set_ylabel(label)
         panel.spines[["top", "right"]].set_visible(False)
     figure.legend(
         *panels[0].get_legend_handles_labels(),
+        title="mean of seeds, and\nstandard deviation",
         loc="outside right center",
         fontsize=9 if len(rows) < 16 else 7,
     )

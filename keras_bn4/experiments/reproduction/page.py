@@ -25,11 +25,14 @@ the experiments.
 
 A result has a section below as soon as all trainings of one seed are recorded. Every
 line on a claim says whether it was `reproduced` here (the whole 95 % interval of the
-mean over seeds has the paper's sign), `not` (it has the other one) or is `undecided`
-(it contains 0, or there are fewer than three seeds). The least effect to be seen is
-the true difference that as many seeds with this spread would show in four of five
-cases. Ghost sizes and example weights are chosen on validation data, results are on
-test data. B' is the ghost batch size, α the example weight. Values are means ±
+mean over seeds has the sign that the claim has in the paper: an improvement is above 0
+for accuracies and below 0 for losses), `not` (it has the other sign) or is `undecided`
+(it contains 0, or there are fewer than three seeds). A claim that something makes no
+difference names the largest one that counts as none, and the whole interval has to be
+within it. The least effect to be seen is the true difference that as many seeds with
+this spread would show in four of five cases. Ghost sizes and example weights are chosen
+on validation data, results are on test data. To guess one of the 100 classes is right
+in 1 % of cases. B' is the ghost batch size, α the example weight. Values are means ±
 standard deviations over n seeds, differences have 95 % intervals in brackets and are
 paired by seed, over the seeds that both have.
 """
@@ -48,11 +51,13 @@ def records_by_name():
 def text():
     """The whole page."""
     found = records_by_name()
-    parts = [TITLE, _overview(found)]
-    parts += [
-        _section(n, records) for n, records in found.items() if _has_seed(records, n)
-    ]
-    return "\n".join(parts)
+    reports = {
+        name: RESULTS[name].report(records)
+        for name, records in found.items()
+        if _has_seed(records, name)
+    }
+    sections = [_section(name, found[name], reports[name]) for name in reports]
+    return "\n".join([TITLE, _overview(found, reports), *sections])
 
 
 def draw():
@@ -69,24 +74,28 @@ def _has_seed(records, name):
     return any(seeds.count(seed) == len(one) for seed in set(seeds))
 
 
-def _overview(found):
+def _overview(found, reports):
     lines = []
     for name, records in found.items():
         result = RESULTS[name]
         count = len(result.trainings(SCALE, result.SEEDS[SCALE]))
         seeds = {record["settings"]["seed"] for record in records}
-        lines.append([f"`{name}`", result.TITLE, f"{len(records)} of {count}"])
-        lines[-1].append(f"{len(seeds)} of {result.SEEDS[SCALE]}")
-        report = result.report(records) if _has_seed(records, name) else ""
-        lines[-1] += [str(report.count(f"* {v}: ")) if report else "" for v in VERDICTS]
+        line = [f"`{name}`", result.TITLE, f"{len(records)} of {count}"]
+        line.append(f"{len(seeds)} of {result.SEEDS[SCALE]}")
+        report = reports.get(name)
+        line += [
+            "" if report is None else str(report.count(f"* {verdict}: "))
+            for verdict in VERDICTS
+        ]
+        lines.append(line)
     header = ["result", "what", "trainings recorded", "seeds started"]
     return tables.markdown([*header, *(f"claims {v}" for v in VERDICTS)], lines) + "\n"
 
 
-def _section(name, records):
+def _section(name, records, report):
     result = RESULTS[name]
     title, _, note = result.__doc__.strip().partition("\n\n")
-    report = "\n".join(map(_line, result.report(records).splitlines()))
+    report = "\n".join(map(_line, report.splitlines()))
     return "\n\n".join(
         [
             f"## {title.removesuffix('.')}",

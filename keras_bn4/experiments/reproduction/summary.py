@@ -13,6 +13,9 @@ from scipy import stats
 
 WINNERS = {"accuracy": np.nanargmax, "cross_entropy": np.nanargmin}
 FORMS = {"accuracy": ".2f", "cross_entropy": ".3f"}
+NAMES = {"accuracy": "accuracy", "cross_entropy": "loss"}
+# The sign of an improvement.
+SIGNS = {"accuracy": 1, "cross_entropy": -1}
 POWER = 0.8
 # The spread of fewer says too little for a verdict.
 LEAST_SEEDS = 3

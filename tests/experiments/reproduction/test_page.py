@@ -12,9 +12,7 @@ def test_records_count_for_every_result_that_they_are_part_of():
     found = page.records_by_name()
     assert set(found) == set(RESULTS)
     names = {path.name for path in RECORDS.glob("*.json")}
-    assert len(names) >= max(map(len, found.values()))
     every = [record for records in found.values() for record in records]
-    assert {str(record["settings"]) for record in every}
     assert len({str(record["settings"]) for record in every}) == len(names)
     assert len(found["figure3"]) == len(found["figure4"]) > len(found["figure1"])
 
