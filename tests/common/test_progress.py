@@ -20,18 +20,18 @@ OPEN = {"terminal": os.openpty, "pipe": os.pipe}
 def printed(where, work):
     """What a function prints where standard output is a terminal or a pipe."""
     reading, writing = OPEN[where]()
+    chunks = []
     try:
         with open(writing, "w") as stdout, contextlib.redirect_stdout(stdout):
             work()
-            stdout.flush()
-            os.set_blocking(reading, False)
-            try:
-                # Terminals end their lines by a carriage return, too.
-                return os.read(reading, 1 << 16).decode().replace("\r\n", "\n")
-            except BlockingIOError:
-                return ""
+        # What a terminal shows arrives in parts, and its end is an error.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(reading, 1 << 16):
+                chunks.append(chunk)
     finally:
         os.close(reading)
+    # Terminals end their lines by a carriage return, too.
+    return b"".join(chunks).decode().replace("\r\n", "\n")
 
 
 def many_steps():
