@@ -4,7 +4,7 @@ import pytest
 
 # So that their plain asserts show values, too.
 pytest.register_assert_rewrite(
-    "helpers", "tuner_helpers", "dataset_helpers", "figure_helpers"
+    "helpers", "tuner_helpers", "dataset_helpers", "figure_helpers", "sweep_helpers"
 )
 
 

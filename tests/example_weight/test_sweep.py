@@ -5,11 +5,12 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from figure_helpers import labels_of
 from keras import layers
+from sweep_helpers import CountTraces, chain, classifier, images, rising, sequences
 
 import keras_bn4
 from keras_bn4 import (
-    ExampleWeightTuning,
     GhostBatchNormalization,
     convert,
     set_example_weight,
@@ -19,30 +20,6 @@ from keras_bn4 import (
 BACKEND = keras.backend.backend()
 WEIGHTS = [0.0, 0.1, 0.5]
 PRETRAINED = pathlib.Path(__file__).parents[3] / "shared/pretrained"
-
-
-class CountTraces(layers.Layer):
-    traces = 0
-
-    def call(self, inputs):
-        type(self).traces += 1
-        return inputs
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def classifier(**compile_arguments):
-    inputs = keras.Input((6, 6, 2))
-    hidden = layers.Conv2D(4, 3, kernel_regularizer="l2")(CountTraces()(inputs))
-    hidden = layers.ReLU()(GhostBatchNormalization(ghost_batch_size=4)(hidden))
-    outputs = layers.Dense(3)(layers.GlobalAveragePooling2D()(hidden))
-    model = keras.Model(inputs, outputs)
-    model.compile(
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        **{"metrics": ["accuracy"], **compile_arguments},
-    )
-    return model
 
 
 def two_outputs():
@@ -67,8 +44,7 @@ def two_outputs():
 
 @pytest.fixture
 def data(rng):
-    x = rng.normal(1, 2, (70, 6, 6, 2)).astype("float32")
-    return x, rng.integers(0, 3, 70)
+    return images(rng)
 
 
 def assert_rows_are_evaluations(model, sweep, *arguments, **keywords):
@@ -146,45 +122,6 @@ def test_masks_reach_losses_and_metrics(rng):
     y = rng.normal(size=(40, 5, 2)).astype("float32")
     sweep = sweep_example_weight(model, x, y, example_weights=[0.2], verbose=0)
     assert_rows_are_evaluations(model, sweep, x, y)
-
-
-def example_values(model, x, y, weight):
-    set_example_weight(model, weight)
-    logits = model.predict(x, verbose=0).astype("float64")
-    set_example_weight(model, 0)
-    log = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    return -log[np.arange(len(y)), y], (logits.argmax(-1) == y).astype("float64")
-
-
-def test_intervals_are_those_of_the_mean_paired_difference(data):
-    model = classifier()
-    sweep = sweep_example_weight(model, *data, example_weights=WEIGHTS, verbose=0)
-    at_zero = example_values(model, *data, 0.0)
-    at_half = example_values(model, *data, 0.5)
-    for metric, before, after in zip(("loss", "accuracy"), at_zero, at_half):
-        difference = after - before
-        half = 1.959964 * difference.std(ddof=1) / math.sqrt(len(difference))
-        row = sweep.rows[2]
-        expected = [difference.mean() + d for d in (0, -half, half)]
-        actual = [row[f"{metric}_difference{e}"] for e in ("", "_lower", "_upper")]
-        np.testing.assert_allclose(actual, expected, atol=2e-6)
-    zero = sweep.rows[0]
-    assert zero["loss_difference_lower"] == zero["loss_difference_upper"] == 0
-
-
-def test_sample_weights_weigh_in_the_interval(data, rng):
-    weights = rng.uniform(size=70)
-    model = classifier(metrics=[], weighted_metrics=["accuracy"])
-    sweep = sweep_example_weight(
-        model, *data, sample_weight=weights, example_weights=[0.5], verbose=0
-    )
-    d = example_values(model, *data, 0.5)[1] - example_values(model, *data, 0.0)[1]
-    mean = (weights * d).sum() / weights.sum()
-    error = np.sqrt((weights**2 * (d - mean) ** 2).sum() * 70 / 69) / weights.sum()
-    row = sweep.rows[1]
-    assert row["accuracy_difference"] == pytest.approx(mean, abs=1e-6)
-    width = row["accuracy_difference_upper"] - row["accuracy_difference_lower"]
-    assert width == pytest.approx(2 * 1.959964 * error, rel=1e-5)
 
 
 class Batches(keras.utils.PyDataset):
@@ -330,140 +267,6 @@ def test_progress_is_shown_unless_silenced(data, capsys):
     assert "step 3 of 3" in capsys.readouterr().out
 
 
-def uncompiled():
-    inputs = keras.Input((6, 6, 2))
-    return keras.Model(inputs, GhostBatchNormalization()(inputs))
-
-
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
-        ({"example_weights": [0.1, 1.5]}, "1.5"),
-        ({"example_weights": ["0.1"]}, "'0.1'"),
-        ({"example_weights": [float("nan")]}, "nan"),
-        ({"mode": "up"}, "'up'"),
-        ({"mode": {"recall": "max"}}, r"recall.*accuracy"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"steps": 2.5}, "steps=2.5"),
-        ({"y": None}, "no labels"),
-        ({"y": np.zeros(3)}, r"(?s)same number of examples.*70.*3"),
-        ({"x": np.zeros((0, 6, 6, 2)), "y": np.zeros(0)}, "empty"),
-        ({"x": [], "y": None}, "empty"),
-        ({"x": 5, "y": None}, "x=5"),
-        ({"x": iter([(1, 2)])}, "`y` should not be passed"),
-    ],
-)
-def test_bad_arguments(data, keywords, message):
-    model = classifier()
-    arguments = {"x": data[0], "y": data[1], "verbose": 0, **keywords}
-    with pytest.raises(ValueError, match=message):
-        sweep_example_weight(model, **arguments)
-    assert model.layers[3].example_weight == 0
-
-
-def test_unfit_models(data):
-    with pytest.raises(ValueError, match="isn't compiled"):
-        sweep_example_weight(uncompiled(), *data)
-    inputs = keras.Input((6, 6, 2))
-    plain = keras.Model(inputs, layers.BatchNormalization()(inputs))
-    with pytest.raises(ValueError, match=r"keras_bn4\.convert"):
-        sweep_example_weight(plain, *data)
-    with pytest.raises(ValueError, match=r"keras_bn4\.convert"):
-        set_example_weight(plain, 0.1)
-    sweep = sweep_example_weight(classifier(), *data, example_weights=[], verbose=0)
-    with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
-        sweep.best("recall")
-
-
-def test_set_example_weight_is_all_or_nothing():
-    model = two_outputs()
-    for bad in (-0.1, 1.1, float("nan"), "0.1", True, None):
-        with pytest.raises(ValueError, match="example_weight"):
-            set_example_weight(model, bad)
-    assert model.layers[1].example_weight == 0
-
-
-def test_callback_logs_the_best_and_sets_it(data):
-    model = classifier(optimizer="adam")
-    tuning = ExampleWeightTuning(data, example_weights=WEIGHTS)
-    stop = keras.callbacks.EarlyStopping(
-        "val_loss_at_best_example_weight", patience=9, mode="min"
-    )
-    history = model.fit(
-        *data, epochs=3, validation_data=data, callbacks=[tuning, stop], verbose=0
-    ).history
-    assert stop.best == min(history["val_loss_at_best_example_weight"])
-    for best, at_zero in zip(
-        history["val_loss_at_best_example_weight"], history["val_loss"]
-    ):
-        assert best <= at_zero + 1e-5
-    assert set(history["best_example_weight"]) <= set(WEIGHTS)
-    best = tuning.sweep.best("loss")
-    assert model.layers[3].example_weight == best["example_weight"]
-    evaluated = model.evaluate(*data, verbose=0, return_dict=True)
-    assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
-
-
-def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tmp_path):
-    model = classifier(optimizer="adam")
-    set_example_weight(model, 0.05)
-    path = tmp_path / "best.keras"
-    name = "val_loss_at_best_example_weight"
-    checkpoint = keras.callbacks.ModelCheckpoint(
-        path, monitor=name, mode="min", save_best_only=True
-    )
-    tuning = ExampleWeightTuning(data, example_weights=[0.3, 0.6])
-    at_begin = []
-    watch = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs: at_begin.append(
-            model.layers[3].example_weight
-        )
-    )
-    history = model.fit(
-        *data, epochs=3, callbacks=[tuning, checkpoint, watch], verbose=0
-    ).history
-    assert set(at_begin) == {0.05}
-    loaded = keras.models.load_model(path, {"CountTraces": CountTraces})
-    best = int(np.argmin(history[name]))
-    assert loaded.layers[3].example_weight == history["best_example_weight"][best]
-    assert loaded.evaluate(*data, verbose=0, return_dict=True)["loss"] == pytest.approx(
-        history[name][best], rel=1e-5
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"metric": 3}, "metric=3"),
-        ({"mode": "up"}, "'up'"),
-        ({"example_weights": 0.1}, "example_weights=0.1"),
-        ({"example_weights": [2]}, "example_weight=2"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"steps": "all"}, "steps='all'"),
-    ],
-)
-def test_arguments_of_the_callback_are_checked_when_it_is_made(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ExampleWeightTuning((np.zeros(3), np.zeros(3)), **arguments)
-
-
-def test_an_unknown_metric_of_the_callback_is_an_error_in_the_first_epoch(data):
-    model = classifier(optimizer="adam")
-    with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
-        model.fit(*data, callbacks=[ExampleWeightTuning(data, "recall")], verbose=0)
-
-
-def test_callback_at_train_end_only_and_by_accuracy(data):
-    model = classifier(optimizer="adam")
-    tuning = ExampleWeightTuning(
-        data, "accuracy", example_weights=WEIGHTS, every_epoch=False
-    )
-    history = model.fit(*data, epochs=2, callbacks=[tuning], verbose=0).history
-    assert "best_example_weight" not in history
-    best = tuning.sweep.best("accuracy")
-    assert model.layers[3].example_weight == best["example_weight"]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     not PRETRAINED.exists(), reason=f"no trained networks in {PRETRAINED}"
@@ -482,3 +285,54 @@ def test_a_trained_network_gains():
         model, x, y, example_weights=[0.03], batch_size=250, verbose=0
     )
     assert sweep.rows[1]["loss_difference_upper"] < 0
+
+
+def test_a_sweep_over_schedules_is_evaluate_at_each_of_their_weights(rng):
+    data = sequences(rng)
+    model = chain()
+    weights = [0.0, 0.05, 0.3, 0.9]
+    batches = []
+
+    def read_once():
+        for i in range(0, 70, 32):
+            batches.append(i)
+            yield data[0][i : i + 32], data[1][i : i + 32]
+
+    schedules = ["uniform", "falling", rising]
+    sweep = sweep_example_weight(
+        model, read_once(), example_weights=weights, schedule=schedules, verbose=0
+    )
+    assert batches == [0, 32, 64]
+    assert sweep.schedules == schedules
+    assert [(row["schedule"], row["example_weight"]) for row in sweep.rows] == [
+        (schedule, weight) for schedule in schedules for weight in weights
+    ]
+    for row in sweep.rows:
+        set_example_weight(model, row["example_weight"], schedule=row["schedule"])
+        expected = model.evaluate(*data, verbose=0, return_dict=True)
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-6)
+            assert row[f"{name}_difference"] == row[name] - sweep.rows[0][name]
+    values = {row["loss"] for row in sweep.rows}
+    assert len(values) == len(schedules) * (len(weights) - 1) + 1
+
+
+def test_tables_of_several_schedules_name_them(rng, tmp_path):
+    data = sequences(rng)
+    sweep = sweep_example_weight(
+        chain(),
+        *data,
+        example_weights=[0.3],
+        schedule=["falling", rising],
+        verbose=0,
+    )
+    lines = str(sweep).splitlines()
+    assert lines[0].split() == ["schedule", "example_weight", "loss", "accuracy"]
+    assert [line.split()[0] for line in lines[1:5]] == ["falling"] * 2 + ["rising"] * 2
+    sweep.to_csv(tmp_path / "rows.csv")
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["schedule", *["falling"] * 2] + [
+        "rising"
+    ] * 2
+    pytest.importorskip("matplotlib")
+    assert {"falling", "rising"} <= set(labels_of(sweep.plot()))

@@ -5,6 +5,7 @@ import math
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from keras_bn4.example_weight import ExampleWeightSweep
@@ -100,3 +101,73 @@ def test_notebooks_and_data_frames(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         found.to_dataframe()
+
+
+def as_sweep(values, mode="max", schedule="uniform"):
+    rows = [
+        {
+            "schedule": schedule,
+            "example_weight": i / 10,
+            "metric": value,
+            "metric_difference": value - values[0],
+        }
+        for i, value in enumerate(values)
+    ]
+    return ExampleWeightSweep(rows, {"metric": mode})
+
+
+def by_brute_force(values, within, mode):
+    """The largest index such that no value up to it is worse by more than `within`."""
+    worse = [
+        (v - values[0] if mode == "min" else values[0] - v) if v == v else math.inf
+        for v in values
+    ]
+    return max(
+        i
+        for i in range(len(values))
+        if i == 0 or all(w <= within for w in worse[1 : i + 1])
+    )
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_largest_is_that_of_brute_force(mode, rng):
+    found = set()
+    for _ in range(300):
+        # Multiples of 1 / 64, whose differences are exact.
+        values = (rng.integers(0, 5, rng.integers(1, 9)) / 64).tolist()
+        if rng.random() < 0.2:
+            values[rng.integers(len(values))] = math.nan
+        within = rng.integers(0, 4) / 64
+        expected = 0 if math.isnan(values[0]) else by_brute_force(values, within, mode)
+        row = as_sweep(values, mode).largest("metric", within=within)
+        assert row["example_weight"] == expected / 10
+        found.add(expected)
+    assert len(found) > 5
+
+
+def test_largest_allows_what_single_precision_adds():
+    values = np.asarray([0.91, 0.905, 0.904], "float32").astype(float).tolist()
+    assert values[0] - values[1] > 0.005
+    row = as_sweep(values).largest("metric", within=0.005)
+    assert row["example_weight"] == 0.1
+
+
+def test_largest_of_one_of_several_schedules():
+    rows = as_sweep([0.9, 0.8]).rows + as_sweep([0.9, 0.9], schedule="falling").rows
+    sweep = ExampleWeightSweep(rows, {"metric": "max"})
+    assert sweep.largest("metric", within=0, schedule="uniform") is rows[0]
+    assert sweep.largest("metric", within=0, schedule="falling") is rows[3]
+    with pytest.raises(ValueError, match=r"Say which of \['uniform', 'falling'\]"):
+        sweep.largest("metric", within=0)
+    with pytest.raises(ValueError, match=r"Unknown schedule 'rising'"):
+        sweep.largest("metric", within=0, schedule="rising")
+
+
+def test_what_largest_is_given_is_checked():
+    for within in (-0.1, None, "0.1", math.nan):
+        with pytest.raises(ValueError, match="within"):
+            as_sweep([1.0]).largest("metric", within=within)
+    with pytest.raises(ValueError, match="Unknown metric 'loss'"):
+        as_sweep([1.0]).largest("loss", within=0)
+    with pytest.raises(ValueError, match="more is better"):
+        as_sweep([1.0], mode=None).largest("metric", within=0)

@@ -1,4 +1,4 @@
-"""Regularizers and decoupled decay of γ and β: what one step really does."""
+"""Decoupled decay of γ and β: what one step really does."""
 
 import keras
 import numpy as np
@@ -13,42 +13,6 @@ def array(x):
     return np.array(keras.ops.convert_to_numpy(x))
 
 
-@pytest.mark.parametrize(("l2", "center"), [(0.01, 1.0), (0.3, -2.0), (0, 0.5), (2, 0)])
-def test_centered_l2(l2, center, rng):
-    x = rng.normal(size=(7,)).astype("float32")
-    expected = sum(l2 * (value - center) ** 2 for value in x.astype("float64"))
-    assert float(CenteredL2(l2, center)(x)) == pytest.approx(expected, rel=1e-5)
-    assert CenteredL2().get_config() == {"l2": 0.01, "center": 1.0}
-
-
-def test_around_zero_it_is_keras_l2(rng):
-    x = rng.normal(size=(7,)).astype("float32")
-    assert float(CenteredL2(0.2, 0)(x)) == float(keras.regularizers.L2(0.2)(x))
-
-
-def test_it_is_serialized_as_keras_does():
-    config = keras.regularizers.serialize(CenteredL2(0.2, 3))
-    again = keras.regularizers.get(config)
-    assert isinstance(again, CenteredL2)
-    assert (again.l2, again.center) == (0.2, 3.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ({"l2": -0.1}, "l2"),
-        ({"l2": "0.1"}, "l2"),
-        ({"l2": float("nan")}, "l2"),
-        ({"l2": True}, "l2"),
-        ({"center": float("inf")}, "center"),
-        ({"center": None}, "center"),
-    ],
-)
-def test_bad_regularizers(arguments, name):
-    with pytest.raises(ValueError, match=rf"`{name}` must be .* {name}="):
-        CenteredL2(**arguments)
-
-
 def residual_network():
     """In the order of layers: closed, open, open; and layer normalization, closed."""
     inputs = keras.Input((4,))
@@ -57,29 +21,6 @@ def residual_network():
     x = layers.BatchNormalization(name="a")(layers.Dense(6, name="d1")(x))
     y = layers.BatchNormalization(name="b")(layers.Dense(6, name="d2")(x))
     return keras.Model(inputs, layers.Dense(2, name="d3")(layers.Add()([x, y])))
-
-
-def test_convert_regularizes_and_the_penalty_is_in_the_loss(tmp_path, rng):
-    model = convert(
-        residual_network(),
-        gamma_regularizer=CenteredL2(0.1),
-        beta_regularizer=keras.regularizers.L2(0.2),
-    )
-    expected = 0.0
-    for name in ("stem", "a", "b"):
-        layer = model.get_layer(name)
-        gamma, beta = rng.normal(size=(2, 6))
-        layer.gamma.assign(gamma)
-        layer.beta.assign(beta)
-        expected += 0.1 * ((gamma - 1) ** 2).sum() + 0.2 * (beta**2).sum()
-    assert sum(map(array, model.losses)) == pytest.approx(expected, rel=1e-5)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert sum(map(array, loaded.losses)) == pytest.approx(expected, rel=1e-5)
-    assert isinstance(loaded.get_layer("a").gamma_regularizer, CenteredL2)
-    loaded.compile(keras.optimizers.SGD(0.01), "mse")
-    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
-    assert loaded.evaluate(x, y, verbose=0) > expected
 
 
 def decayed(decay, optimizer=None, before=None):

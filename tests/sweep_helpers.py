@@ -1,0 +1,67 @@
+"""Models to sweep and data for them, and what their layers have."""
+
+import keras
+from keras import layers
+
+from keras_bn4 import GhostBatchNormalization
+from keras_bn4.example_weight.setting import weighing_layers
+
+
+def images(rng):
+    """Data for `classifier`."""
+    x = rng.normal(1, 2, (70, 6, 6, 2)).astype("float32")
+    return x, rng.integers(0, 3, 70)
+
+
+def sequences(rng):
+    """Data for `chain`."""
+    return rng.normal(1, 2, (70, 5, 2)).astype("float32"), rng.integers(0, 3, 70)
+
+
+class CountTraces(layers.Layer):
+    """Counts how often a backend traces a model."""
+
+    traces = 0
+
+    def call(self, inputs):
+        type(self).traces += 1
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def classifier(**compile_arguments):
+    inputs = keras.Input((6, 6, 2))
+    hidden = layers.Conv2D(4, 3, kernel_regularizer="l2")(CountTraces()(inputs))
+    hidden = layers.ReLU()(GhostBatchNormalization(ghost_batch_size=4)(hidden))
+    outputs = layers.Dense(3)(layers.GlobalAveragePooling2D()(hidden))
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        **{"metrics": ["accuracy"], **compile_arguments},
+    )
+    return model
+
+
+def chain(normalizers=3):
+    """A chain with one of its layers in a nested model, compiled as a classifier."""
+    inner = keras.Sequential([keras.Input((5, 2)), GhostBatchNormalization()])
+    inputs = keras.Input((5, 2))
+    x = GhostBatchNormalization()(inputs)
+    for _ in range(normalizers - 2):
+        x = inner(layers.Dense(2)(x))
+    x = GhostBatchNormalization()(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"])
+    return model
+
+
+def weights_of(model):
+    return [layer.example_weight for layer in weighing_layers(model)]
+
+
+def rising(example_weight, depth):
+    """A schedule of the user's own."""
+    return example_weight * depth
