@@ -1,7 +1,6 @@
-"""Reads the models and data that commands are given."""
+"""Options that several commands have, and the models and data that these name."""
 
 import pathlib
-import warnings
 import zipfile
 
 import keras
@@ -10,6 +9,17 @@ import numpy as np
 from keras_bn4 import datasets
 from keras_bn4.common.array_files import is_file, load_arrays
 from keras_bn4.common.errors import reason_of
+from keras_bn4.common.models import new_optimizers_allowed
+
+
+def add_data_dir(parser):
+    """Adds the option for the folder of data sets to the parser of a command."""
+    parser.add_argument("--data-dir", help="folder of tensorflow-datasets")
+
+
+def add_output_dir(parser, default):
+    """Adds the option for the folder of results to the parser of a command."""
+    parser.add_argument("--output-dir", default=default, help="folder for the results")
 
 
 def load_model(path):
@@ -19,10 +29,7 @@ def load_model(path):
         ValueError: if it can't be loaded, with what is wrong with the file.
     """
     try:
-        with warnings.catch_warnings():
-            # An optimizer that has not trained yet has no state to load, and no command
-            # uses the optimizer.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        with new_optimizers_allowed():
             return keras.models.load_model(path)
     except Exception as error:
         reason = reason_of(error, most=200)

@@ -1,6 +1,5 @@
-"""What the arguments of the layers may be, and integers and numbers anywhere."""
+"""What the values of arguments may be: those of the layers, and numbers anywhere."""
 
-import difflib
 import inspect
 import math
 import numbers
@@ -9,21 +8,6 @@ import keras
 import numpy as np
 
 VARIANCE_TRACKING = ("second_moment", "variance")
-# What other packages call an argument of these layers, or have where these have none.
-FOREIGN_NAMES = {
-    "virtual_batch_size": "it is called `ghost_batch_size` here",
-    "ghost_size": "it is called `ghost_batch_size` here",
-    "num_splits": "give the examples of a ghost instead, as `ghost_batch_size`",
-    "num_groups": "it is called `groups` here, an argument of BatchGroupNormalization",
-    "groups": "channel groups are an argument of BatchGroupNormalization",
-    "alpha": "it is called `example_weight` here",
-    "eps": "it is called `epsilon` in Keras",
-    "decay": "it is called `momentum` in Keras",
-    "affine": "give `center=False, scale=False` instead",
-    "fused": "leave it out, the fused kernel is used where it serves",
-    "adjustment": "leave it out, there is no such thing here",
-    "track_running_stats": "leave it out, moving statistics are always kept",
-}
 
 
 def check_integer(name, value, least=1):
@@ -142,27 +126,6 @@ def common_divisors(channels):
     return [i for i in range(1, largest + 1) if largest % i == 0]
 
 
-def check_positional(layer_class, names, more):
-    """Raises `TypeError` where a layer was given too many positional arguments.
-
-    Args:
-        layer_class: The class of the layer.
-        names: Tuple of the names of the arguments that may be positional.
-        more: Tuple of the positional arguments after these.
-    """
-    if not more:
-        return
-    keywords = ", ".join(
-        f"{name}=..." for name in layer_class.own_arguments if name not in names
-    )
-    raise TypeError(
-        f"{layer_class.__name__} takes {' and '.join(f'`{n}`' for n in names)} by "
-        f"position and all other arguments by name: {keywords}, and those of "
-        f"keras.layers.BatchNormalization. Received by position besides: "
-        f"{', '.join(map(repr, more))}."
-    )
-
-
 def check_axis(axis):
     """Returns the axis as an int, or raises `ValueError`."""
     if not _is_integer(axis):
@@ -274,31 +237,6 @@ def check_values(keywords):
             check_renorm_clipping(value)
         elif name.rpartition("_")[2] in OBJECTS:
             check_object(name, value)
-
-
-def check_keywords(layer_class, keywords):
-    """Raises `ValueError` where a layer was given an argument that it doesn't have.
-
-    Args:
-        layer_class: The class of the layer.
-        keywords: Dict of the arguments that the layer hands on to
-            `keras.layers.BatchNormalization`.
-    """
-    # Keras takes the last two without naming them.
-    known = {"input_shape", "input_dim"}
-    for parent in (keras.layers.BatchNormalization, keras.layers.Layer):
-        known |= inspect.signature(parent.__init__).parameters.keys()
-    known -= {"self", "kwargs"}
-    for name in keywords:
-        if name in known:
-            continue
-        allowed = [*layer_class.own_arguments, *sorted(known)]
-        close = difflib.get_close_matches(name, allowed, 1)
-        hint = f"perhaps `{close[0]}` is meant" if close else f"it takes {allowed}"
-        raise ValueError(
-            f"{layer_class.__name__} has no argument `{name}`: "
-            f"{FOREIGN_NAMES.get(name, hint)}. Received: {name}={keywords[name]!r}."
-        )
 
 
 def is_number(value):

@@ -1,7 +1,9 @@
-"""The layers of a model, wherever they sit, and what a model has to be."""
+"""Finds the layers of a model wherever they are, and checks models."""
 
+import contextlib
 import inspect
 import os
+import warnings
 
 import keras
 
@@ -26,8 +28,8 @@ def layers_of(model, classes):
             if isinstance(layer, classes):
                 found.append(layer)
             # Private, because the public `layers` has neither what is nested in layers
-            # nor what is wrapped by them. (Keras' own walk goes through what is nested
-            # from last to first.)
+            # nor what is wrapped by them. (Keras' own `_flatten_layers` lists nested
+            # layers from last to first.)
             ahead.extend(reversed(layer._layers))
     return found
 
@@ -35,6 +37,17 @@ def layers_of(model, classes):
 def name_of(layer):
     """How messages and tables name a layer: by its path, where it has one."""
     return layer.path or layer.name
+
+
+@contextlib.contextmanager
+def new_optimizers_allowed():
+    """Silences Keras' warning that an optimizer in a file has no state to load.
+
+    It has none as long as it has not trained, which is nothing to warn of.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        yield
 
 
 def check_built(model):

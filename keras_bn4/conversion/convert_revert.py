@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_bn4.common.argument_names import keras_arguments, meant
 from keras_bn4.common.arguments import (
     check_example_weight,
     check_flag,
@@ -16,7 +17,13 @@ from keras_bn4.common.arguments import (
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
-from keras_bn4.conversion.exchange import CHANGEABLE, LAYERS, arguments_of, become_all
+from keras_bn4.conversion.exchange import (
+    CHANGEABLE,
+    LAYERS,
+    arguments_of,
+    batch_normalizations,
+    become_all,
+)
 from keras_bn4.conversion.model_copy import copy_of, refuse_files_that_lose_layers
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
@@ -126,10 +133,17 @@ def convert(
     check_function("select", select)
     unknown = sorted(set(overrides) - set(OVERRIDES))
     if unknown:
+        own = ("ghost_batch_size", "groups", "example_weight", "select", "in_place")
+        hints = {
+            name: meant(name, [*own, *OVERRIDES])
+            for name in unknown
+            if name not in keras_arguments()
+        }
+        hints = "".join(f"`{name}`: {hint}. " for name, hint in hints.items() if hint)
         raise ValueError(
-            f"Unknown arguments {unknown}: `convert` can set {list(OVERRIDES)}. Other "
-            "arguments would change the layer's weights or where it stands; build the "
-            "model with them instead."
+            f"Unknown arguments {unknown}. {hints}`convert` can set {list(OVERRIDES)}. "
+            "Other arguments would change the layer's weights or where it stands; "
+            "build the model with them instead."
         )
     layers, skipped = convertible_layers(model, select)
     templates = _templates(layers, groups, arguments)
@@ -152,7 +166,7 @@ def convertible_layers(model, select=None):
     check_built(model)
     check_function("select", select)
     layers, skipped = [], []
-    for layer in _normalizers(model):
+    for layer in batch_normalizations(model):
         reason = _reason_to_skip(layer, select)
         if reason is None:
             layers.append(layer)
@@ -198,24 +212,24 @@ def revert(
     check_flag("force", force)
     check_flag("in_place", in_place)
     check_built(model)
-    ours = [layer for layer in _normalizers(model) if type(layer) in LAYERS]
-    if not ours:
+    own = [layer for layer in batch_normalizations(model) if type(layer) in LAYERS]
+    if not own:
         raise ValueError(
             f"Model '{model.name}' has no layer of keras_bn4 to revert. Give a model "
             "that `keras_bn4.convert` has converted."
         )
     changing = [
         f"'{name_of(layer)}' ({', '.join(reasons)})"
-        for layer in ours
+        for layer in own
         if (reasons := _reasons_of_change(layer))
     ]
     if changing and not force:
         raise ValueError(
-            f"Reverting {len(changing)} of {len(ours)} layers would change "
+            f"Reverting {len(changing)} of {len(own)} layers would change "
             f"predictions: {some(changing)}. Set their example weight to 0 first "
             "(`keras_bn4.set_example_weight(model, 0)`), or revert with force=True."
         )
-    return _apply(model, ours, [None] * len(ours), [], in_place)
+    return _apply(model, own, [None] * len(own), [], in_place)
 
 
 def _reasons_of_change(layer):
@@ -225,10 +239,6 @@ def _reasons_of_change(layer):
     if layer.channels_per_group > 1:
         reasons.append(f"groups={layer.groups}")
     return reasons
-
-
-def _normalizers(model):
-    return layers_of(model, keras.layers.BatchNormalization)
 
 
 def _reason_to_skip(layer, select):
@@ -286,7 +296,7 @@ def _apply(model, layers, templates, skipped, in_place):
         copied, notes = copy_of(model)
         # Layers correspond by position, because those that a subclassed model creates
         # and doesn't name get new names in a copy.
-        pairs = zip(_normalizers(model), _normalizers(copied))
+        pairs = zip(batch_normalizations(model), batch_normalizations(copied))
         copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
         layers = [copies[id(layer)] for layer in layers]
         model = copied

@@ -1,4 +1,4 @@
-"""Turns a built layer into one of another class: Keras' into ours, ours into Keras'.
+"""Turns a built layer of Keras into one of this package, and back.
 
 The class of the object itself is exchanged, so that the layer is reached wherever a
 model refers to it, which no rebuilding of the model does.
@@ -9,11 +9,13 @@ import functools
 
 import keras
 
+from keras_bn4.common.models import layers_of
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
 
 LAYERS = (GhostBatchNormalization, BatchGroupNormalization)
-# Arguments of Keras' layer that may change without other weights or another place.
+# Arguments of Keras' layer that can change while its weights and its place in the model
+# stay.
 CHANGEABLE = (
     "momentum",
     "epsilon",
@@ -23,6 +25,11 @@ CHANGEABLE = (
     "gamma_constraint",
     "synchronized",
 )
+
+
+def batch_normalizations(model):
+    """The batch normalization layers of a model, those of this package included."""
+    return layers_of(model, keras.layers.BatchNormalization)
 
 
 def arguments_of(layer):
@@ -91,7 +98,7 @@ def become_all(layers, templates):
 
 @functools.cache
 def own_attributes():
-    """The names of the attributes that instances of `LAYERS` have and Keras' lack."""
-    plain = vars(keras.layers.BatchNormalization(name="plain"))
-    ours = (vars(layer_class(name="ours")) for layer_class in LAYERS)
-    return frozenset().union(*ours) - plain.keys()
+    """The names of the attributes that layers of this package have and Keras' lacks."""
+    of_keras = vars(keras.layers.BatchNormalization(name="of_keras"))
+    of_package = (vars(layer_class(name="own")) for layer_class in LAYERS)
+    return frozenset().union(*of_package) - of_keras.keys()

@@ -13,8 +13,13 @@ import warnings
 
 import keras
 
-from keras_bn4.common.models import layers_of, name_of
-from keras_bn4.conversion.exchange import LAYERS, arguments_of, become
+from keras_bn4.common.models import layers_of, name_of, new_optimizers_allowed
+from keras_bn4.conversion.exchange import (
+    LAYERS,
+    arguments_of,
+    batch_normalizations,
+    become,
+)
 
 _copying = contextvars.ContextVar("copying", default=False)
 
@@ -38,7 +43,7 @@ def copy_of(model):
         compile_config = config.pop("compile_config", None)
         with _sharing_scope():
             copied = keras.saving.deserialize_keras_object(config, safe_mode=False)
-        pairs = list(zip(*map(_normalizers, (model, copied)), strict=True))
+        pairs = list(zip(*map(batch_normalizations, (model, copied)), strict=True))
         for layer, copy_of_layer in pairs:
             if type(copy_of_layer) is not type(layer):
                 become(copy_of_layer, type(layer)(**arguments_of(layer)))
@@ -63,11 +68,10 @@ def copy_of(model):
 
 
 def refuse_files_that_lose_layers(model):
-    """Lets a model say so, instead of saving a file that would load as another model.
+    """Makes it an error to save a model whose file would load as another model.
 
-    What is refused is saving the whole model (`save`, pickling, `clone_model`), where a
-    part of it doesn't hold its converted layers in its configuration. Weights can be
-    saved.
+    This concerns whole models (`save`, pickling, `clone_model`) of which a part doesn't
+    hold its converted layers in its configuration. Weights can be saved.
     """
     parts = layers_of(model, keras.layers.Layer)
     refused = []
@@ -154,28 +158,25 @@ def _compile(model, copied, compile_config):
 
 
 def _load_weights(model, copied):
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The optimizer of a model that has not trained yet has no slots to copy.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+    with tempfile.TemporaryDirectory() as folder, new_optimizers_allowed():
         path = pathlib.Path(folder, "model.weights.h5")
         model.save_weights(path)
         copied.load_weights(path)
 
 
-def _normalizers(model):
-    return layers_of(model, keras.layers.BatchNormalization)
-
-
 @contextlib.contextmanager
 def _lambdas_allowed():
-    """Nothing is written to a file here that could run a lambda function elsewhere."""
+    """Silences Keras' warning about lambda functions in a configuration.
+
+    No file is written here, which could run such a function elsewhere.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The object being serialized includes a")
         yield
 
 
 def _sharing_scope():
-    """Keeps what a configuration holds twice one object, as Keras' files do."""
+    """An object that is in two places of a configuration stays one, as in files."""
     # Private, because the public functions of `keras.saving` don't open this scope.
     from keras.src.saving.serialization_lib import ObjectSharingScope
 

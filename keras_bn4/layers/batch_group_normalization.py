@@ -2,11 +2,8 @@
 
 import keras
 
-from keras_bn4.common.arguments import (
-    check_groups,
-    check_groups_divide,
-    check_positional,
-)
+from keras_bn4.common.argument_names import check_positional
+from keras_bn4.common.arguments import check_groups, check_groups_divide
 from keras_bn4.common.attributes import Checked, groups_fit
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
 from keras_bn4.layers.moments import group_moments
@@ -111,7 +108,7 @@ class BatchGroupNormalization(GhostBatchNormalization):
         return channels if self.groups == -1 else self.groups
 
     @property
-    def channels_per_group(self):
+    def channels_per_group(self) -> int:
         """How many channels are normalized together, once the layer is built."""
         return self.moving_mean.shape[0] // self._resolved_groups
 

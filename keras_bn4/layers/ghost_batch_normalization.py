@@ -3,14 +3,13 @@
 import keras
 from keras import ops
 
+from keras_bn4.common.argument_names import check_keywords, check_positional
 from keras_bn4.common.arguments import (
     check_axis,
     check_epsilon,
     check_ghost_batch_size,
-    check_keywords,
     check_mask,
     check_momentum,
-    check_positional,
     check_values,
     check_variance_tracking,
 )
@@ -209,7 +208,7 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         return self.axis % self.input_spec.ndim
 
     @property
-    def channels_per_group(self):
+    def channels_per_group(self) -> int:
         """How many channels are normalized together."""
         return 1
 
@@ -227,8 +226,8 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         if ragged := padded(inputs):
             inputs, mask, make_ragged = ragged
             return make_ragged(self.call(inputs, training, mask))
-        # Half precision that comes to a wider layer is widened before it is rounded.
-        # Everything but the fused kernel computes in float32 at least.
+        # Nothing is rounded here: the inputs get the dtype of the layer where that is
+        # wider. Everything but the fused kernel computes in float32 at least.
         narrow = ops.convert_to_tensor(inputs)
         if mask is not None:
             check_mask(mask, narrow, self._channel_axis)
@@ -340,7 +339,8 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     def _number_of_leading_ghosts(self, inputs):
         """How many ghosts of equal size there are, or `None` if that doesn't help."""
         ghosts = number_of_equal_ghosts(inputs.shape[0], self.ghost_batch_size)
-        # On a CPU, XLA sums a single axis faster the way it is.
+        # Where inputs are vectors, XLA sums their single axis faster without a reshape
+        # (on a CPU).
         return None if ghosts == 1 and len(inputs.shape) == 2 else ghosts
 
     def _train_by_leading_axis(self, inputs, mask, ghosts):

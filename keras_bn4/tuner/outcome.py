@@ -2,11 +2,11 @@
 
 import math
 import statistics
-import warnings
 
 import keras
 import keras_tuner
 
+from keras_bn4.common.models import new_optimizers_allowed
 from keras_bn4.example_weight import set_example_weight
 from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
@@ -40,9 +40,8 @@ def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
             "directory and project name."
         )
     trial = trials[0]
-    with warnings.catch_warnings():
-        # Only the weights are needed; no optimizer continues from the checkpoint.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+    # Only the weights are needed; no optimizer continues from the checkpoint.
+    with new_optimizers_allowed():
         model = tuner.load_model(trial)
     if isinstance(tuner, ExampleWeightSearch):
         return model
