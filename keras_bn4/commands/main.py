@@ -1,6 +1,7 @@
 """Parses the command line `keras_bn4`, runs a command, and prints errors."""
 
 import argparse
+import logging
 import sys
 
 import keras_bn4
@@ -33,6 +34,8 @@ def main(arguments=None):
     for command in (sweep, inspect_model, tune, reproduce):
         command.add(commands)
     options = parser.parse_args(arguments)
+    # TensorFlow warns of the many functions that many models make.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         let_interrupts_raise()
         options.command(options)

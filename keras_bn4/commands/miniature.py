@@ -2,7 +2,7 @@
 
 import pathlib
 
-from keras_bn4.commands.inputs import check_folder
+from keras_bn4.commands.inputs import add_output_dir, check_folder
 from keras_bn4.experiments import digits
 
 
@@ -26,9 +26,7 @@ def add_options(parser):
         default=300,
         help="training steps of a network (default: 300)",
     )
-    parser.add_argument(
-        "--output-dir", default="results/digits", help="folder for the results"
-    )
+    add_output_dir(parser, "results/digits")
     parser.add_argument("--fresh", action="store_true", help="discard earlier results")
     parser.set_defaults(command=run)
 

@@ -1,6 +1,5 @@
 """`keras_bn4 reproduce`: makes the figures and tables of the paper anew."""
 
-import logging
 import os
 import pathlib
 import signal
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from keras_bn4.commands.inputs import check_folder
+from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.figures import styled
@@ -38,15 +37,13 @@ def add(commands):
         default="cifar100",
         help="a name of tensorflow-datasets (default: cifar100)",
     )
-    reproduce.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    add_data_dir(reproduce)
     reproduce.add_argument(
         "--seeds",
         type=int,
         help="trainings of each row (default: by result, see the list)",
     )
-    reproduce.add_argument(
-        "--output-dir", default="results/reproduce", help="folder for the results"
-    )
+    add_output_dir(reproduce, "results/reproduce")
     reproduce.add_argument(
         "--workers",
         type=int,
@@ -80,8 +77,6 @@ def run(options):
         if options.workers > 1:
             _work_in_processes(every, folder, options.workers)
         else:
-            # TensorFlow warns of the many functions that many models make.
-            logging.getLogger("tensorflow").setLevel(logging.ERROR)
             runs.work(every, folder, data_dir=options.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in trainings.items():

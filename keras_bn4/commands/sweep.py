@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_bn4 import datasets
 from keras_bn4.commands.inputs import (
+    add_data_dir,
     check_fit,
     compile_as_classifier,
     load_data,
@@ -46,7 +47,7 @@ def add(commands):
         required=True,
         help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
     )
-    sweep.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    add_data_dir(sweep)
     sweep.add_argument(
         "--split",
         help="split to choose on, such as 'test[:50%%]' (default: validation, or else "

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from keras_bn4.commands.inputs import check_folder
+from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
 
 
 def add(commands):
@@ -18,7 +18,7 @@ def add(commands):
         default="digits",
         help="'digits' (default), or a name of tensorflow-datasets such as cifar100",
     )
-    tune.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    add_data_dir(tune)
     tune.add_argument(
         "--examples",
         type=int,
@@ -59,9 +59,7 @@ def add(commands):
         default=0,
         help="worker processes that search; with 0, this process searches (default: 0)",
     )
-    tune.add_argument(
-        "--output-dir", default="results/tune", help="folder for the results"
-    )
+    add_output_dir(tune, "results/tune")
     tune.add_argument("--fresh", action="store_true", help="discard earlier results")
     tune.set_defaults(command=run)
 

@@ -1,5 +1,6 @@
 """The command line as a program: its exit status, and where it writes what."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -47,6 +48,24 @@ def test_an_error(tmp_path):
     status, printed, errors = run_program("inspect", "MISSING.keras", folder=tmp_path)
     assert (status, printed) == (1, "")
     assert errors.startswith("error: Can't load MISSING.keras: there is no such file")
+
+
+def test_warnings_of_tensorflow_are_not_shown(monkeypatch, capsys):
+    logger, shown = logging.getLogger("tensorflow"), []
+
+    def load_model(path):
+        shown.append(logger.isEnabledFor(logging.WARNING))
+        raise ValueError("no model")
+
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    monkeypatch.setattr(inspect_model, "load_model", load_model)
+    try:
+        assert main.main(["inspect", "model.keras"]) == 1
+        assert shown == [False]
+    finally:
+        logger.setLevel(level)
+    assert capsys.readouterr() == ("", "error: no model\n")
 
 
 def test_an_interruption(monkeypatch, capsys):
