@@ -96,16 +96,64 @@ def test_no_module_is_named_like_one_of_python_or_like_a_public_name():
             assert inspect.ismodule(getattr(package, name)), (folder, name)
 
 
+def test_every_module_has_a_test_file_of_its_name():
+    tests = pathlib.Path(__file__).parent
+    for folder in (ROOT, *FOLDERS):
+        place = folder.relative_to(ROOT)
+        # An experiment of several modules has one test file, and the results of the
+        # reproduction, which are made alike, have one together.
+        if place.parts[:1] == ("experiments",) and len(place.parts) > 1:
+            continue
+        for name in contents(folder):
+            found = (tests / place / f"test_{name}.py", tests / place / name)
+            assert any(path.exists() for path in found), (folder, name)
+
+
 PUBLIC = {
     name: getattr(module, name)
     for module in (keras_bn4, keras_bn4.datasets)
     for name in module.__all__
 }
-# A model of ours and a data set on disk, which an example can't have.
+# Examples would need a converted model, and a data set on disk.
 WITHOUT_EXAMPLE_TO_RUN = ("revert", "stream")
 if importlib.util.find_spec("keras_tuner"):
     PUBLIC["HyperBatchNormalization"] = keras_bn4.HyperBatchNormalization
     PUBLIC["ExampleWeightSearch"] = keras_bn4.tuner.ExampleWeightSearch
+
+
+SIGNATURES = {name: x for name, x in PUBLIC.items() if not inspect.ismodule(x)}
+SIGNATURES["ExampleWeightSweep"] = keras_bn4.example_weight.ExampleWeightSweep
+if importlib.util.find_spec("keras_tuner"):
+    SIGNATURES |= {x: getattr(keras_bn4.tuner, x) for x in keras_bn4.tuner.__all__}
+# Data can be of many kinds, which no annotation says.
+DATA = ("data", "x", "y", "sample_weight", "validation_data")
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_public_signatures_are_annotated(name):
+    value = SIGNATURES[name]
+    functions = {"": value}
+    if inspect.isclass(value):
+        functions = {"__init__": value.__init__}
+        functions |= {
+            own: method
+            for own, method in vars(value).items()
+            # What Keras and Keras Tuner call is as they declare it.
+            if inspect.isfunction(method)
+            and not own.startswith("_")
+            and not any(hasattr(base, own) for base in value.__mro__[1:])
+        }
+    for own, function in functions.items():
+        signature = inspect.signature(function)
+        for parameter in signature.parameters.values():
+            if parameter.name in ("self", *DATA) or parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                continue
+            assert parameter.annotation is not parameter.empty, (own, parameter.name)
+        if own != "__init__":
+            assert signature.return_annotation is not signature.empty, own
 
 
 # Keras Tuner's.

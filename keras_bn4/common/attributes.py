@@ -55,7 +55,7 @@ def object_of_keras(name):
 
 
 def fixed_once_built(name):
-    """A function for `Checked`: an attribute that a built layer can't change."""
+    """The `fits` of a `Checked` attribute that can't change once a layer is built."""
 
     def fits(layer, value):
         if layer.built and value != getattr(layer, name):

@@ -8,6 +8,8 @@ from keras import ops, tree
 
 from keras_bn4.common.arguments import check_integer
 
+NO_END = "The data set has no end. Say how many batches to use with `steps`."
+
 
 def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
     """Cuts data into batches, as `keras.Model.evaluate` does.
@@ -32,7 +34,7 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None:
             check_integer(name, value)
-    if all(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
+    if are_arrays(x):
         iterator, count = _array_batches(x, y, sample_weight, batch_size or 32)
     else:
         given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
@@ -48,9 +50,7 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
     if steps is not None:
         count = steps if count is None else min(steps, count)
     elif count == math.inf:
-        raise ValueError(
-            "The data set has no end. Say how many batches to use with `steps`."
-        )
+        raise ValueError(NO_END)
 
     def limited():
         # `zip` asks the range first, so that no batch is read beyond `steps`.
@@ -58,6 +58,11 @@ def iterate(x, y=None, sample_weight=None, batch_size=None, steps=None):
             yield batch
 
     return limited(), count
+
+
+def are_arrays(data):
+    """Whether data are arrays (one, or a nest of them), and not batches of arrays."""
+    return all(hasattr(leaf, "shape") for leaf in tree.flatten(data))
 
 
 def check_data(x):

@@ -9,7 +9,7 @@ import re
 # Everybody can tell them apart, also on paper and on dark pages (Okabe and Ito, 2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY_BLUE = COLORS
-# What is drawn is compared with something black, and explained in gray.
+# Black is for what the rest is compared with, and gray for what explains.
 BLACK, GRAY = "#000000", "0.35"
 # So that lines differ in more than their color.
 LINES = ("-", "--", "-.", ":")

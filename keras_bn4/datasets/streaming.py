@@ -1,9 +1,13 @@
 """Streams data sets that don't fit into memory."""
 
 import os
+from typing import TYPE_CHECKING
 
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.datasets.builders import check_source, find_images, resize
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Many times the largest minibatches, and below a gigabyte for compressed photographs.
 # The files themselves are in random order, and are read in random order besides.
@@ -19,7 +23,7 @@ def stream(
     seed: int | None = None,
     data_dir: str | os.PathLike | None = None,
     download: bool = False,
-):
+) -> "tf.data.Dataset":
     """Makes a `tf.data.Dataset` of minibatches that are read from disk when used.
 
     For data sets that don't fit into memory, such as ImageNet; `load` gives the same

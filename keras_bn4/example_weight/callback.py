@@ -1,9 +1,12 @@
 """A callback that finds the example weight on validation data."""
 
+from collections.abc import Iterable, Sequence
+
 import keras
 
 from keras_bn4.common.arguments import check_flag, check_verbose
 from keras_bn4.common.batches import check_data
+from keras_bn4.example_weight.schedules import Schedule
 from keras_bn4.example_weight.setting import set_example_weight, weighing_layers
 from keras_bn4.example_weight.sweep import sweep_example_weight
 from keras_bn4.example_weight.sweep_arguments import (
@@ -71,15 +74,15 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     def __init__(
         self,
         validation_data,
-        metric="loss",
+        metric: str = "loss",
         *,
-        example_weights=EXAMPLE_WEIGHTS,
-        schedule="uniform",
-        every_epoch=True,
-        mode=None,
-        batch_size=None,
-        steps=None,
-        verbose=0,
+        example_weights: Iterable[float] = EXAMPLE_WEIGHTS,
+        schedule: Schedule | Sequence[Schedule] = "uniform",
+        every_epoch: bool = True,
+        mode: str | None = None,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        verbose: str | int = 0,
     ):
         super().__init__()
         if not isinstance(metric, str):
@@ -102,7 +105,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         self._arguments = {
             "example_weights": example_weights,
             "schedule": schedule,
-            # Names the metric also without a mode, so that it is checked at once.
+            # Names the metric even where the mode is None, so that an unknown metric
+            # is an error in the first sweep.
             "mode": {metric: mode},
             "batch_size": batch_size,
             "steps": steps,

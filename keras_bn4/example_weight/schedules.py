@@ -1,6 +1,11 @@
 """How the example weight is spread over the layers of a model, from first to last."""
 
+from collections.abc import Callable
+
 from keras_bn4.common.arguments import check_example_weight
+
+# The name of a schedule, or a function of an example weight and a relative depth.
+Schedule = str | Callable[[float, float], float]
 
 
 def uniform(example_weight, depth):

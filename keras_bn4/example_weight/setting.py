@@ -9,7 +9,7 @@ import numpy as np
 from keras_bn4.common.arguments import check_example_weight
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
-from keras_bn4.example_weight.schedules import check_schedule, layer_weights
+from keras_bn4.example_weight.schedules import Schedule, check_schedule, layer_weights
 from keras_bn4.layers import GhostBatchNormalization
 
 
@@ -39,7 +39,7 @@ def set_example_weight(
     model: keras.Model,
     example_weight: float | Sequence[float] | Callable[[keras.layers.Layer], float],
     *,
-    schedule: str | Callable[[float, float], float] = "uniform",
+    schedule: Schedule = "uniform",
 ) -> None:
     """Sets the example weights of all layers of this package in a model.
 

@@ -4,18 +4,22 @@ import collections
 import contextlib
 import math
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
 
 from keras_bn4.common.arguments import check_verbose
+from keras_bn4.common.batches import are_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.progress import of_evaluation
 from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
-from keras_bn4.example_weight.schedules import layer_weights
+from keras_bn4.example_weight.schedules import Schedule, layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_arguments import (
+    EMPTY,
     EXAMPLE_WEIGHTS,
-    are_arrays,
     check_mode,
     check_sizes,
     checked_data,
@@ -26,18 +30,18 @@ from keras_bn4.example_weight.sweep_result import ExampleWeightSweep, PairedDiff
 
 
 def sweep_example_weight(
-    model,
+    model: keras.Model,
     x,
     y=None,
     *,
-    example_weights=EXAMPLE_WEIGHTS,
-    schedule="uniform",
+    example_weights: Iterable[float] = EXAMPLE_WEIGHTS,
+    schedule: Schedule | Sequence[Schedule] = "uniform",
     sample_weight=None,
-    batch_size=None,
-    steps=None,
-    mode=None,
-    verbose="auto",
-):
+    batch_size: int | None = None,
+    steps: int | None = None,
+    mode: str | Mapping[str, str] | None = None,
+    verbose: str | int = "auto",
+) -> ExampleWeightSweep:
     """Evaluates a compiled model at many example weights, in one pass over the data.
 
     The example weight (Sec. 3.1) needs no training. Choose it on validation data, and
@@ -128,7 +132,7 @@ def sweep_example_weight(
                 **{name: value for name, value in given.items() if value is not None},
             )
     if not results:
-        raise ValueError("The data set is empty. Give at least one example.")
+        raise ValueError(EMPTY)
     rows = []
     for schedule, weight, of_layers in settings:
         i = distinct.index(of_layers)

@@ -6,13 +6,15 @@ import keras
 import numpy as np
 
 from keras_bn4.common.arguments import check_example_weight, check_integer
-from keras_bn4.common.batches import check_data, check_examples
+from keras_bn4.common.batches import NO_END, are_arrays, check_data, check_examples
 from keras_bn4.example_weight.schedules import check_schedule, schedule_name
 
 EXAMPLE_WEIGHTS = (
     *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1),
     *(0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
 )
+
+EMPTY = "The data set is empty. Give at least one example."
 
 
 def checked_weights(example_weights):
@@ -80,18 +82,12 @@ def checked_data(x, y, sample_weight, batch_size, steps):
     if not leaves or any(
         hasattr(leaf, "shape") and leaf.shape[:1] == (0,) for leaf in leaves
     ):
-        raise ValueError("The data set is empty. Give at least one example.")
+        raise ValueError(EMPTY)
     if steps is None and getattr(x, "cardinality", lambda: 0)() == -1:
-        raise ValueError(
-            "The data set has no end. Say how many batches to use with `steps`."
-        )
+        raise ValueError(NO_END)
     # Of iterables that are no data sets Keras takes generators alone.
     is_other_iterator = hasattr(x, "__next__") and not inspect.isgenerator(x)
     return (batch for batch in x) if is_other_iterator else x
-
-
-def are_arrays(x):
-    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
 
 
 def _check_arrays(**data):

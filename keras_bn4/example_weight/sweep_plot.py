@@ -142,7 +142,7 @@ def _largest_within(sweep, metric, limits, best):
 
 
 def _scale(panel, largest):
-    """Sets the axis of weights: most of what happens, happens near 0."""
+    """Sets the axis of weights, which is wide near 0, where most happens."""
     panel.set_xscale(
         "function", functions=(lambda w: np.sqrt(np.maximum(w, 0)), np.square)
     )

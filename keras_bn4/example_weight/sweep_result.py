@@ -58,7 +58,7 @@ class ExampleWeightSweep:
         metrics: List of the metrics' names, as `model.evaluate` names them.
     """
 
-    def __init__(self, rows, modes):
+    def __init__(self, rows: list[dict], modes: dict[str, str | None]):
         self.rows = rows
         self.metrics = list(modes)
         self._modes = modes

@@ -101,10 +101,9 @@ def multiply_add(x, factor, summand):
 
 
 def reshape(tensor, shape):
-    """`keras.ops.reshape` without the search for symbolic tensors, where that shows.
+    """`keras.ops.reshape`, on PyTorch without its search for symbolic tensors.
 
-    On PyTorch, where every call goes through Python, it takes longer than small
-    tensors do.
+    There the search takes longer than the reshape of a small tensor.
     """
     if keras.backend.backend() == "torch":
         return tensor.reshape(shape)

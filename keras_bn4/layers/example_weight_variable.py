@@ -77,14 +77,14 @@ class HasExampleWeight:
         return children
 
     def _track_variables(self):
-        # Keras calls this on PyTorch alone, to register what `state_dict` holds. It
-        # registers all `variables`, and may hold the weights only.
+        # Private, because Keras has no public way to tell PyTorch what `state_dict`
+        # holds. Keras would register all `variables`; only the weights belong there.
         super()._track_variables()
         if self._example_weight_variable is not None:
             self._post_untrack_variable(self._example_weight_variable)
 
     @property
-    def example_weight(self):
+    def example_weight(self) -> float:
         """The weight of the example's own statistics at inference, from 0 to 1."""
         if self._example_weight_variable is not None:
             try:
@@ -99,7 +99,7 @@ class HasExampleWeight:
         return self._example_weight
 
     @example_weight.setter
-    def example_weight(self, value):
+    def example_weight(self, value: float):
         self._example_weight = check_example_weight(value)
         if self._example_weight_variable is not None:
             self._example_weight_variable.assign(self._example_weight)

@@ -13,12 +13,12 @@ from keras import ops
 
 
 class Cut(collections.namedtuple("Cut", ["ghosts", "size", "longer"])):
-    """A cut of a batch into ghosts. All of it are integers or integer tensors.
+    """A cut of a batch into ghosts, in integers or integer tensors.
 
     Attributes:
         ghosts: How many ghosts there are.
-        size: How many examples a ghost holds, but for the first ones.
-        longer: How many of the first ghosts hold one example more.
+        longer: How many of them, the first ones, hold `size + 1` examples.
+        size: How many examples each of the other ghosts holds.
     """
 
     @property

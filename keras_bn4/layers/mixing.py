@@ -9,9 +9,10 @@ def mix(example, moving, example_weight):
     """Moments of the mixture of an example and the moving statistics (Eq. 3).
 
     Mixing `E[x]` and `E[x²]` with weight `α` is, without their cancellation,
-    `v = α vₓ + (1 - α) v_m + α (1 - α) (μₓ - m)²`. An example of which nothing
-    counts leaves the moving statistics as they are. Where `α` is the share of one set
-    in two, the result holds the moments of both sets together (law of total variance).
+    `v = α vₓ + (1 - α) v_m + α (1 - α) (μₓ - m)²`. For an example that is masked
+    in full, with a count of 0, the result is the moving statistics. Where `α` is the
+    share of one set in two, the result holds the moments of both sets together (law of
+    total variance).
     Without counts this is plain arithmetic, which NumPy arrays take as well.
 
     Args:
@@ -38,8 +39,8 @@ def move(moving, batch, momentum, second_moment):
 
     Args:
         moving: `Moments` of shape `(C,)`.
-        batch: `Moments` of shape `(C,)`; entries of which nothing counts leave the
-            moving statistics as they are.
+        batch: `Moments` of shape `(C,)`; entries with a count of 0 leave the moving
+            statistics as they are.
         momentum: Float `ρ`.
         second_moment: Boolean. `True` moves `E[x²]` and stores its excess over the
             squared moving mean, as the authors do, which adds the spread of batch

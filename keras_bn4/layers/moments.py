@@ -32,7 +32,7 @@ Moments = collections.namedtuple(
 )
 Moments.__doc__ = """Mean, biased variance, and the number of elements they are of.
 
-`count` has the shape of `mean`, or is `None` where all entries weigh the same.
+`count` has the shape of `mean`, or is `None` where it is the same for all entries.
 """
 
 
@@ -49,14 +49,14 @@ def example_moments(x, axis, mask=None, training=True):
             in one of its branches.
 
     Returns:
-        `Moments` of shape `(n, C)`; mean and variance are 0 where nothing counts.
+        `Moments` of shape `(n, C)`; where the count is 0, so are mean and variance.
     """
     channels = (-1, x.shape[axis])
     if mask is None:
         if len(x.shape) == 2:
             return Moments(x, ops.zeros_like(x))
         masks, count = (), None
-        # A list: `torch.compile` can't go into a generator.
+        # A list, because `torch.compile` can't follow a generator.
         size = math.prod([ops.shape(x)[i] for i in positions_of(x, axis)])
         if ops.is_tensor(size):
             # There may be no positions, which is known when the function runs.
@@ -198,7 +198,7 @@ def pool(moments, axis):
 
     Returns:
         `Moments` by the laws of total mean and variance,
-        `v = E[vᵢ] + E[(mᵢ - m)²]`; 0 where no entry counts.
+        `v = E[vᵢ] + E[(mᵢ - m)²]`; 0 where all counts are 0.
     """
     mean, variance, count = moments
     if count is None:

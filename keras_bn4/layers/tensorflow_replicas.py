@@ -1,10 +1,10 @@
 """Moments of a batch that `tf.distribute` has cut into one part for each replica.
 
 All replicas call these functions alike, in a replica context. What they send to each
-other are moments of ghosts and never activations. Its shape is known to all replicas
-beforehand, so that uneven and empty parts need no special case. Every collective
-operation is a sum: where a row belongs to one replica, the others add zeros to it,
-which changes no bit. What a layer sends in a step, counted in numbers, for `C`
+other are moments of ghosts and never activations. All replicas know the shape of what
+they send beforehand, so that uneven and empty parts of the batch need no special case.
+Every collective operation is a sum: where a row belongs to one replica, the others add
+zeros to it, which changes no bit. A layer sends in a step, counted in numbers, for `C`
 channels, `R` replicas and `k` ghosts:
 
 | | forward | backward |

@@ -107,8 +107,8 @@ class Discrepancy:
             )
             panel.barh(at + shift, high - low, 0.32, left=low, color=color, label=mode)
             ends += [*low, *high]
-        room = 0.04 * (max(ends) - min(ends)) or 1
-        limits = min(ends) - room, max(ends) + room
+        margin = 0.04 * (max(ends) - min(ends)) or 1
+        limits = min(ends) - margin, max(ends) + margin
         # Bounds that are far away would squeeze the ranges.
         bounds = np.array([row["bound"] for row in self.rows])
         places, edges = np.tile(at - 0.17, 2), np.concatenate([-bounds, bounds])

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import keras_tuner
@@ -11,7 +11,7 @@ import numpy as np
 from keras_bn4.common.arguments import check_example_weight
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, set_example_weight
-from keras_bn4.example_weight.schedules import check_schedule, schedule_name
+from keras_bn4.example_weight.schedules import Schedule, check_schedule, schedule_name
 from keras_bn4.example_weight.setting import example_weights_kept, weighing_layers
 from keras_bn4.tuner.space import candidates
 
@@ -67,7 +67,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         objective: str | keras_tuner.Objective = "loss",
         *,
         example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
-        schedule: str | Callable[[float, float], float] = "uniform",
+        schedule: Schedule = "uniform",
         oracle: keras_tuner.Oracle | None = None,
         project_name: str = "example_weight_search",
         **kwargs,
@@ -99,7 +99,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
                 "`directory`, or discard that search with overwrite=True."
             )
 
-    def run_trial(self, trial, *args, **kwargs):
+    def run_trial(self, trial, *args, **kwargs) -> dict:
         """Evaluates the model at one weight, with the arguments of `model.evaluate`."""
         if not args and kwargs.get("x") is None:
             # Fatal, so that it ends the search and not only the trial.
@@ -112,7 +112,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
             kwargs["return_dict"] = True
             return self.model.evaluate(*args, **kwargs)
 
-    def load_model(self, trial):
+    def load_model(self, trial) -> keras.Model:
         """Returns the model itself, with the example weight of the trial."""
         self._set(trial)
         return self.model
@@ -121,7 +121,7 @@ class ExampleWeightSearch(keras_tuner.Tuner):
         weight = trial.hyperparameters["example_weight"]
         set_example_weight(self.model, weight, schedule=self.schedule)
 
-    def get_best_models(self, num_models=1):
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Returns a list of one model: the model itself, with the best example weight.
 
         Raises:

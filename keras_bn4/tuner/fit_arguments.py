@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from keras_bn4.common.batches import iterate, split
+from keras_bn4.common.batches import are_arrays, iterate, split
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight import sweep_example_weight
 
@@ -48,8 +48,7 @@ def with_validation(arguments, batch_size):
             something else than arrays.
     """
     arguments = dict(arguments)
-    leaves = keras.tree.flatten(arguments.get("x"))
-    is_arrays = all(hasattr(leaf, "shape") for leaf in leaves)
+    is_arrays = are_arrays(arguments.get("x"))
     if is_arrays and batch_size is not None:
         arguments.setdefault("batch_size", batch_size)
     fraction = arguments.pop("validation_split", None)

@@ -9,9 +9,10 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_bn4.common.arguments import check_example_weight, check_flag
+from keras_bn4.common.batches import are_arrays
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
-from keras_bn4.example_weight.schedules import check_schedule
+from keras_bn4.example_weight.schedules import Schedule, check_schedule
 from keras_bn4.moving_statistics import recalibrate as recalibrate_model
 from keras_bn4.tuner.fit_arguments import (
     by_name,
@@ -150,7 +151,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         decay: Sequence[float] | None = DECAY,
         momentum: Sequence[float] | None = None,
         example_weights: Sequence[float] = EXAMPLE_WEIGHTS,
-        schedule: str | Callable[[float, float], float] = "uniform",
+        schedule: Schedule = "uniform",
         recalibrate: bool = True,
         select: Callable[[keras.layers.Layer], bool] | None = None,
         name: str | None = None,
@@ -185,11 +186,11 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         # Checked once, because reading the first batch of a data set can take long.
         self._has_checked_batch_size = False
 
-    def declare_hyperparameters(self, hp):
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         if self._is_hypermodel:
             self.hypermodel.declare_hyperparameters(hp)
 
-    def build(self, hp):
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the wrapped model and converts it as the hyperparameters say."""
         model = (self.hypermodel.build if self._is_hypermodel else self.hypermodel)(hp)
         try:
@@ -203,7 +204,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             # Fatal, so that it ends the search and not only the trial.
             raise errors.FatalValueError(str(error)) from error
 
-    def fit(self, hp, model, *args, **kwargs):
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args, **kwargs):
         """Trains a model as `model.fit` does, then sweeps its example weight.
 
         Returns:
@@ -266,9 +267,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         # Iterators have been read to their end.
         if data is None or hasattr(data, "__next__"):
             return
-        is_arrays = all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(data))
         sizes = {"steps": arguments.get("steps_per_epoch")}
-        if is_arrays:
+        if are_arrays(data):
             sizes["batch_size"] = arguments.get("batch_size")
         # Frozen layers keep their statistics, and so do those of a failed training.
         with contextlib.suppress(ValueError):

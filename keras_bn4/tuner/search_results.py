@@ -42,7 +42,14 @@ class SearchResults:
         failed: Integer, the number of trials that failed or have not ended.
     """
 
-    def __init__(self, rows, objective, direction, batch_size, failed=0):
+    def __init__(
+        self,
+        rows: list[dict],
+        objective: str,
+        direction: str,
+        batch_size: int,
+        failed: int = 0,
+    ):
         self.rows = rows
         self.objective = objective
         self.direction = direction

@@ -137,8 +137,8 @@ def draw_weights(rows, name_of_row, path, base=0):
             highest.append(mean[base])
         if metric == "cross_entropy":
             # Large weights can have losses that hide all others.
-            room = 2 * (max(highest) - min(lowest)) + 1e-6
-            panel.set_ylim(min(lowest) - 0.1 * room, min(lowest) + 1.2 * room)
+            height = 2 * (max(highest) - min(lowest)) + 1e-6
+            panel.set_ylim(min(lowest) - 0.1 * height, min(lowest) + 1.2 * height)
         panel.set_xscale(
             "function", functions=(lambda w: np.sqrt(np.maximum(w, 0)), np.square)
         )
