@@ -5,6 +5,7 @@ test here fails with the name where a new version has taken it away.
 """
 
 import ast
+import importlib
 import importlib.util
 import pathlib
 
@@ -43,10 +44,20 @@ def metrics():
     return compiled()._compile_metrics
 
 
+def imported(module):
+    """A module that is private as a whole."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        pytest.fail(f"There is no private module `{module}` any more: {error}.")
+
+
 # By module: the private names, and what has to have them.
 NAMES = {
     "common/models.py": {"_layers": functional},
-    "conversion/model_copy.py": {},
+    "conversion/model_copy.py": {
+        "ObjectSharingScope": lambda: imported("keras.src.saving.serialization_lib"),
+    },
     "example_weight/callback.py": {"_jax_state_synced": compiled},
     "example_weight/example_values.py": {
         "_compile_loss": functional,
@@ -59,6 +70,14 @@ NAMES = {
         "_fn": lambda: keras.metrics.MeanSquaredError(),
         "_fn_kwargs": lambda: keras.metrics.MeanSquaredError(),
         "_direction": lambda: keras.metrics.MeanSquaredError(),
+    },
+    "layers/backend.py": {
+        "GraphOrParentsInXlaContext": lambda: imported(
+            "tensorflow.python.ops.control_flow_util"
+        ),
+        "optimization_barrier": lambda: imported(
+            "tensorflow.compiler.tf2xla.python.xla"
+        ),
     },
     "layers/example_weight_variable.py": {
         "_post_untrack_variable": layers.BatchNormalization,
@@ -80,6 +99,8 @@ NAMES = {
     },
 }
 ON_ONE_BACKEND = {
+    "GraphOrParentsInXlaContext": "tensorflow",
+    "optimization_barrier": "tensorflow",
     "_jax_state_synced": "jax",
     "_post_untrack_variable": "torch",
     "_track_variables": "torch",
@@ -104,7 +125,8 @@ def test_the_name_is_there(module, name):
         pytest.skip("Keras Tuner isn't installed")
     owner = NAMES[module][name]()
     assert hasattr(owner, name), (
-        f"{type(owner).__name__} has no attribute `{name}` any more, which "
+        f"{getattr(owner, '__name__', type(owner).__name__)} has no attribute "
+        f"`{name}` any more, which "
         f"keras_bn4/{module} uses. See the comment there for what it is good for."
     )
 
@@ -125,7 +147,7 @@ def own_names():
 
 def test_private_names_stand_in_one_module_each():
     # Of `namedtuple`, of descriptors and of `os`, which document them.
-    ours = own_names() | {
+    own = own_names() | {
         "_replace",
         "_fields",
         "_exit",
@@ -135,7 +157,47 @@ def test_private_names_stand_in_one_module_each():
     for path in ROOT.rglob("*.py"):
         module = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
-            name = getattr(node, "attr", "") if isinstance(node, ast.Attribute) else ""
-            is_private = name.startswith("_") and not name.startswith("__")
-            if is_private and name not in ours:
-                assert name in NAMES.get(module, {}), (module, name)
+            for name in names_at(node):
+                is_private = name.startswith("_") and not name.startswith("__")
+                if is_private and name not in own:
+                    assert name in NAMES.get(module, {}), (module, name)
+
+
+ASKING = ("getattr", "hasattr", "setattr")
+
+
+def names_at(node):
+    """The attributes that an expression reads or asks for."""
+    if isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ASKING:
+        yield from (x.value for x in node.args[1:2] if isinstance(x, ast.Constant))
+
+
+PRIVATE_MODULES = ("keras.src", "keras_tuner.src", "tensorflow.python")
+PRIVATE_MODULES += ("tensorflow.compiler", "jax._src", "torch._")
+
+
+def test_private_modules_are_imported_in_one_module_each():
+    # Which module of the package uses what of a private module.
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                modules = [f"{node.module}.{name}" for name in names]
+            else:
+                continue
+            for module in modules:
+                if module.startswith(PRIVATE_MODULES):
+                    place = path.relative_to(ROOT).as_posix()
+                    assert found.setdefault(module, place) == place
+    assert found == {
+        "keras.src.saving.serialization_lib.ObjectSharingScope": (
+            "conversion/model_copy.py"
+        ),
+        "tensorflow.python.ops.control_flow_util": "layers/backend.py",
+        "tensorflow.compiler.tf2xla.python.xla": "layers/backend.py",
+    }
