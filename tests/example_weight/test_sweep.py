@@ -310,7 +310,7 @@ def test_the_model_is_left_as_it_was(data):
 
 
 def test_a_second_sweep_of_a_model_at_once_is_refused(data):
-    model = classifier()
+    model = classifier(run_eagerly=True)
 
     def batches():
         with pytest.raises(RuntimeError, match="is being swept already"):
