@@ -17,10 +17,21 @@ import numpy as np
 from keras import ops
 
 from keras_bn4.common.models import layers_of
-from keras_bn4.example_weight.example_values import KEY, added_to_logs, metrics_by_name
+from keras_bn4.example_weight.example_values import (
+    KEY,
+    added_to_logs,
+    method_replaced,
+    metrics_by_name,
+    metrics_with_attributes,
+)
+from keras_bn4.example_weight.metric_attributes import (
+    attributes_kept,
+    attributes_of,
+    give_attributes,
+)
 from keras_bn4.example_weight.setting import example_weights_kept
 
-_under_way = set()
+_under_way = {}
 
 
 def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
@@ -44,16 +55,22 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
     Raises:
         RuntimeError: if the model is in another sweep.
     """
-    if id(model) in _under_way:
+    sweep = object()
+    # In one operation, so that of two threads one alone goes on.
+    if _under_way.setdefault(id(model), sweep) is not sweep:
         raise RuntimeError(
             f"Model '{model.name}' is being swept already. Wait until that sweep ends, "
             "or sweep a copy of the model."
         )
-    _under_way.add(id(model))
     before = model.test_function
     on_jax = keras.backend.backend() == "jax"
     try:
-        with example_weights_kept(layers), _new_test_step(model), added_to_logs(model):
+        with (
+            example_weights_kept(layers),
+            attributes_kept(metrics_with_attributes(model)),
+            added_to_logs(model),
+            _new_test_step(model),
+        ):
             steps = (_StatelessSteps if on_jax else _StatefulSteps)(
                 model, layers, settings, on_step
             )
@@ -66,7 +83,7 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
                 return steps.results()
     finally:
         model.test_function = before
-        _under_way.discard(id(model))
+        del _under_way[id(model)]
 
 
 @contextlib.contextmanager
@@ -79,16 +96,15 @@ def _new_test_step(model):
     losses of several outputs.
     """
 
+    own = model.test_step
+
     def test_step(*args):
         if keras.backend.backend() == "tensorflow":
             args = keras.tree.map_structure(_of_unknown_size, args)
-        return type(model).test_step(model, *args)
+        return own(*args)
 
-    object.__setattr__(model, "test_step", test_step)
-    try:
+    with method_replaced(model, "test_step", test_step):
         yield
-    finally:
-        object.__delattr__(model, "test_step")
 
 
 def _of_unknown_size(x):
@@ -156,8 +172,11 @@ class _Steps:
             for name, metric in metrics_by_name(self.model).items()
             if isinstance(metric, keras.metrics.Mean) and id(metric.total) in places
         }
+        self.metrics = metrics_with_attributes(self.model)
+        self.attributes = [attributes_of(self.metrics)] * len(self.settings)
 
     def end_step(self, i, logs, before, after):
+        self.attributes[i] = attributes_of(self.metrics)
         step = Step(logs, self.means, before, after)
         self.logs[i] = step.logs
         self.on_step(i, step)
@@ -169,6 +188,7 @@ class _Steps:
         for i, logs in enumerate(self.logs):
             for variable, value in zip(self.model.metrics_variables, self.states[i]):
                 variable.assign(value)
+            give_attributes(self.metrics, self.attributes[i])
             results = self.model.get_metrics_result()
             # A test step of the user's own may return something else than metrics.
             found.append(dict(flat(results if set(results) == set(logs) else logs)))
@@ -206,6 +226,7 @@ class _StatefulSteps(_Steps):
                 before = self.states[i]
                 for variable, value in zip(self.exchanged, before):
                     variable.assign(value)
+                give_attributes(self.metrics, self.attributes[i])
                 logs = self.test_function([batch])
                 self.states[i] = [_value(v) for v in self.exchanged]
                 self.end_step(i, logs, before, self.states[i])
@@ -256,6 +277,7 @@ class _StatelessSteps(_Steps):
             for i in range(len(self.settings)):
                 before = [np.array(value) for value in self.states[i]]
                 others = self._with(others, self.exchanged[i])
+                give_attributes(self.metrics, self.attributes[i])
                 logs, (trainable, others, metrics) = self.test_function(
                     (trainable, others, self.states[i]), iter([batch])
                 )
@@ -272,6 +294,7 @@ class _StatelessSteps(_Steps):
         """
         import jax
 
+        self.begin()
         _, others, metrics = state
         before = [np.array(value) for value in others]
         shardings = [value.sharding for value in others]
@@ -285,7 +308,6 @@ class _StatelessSteps(_Steps):
             if place not in own and not _equal(np.asarray(others[place]), value)
         ]
         self.places = [*own, *changed]
-        self.begin()
         self.states, self.exchanged = [], []
         for setting in self.settings:
             # Every setting needs memory of its own, which a step takes.

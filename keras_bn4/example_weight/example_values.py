@@ -12,6 +12,8 @@ import contextlib
 import keras
 from keras import ops, tree
 
+from keras_bn4.example_weight.metric_attributes import attributes_kept
+
 # Where the values are among the logs of a test step.
 KEY = "keras_bn4_example_values"
 
@@ -27,8 +29,8 @@ def added_to_logs(model):
         model: A compiled `keras.Model`. Its test function has to be made and traced
             within the block.
     """
-    is_own_step = type(model).test_step.__module__.startswith("keras.")
-    if not is_own_step or _replicas(model) > 1:
+    is_keras_step = str(model.test_step.__module__).startswith("keras.")
+    if not is_keras_step or _replicas(model) > 1:
         yield
         return
     compute_metrics = model.compute_metrics
@@ -38,11 +40,25 @@ def added_to_logs(model):
         values = _example_values(model, y, y_pred, sample_weight)
         return {**logs, KEY: values} if values else logs
 
-    object.__setattr__(model, "compute_metrics", with_values)
+    with method_replaced(model, "compute_metrics", with_values):
+        yield
+
+
+@contextlib.contextmanager
+def method_replaced(model, name, function):
+    """Gives a model a function in place of a method, and takes it away again.
+
+    A function that the user has put in place of the method comes back.
+    """
+    own = vars(model).get(name)
+    object.__setattr__(model, name, function)
     try:
         yield
     finally:
-        object.__delattr__(model, "compute_metrics")
+        if own is None:
+            object.__delattr__(model, name)
+        else:
+            object.__setattr__(model, name, own)
 
 
 def _replicas(model):
@@ -140,8 +156,10 @@ def compiled_names(model):
     compiled = getattr(model, "_compile_metrics", None)
     if compiled is None:
         return []
-    # Without the variables, which have no values within `evaluate` on JAX.
-    names = list(compiled.stateless_result(compiled.stateless_reset_state()))
+    # Without the variables, which have no values within `evaluate` on JAX. Attributes
+    # are reset nevertheless.
+    with attributes_kept(compiled.metrics):
+        names = list(compiled.stateless_result(compiled.stateless_reset_state()))
     return names if len(names) == len(compiled.metrics) else []
 
 
@@ -156,6 +174,13 @@ def metrics_by_name(model):
     with contextlib.suppress(Exception):
         found.update(zip(compiled_names(model), compiled.metrics))
     return found
+
+
+def metrics_with_attributes(model):
+    """The metrics of a model that may change their attributes in a step."""
+    if model.run_eagerly or keras.backend.backend() == "torch":
+        return list(metrics_by_name(model).values())
+    return []
 
 
 def direction(name, metrics):

@@ -201,6 +201,14 @@ def _explained(model, x, y):
                 f"for its loss or metrics ({type(error).__name__}: "
                 f"{reason_of(error)}). Give `y`, or batches `(x, y)`."
             ) from error
+        # What Keras' losses say where labels have another rank than they expect.
+        if isinstance(error, ValueError) and "(ndim)" in str(error):
+            raise ValueError(
+                f"Model '{model.name}' can't be evaluated on these labels: "
+                f"{reason_of(error)}. Give integers where its loss is "
+                "sparse_categorical_crossentropy, and one-hot labels where it is "
+                "categorical_crossentropy."
+            ) from error
         # What a backend finds only while it computes.
         is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
         if is_of_tensorflow or isinstance(error, IndexError):

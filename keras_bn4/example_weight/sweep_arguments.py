@@ -95,7 +95,13 @@ def _check_arrays(**data):
     check_examples(**data)
     for name, nest in data.items():
         for leaf in keras.tree.flatten(nest):
-            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU":
+            if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "OSU":
+                continue
+            # TensorFlow alone has tensors of strings, and takes them in this form.
+            is_text = leaf.dtype.kind == "O" and all(
+                isinstance(x, (str, bytes)) for x in leaf.flat
+            )
+            if not (is_text and keras.backend.backend() == "tensorflow"):
                 raise ValueError(
                     f"Argument `{name}` must hold numbers. Received: an array of "
                     f"dtype {leaf.dtype}."

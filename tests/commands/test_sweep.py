@@ -207,6 +207,28 @@ def test_errors_say_what_to_do(arguments, message, model, plain_model, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_labels_of_the_other_kind_get_a_clear_error(one_hot, tmp_path, run, rng):
+    inputs = keras.Input((8, 8, 1))
+    hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(hidden))
+    kind = "sparse_categorical" if one_hot else "categorical"
+    model.compile(loss=f"{kind}_crossentropy")
+    model.save(tmp_path / "model.keras")
+    x, y = rng.normal(size=(30, 8, 8, 1)), rng.integers(0, 10, 30)
+    np.savez(tmp_path / "data.npz", x=x, y=np.eye(10)[y] if one_hot else y)
+    command = "sweep", tmp_path / "model.keras", "--dataset", tmp_path / "data.npz"
+    status, _, error = run(*command)
+    assert status == 1
+    assert "can't be evaluated on these labels" in error
+    assert "one-hot labels where it is categorical_crossentropy" in error
+    np.savez(tmp_path / "data.npz", x=x, y=y if one_hot else np.eye(10)[y])
+    status, printed, _ = run(*command)
+    assert status == 0
+    assert "Best loss" in printed
+
+
+@pytest.mark.slow
 @needs_shared
 def test_a_trained_network(tmp_path, run):
     status, printed, _ = run(

@@ -104,6 +104,41 @@ class Several(keras.metrics.Metric):
         return {"low": self.low + 0, "high": self.high + 0}
 
 
+class Collecting(keras.metrics.Metric):
+    """A metric for models that run eagerly: it collects predictions in a list."""
+
+    def __init__(self, name="collecting"):
+        super().__init__(name=name)
+        self.seen = []
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.append(y_pred)
+
+    def result(self):
+        # On JAX, Keras asks for it with values that have a shape alone.
+        return ops.max(ops.concatenate(self.seen)) if self.seen else ops.zeros(())
+
+    def reset_state(self):
+        self.seen = []
+
+
+class Adding(keras.metrics.Metric):
+    """A metric for models that run eagerly: it adds to a tensor."""
+
+    def __init__(self, name="adding"):
+        super().__init__(name=name)
+        self.total = 0.0
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.total += ops.sum(ops.abs(y_pred))
+
+    def result(self):
+        return self.total + 0.0
+
+    def reset_state(self):
+        self.total = 0.0
+
+
 class OwnLoss(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -113,7 +148,7 @@ class OwnLoss(keras.Model):
 
 class OwnMetrics(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        results = keras.Model.compute_metrics(self, x, y, y_pred, sample_weight)
         return {**results, "largest": ops.max(y_pred)}
 
 
@@ -131,13 +166,34 @@ class OwnStep(keras.Model):
     if BACKEND == "jax":
 
         def test_step(self, state, data):
-            logs, state = super().test_step(state, data)
+            logs, state = keras.Model.test_step(self, state, data)
             return {"own": logs["loss"] * 2}, state
 
     else:
 
         def test_step(self, data):
-            return {"own": super().test_step(data)["loss"] * 2}
+            return {"own": keras.Model.test_step(self, data)["loss"] * 2}
+
+
+def with_step_of_its_own():
+    """A model whose test step is a function that was set on this model alone."""
+    model = compiled("mse", ["mae"])
+
+    def test_step(*arguments):
+        return OwnStep.test_step(model, *arguments)
+
+    model.test_step = test_step
+    return model
+
+
+def with_metrics_of_its_own():
+    model = compiled("mse", ["mae"])
+
+    def compute_metrics(x, y, y_pred, sample_weight=None):
+        return OwnMetrics.compute_metrics(model, x, y, y_pred, sample_weight)
+
+    model.compute_metrics = compute_metrics
+    return model
 
 
 class Noise(layers.Layer):
@@ -185,6 +241,30 @@ def two_outputs(names=("kind", "sure")):
     x = hidden(inputs, ghost_batch_size=4)
     kind = layers.Dense(CLASSES, name=names[0])(x)
     return keras.Model(inputs, [kind, layers.Dense(1, name=names[1])(x)])
+
+
+def nested_outputs():
+    inputs = keras.Input((6, 4))
+    x = hidden(inputs)
+    pair = [layers.Dense(CLASSES)(x), layers.Dense(1)(x)]
+    return keras.Model(inputs, {"pair": pair, "other": layers.Dense(2)(x)})
+
+
+def of_policy(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return compiled()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def of_texts():
+    words = layers.TextVectorization(output_sequence_length=5, vocabulary=list("abc"))
+    inputs = keras.Input((), dtype="string")
+    x = layers.Embedding(6, 4)(words(inputs))
+    outputs = layers.Dense(CLASSES)(hidden(x))
+    return compiled(model=keras.Model(inputs, outputs))
 
 
 def dict_model():
@@ -276,6 +356,32 @@ def cases():
                 make,
                 {**REGRESSION, "sample_weight": SAMPLE_WEIGHT},
             )
+    # Batches of another size and other kinds of data, each with each of some losses.
+    kinds = {
+        "in fives": {**REGRESSION, "batch_size": 5},
+        "tensors": {
+            "x": lambda: ops.convert_to_tensor(X),
+            "y": lambda: ops.convert_to_tensor(NUMBERS),
+            "batch_size": 8,
+        },
+        "PyDataset": {"x": lambda: Batches(X, NUMBERS)},
+        "PyDataset, weighted": {"x": lambda: Batches(X, NUMBERS, SAMPLE_WEIGHT)},
+        "generator": {"x": generator(X, NUMBERS), "steps": 3},
+        "generator, weighted": {"x": generator(X, NUMBERS, SAMPLE_WEIGHT), "steps": 3},
+    }
+    if BACKEND != "torch":
+        kinds["data set"] = {"x": data_set(X, NUMBERS)}
+        kinds["data set, weighted"] = {"x": data_set(X, NUMBERS, SAMPLE_WEIGHT)}
+    else:
+        kinds["data loader"] = {"x": lambda: data_loader(X, NUMBERS)}
+        kinds["data loader, weighted"] = {
+            "x": lambda: data_loader(X, NUMBERS, SAMPLE_WEIGHT)
+        }
+    some = ("lambda loss", "closure", "unregistered loss", "sum", "cosine")
+    for loss in (*some, "mean with sample weight"):
+        for kind, arguments in kinds.items():
+            make = lambda loss=losses[loss]: compiled(loss, ["mae"])  # noqa: E731
+            yield f"{loss}, {kind}", make, arguments
     metrics = {
         "accuracy": "accuracy",
         "top 2": keras.metrics.SparseTopKCategoricalAccuracy(2),
@@ -333,6 +439,25 @@ def cases():
             lambda c=model_class: compiled("mse", ["mae"], network(model_class=c)),
             REGRESSION,
         )
+    yield "step of an instance", with_step_of_its_own, REGRESSION
+    yield "metrics of an instance", with_metrics_of_its_own, REGRESSION
+    for metric in (Collecting, Adding):
+        yield (
+            f"{metric.__name__} metric",
+            lambda m=metric: compiled(metrics=[m()], run_eagerly=True),
+            PLAIN,
+        )
+    yield "bfloat16", lambda: of_policy("mixed_bfloat16"), PLAIN
+    yield (
+        "nested outputs",
+        lambda: compiled(
+            {"pair": [LOGITS, "mse"], "other": "mae"}, (), nested_outputs()
+        ),
+        {**PLAIN, "y": {"pair": [Y, NUMBERS[:, :1]], "other": NUMBERS[:, :2]}},
+    )
+    if BACKEND == "tensorflow":
+        texts = np.array(["a b c", "b c", "c a a a", "b b"] * 5, object)
+        yield "texts", of_texts, {"x": texts, "y": Y[:20], "batch_size": 8}
     yield "random at inference", lambda: compiled(model=noisy()), PLAIN
     yield (
         "stateful",
@@ -395,13 +520,13 @@ def cases():
         yield "not compiled by XLA", lambda: compiled(jit_compile=False), PLAIN
         yield "several steps", lambda: compiled(steps_per_execution=2), PLAIN
     else:
-        yield "torch data loader", compiled, {"x": data_loader}
+        yield "torch data loader", compiled, {"x": lambda: data_loader(X, Y)}
 
 
-def data_loader():
+def data_loader(*arrays):
     import torch
 
-    tensors = torch.tensor(X), torch.tensor(Y)
+    tensors = map(torch.tensor, arrays)
     return torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(*tensors), batch_size=8
     )
@@ -411,6 +536,7 @@ QUICK = (
     *("lambda loss", "unregistered loss, weighted", "several", "auc", "f1 by class"),
     *("sample weights", "regularizers", "add_loss alone", "OwnStep", "stateful"),
     *("masked", "losses by name", "dicts", "PyDataset", "lengths", "several steps"),
+    "Collecting metric",
 )
 CASES = {name: case for name, *case in cases()}
 
@@ -457,5 +583,16 @@ def flat(results):
     return found
 
 
+def test_a_model_keeps_functions_that_were_set_on_it():
+    for model, name in (
+        (with_step_of_its_own(), "test_step"),
+        (with_metrics_of_its_own(), "compute_metrics"),
+    ):
+        model.run_eagerly = True
+        own = vars(model)[name]
+        sweep_example_weight(model, X[:8], NUMBERS[:8], example_weights=[], verbose=0)
+        assert vars(model)[name] is own
+
+
 def test_there_are_many_cases():
-    assert len(CASES) >= 50
+    assert len(CASES) >= 100

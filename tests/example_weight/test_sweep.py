@@ -246,6 +246,35 @@ def test_the_model_is_left_as_it_was(data):
     assert model.layers[3].example_weight == 0.3
 
 
+def test_a_second_sweep_of_a_model_at_once_is_refused(data):
+    model = classifier(run_eagerly=True)
+
+    def batches():
+        with pytest.raises(RuntimeError, match="is being swept already"):
+            sweep_example_weight(model, *data, verbose=0)
+        yield data
+
+    sweep = sweep_example_weight(model, batches(), example_weights=[0.1], verbose=0)
+    again = sweep_example_weight(
+        model, *data, example_weights=[0.1], batch_size=70, verbose=0
+    )
+    assert sweep.rows[1]["loss"] == pytest.approx(again.rows[1]["loss"], rel=1e-6)
+
+
+def test_an_unknown_metric_is_an_error_before_the_second_batch(data):
+    read = []
+
+    def batches():
+        for start in range(0, 70, 10):
+            read.append(start)
+            yield tuple(array[start : start + 10] for array in data)
+
+    with pytest.raises(ValueError, match="recall"):
+        sweep_example_weight(classifier(), batches(), mode={"recall": "max"}, verbose=0)
+    # Keras reads a batch ahead to learn the shapes.
+    assert len(read) <= 2
+
+
 def test_table_csv_and_plot(tmp_path, data):
     model = classifier()
     sweep = sweep_example_weight(model, *data, example_weights=WEIGHTS, verbose=0)

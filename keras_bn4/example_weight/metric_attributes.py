@@ -1,0 +1,48 @@
+"""What metrics of the user's own keep in ordinary attributes, such as a list.
+
+Keras' metrics keep what they have seen in variables. A model that runs eagerly, as all
+do on PyTorch, can also have a metric that collects predictions in a list, or adds to a
+tensor.
+"""
+
+import contextlib
+import copy
+
+import keras
+
+
+def attributes_of(metrics):
+    """Copies of the attributes of metrics, a dict for each. Keras' own have none."""
+    known = {*vars(keras.metrics.Metric()), "_metrics"}
+    return [
+        {}
+        if type(metric).__module__.startswith("keras.")
+        else {k: _copied(v) for k, v in vars(metric).items() if k not in known}
+        for metric in metrics
+    ]
+
+
+def give_attributes(metrics, attributes):
+    """Gives metrics copies of attributes that `attributes_of` returned."""
+    for metric, of_metric in zip(metrics, attributes):
+        for name, value in of_metric.items():
+            object.__setattr__(metric, name, _copied(value))
+
+
+@contextlib.contextmanager
+def attributes_kept(metrics):
+    """Gives metrics their attributes back, also if an error ends the block."""
+    attributes = attributes_of(metrics)
+    try:
+        yield
+    finally:
+        give_attributes(metrics, attributes)
+
+
+def _copied(value):
+    if isinstance(value, (list, dict, set)):
+        return copy.copy(value)
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
+    if is_array and not isinstance(value, keras.Variable):
+        return copy.deepcopy(value)
+    return value
