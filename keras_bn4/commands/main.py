@@ -6,7 +6,12 @@ import sys
 
 import keras_bn4
 from keras_bn4.commands import inspect_model, miniature, reproduce, sweep, tune
-from keras_bn4.common.quiet import INTERRUPTED, let_interrupts_raise, was_interrupted
+from keras_bn4.common.quiet import (
+    INTERRUPTED,
+    let_interrupts_end,
+    let_interrupts_raise,
+    was_interrupted,
+)
 
 
 def main(arguments=None):
@@ -40,6 +45,7 @@ def main(arguments=None):
         let_interrupts_raise()
         options.command(options)
     except BaseException as error:
+        let_interrupts_end()
         if isinstance(error, KeyboardInterrupt) or was_interrupted():
             # A progress bar may stand on the last line.
             print(
@@ -51,4 +57,6 @@ def main(arguments=None):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    finally:
+        let_interrupts_end()
     return 0

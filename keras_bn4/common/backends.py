@@ -13,7 +13,9 @@ def check_backend():
         import keras  # noqa: F401 - imports its backend
     # A `ValueError` is what Keras raises for a backend that it doesn't know.
     except (ImportError, ValueError) as error:
-        raise ImportError(_what_to_do(error)) from error
+        # What isn't there needs no traceback of Keras. What is broken does.
+        is_missing = isinstance(error, ModuleNotFoundError)
+        raise ImportError(_what_to_do(error)) from (None if is_missing else error)
 
 
 def _what_to_do(error):

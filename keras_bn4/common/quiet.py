@@ -60,6 +60,17 @@ def let_interrupts_raise():
     """Lets Ctrl-C raise `KeyboardInterrupt` again, for a command that can end well."""
     if _handles_interrupts(_end):
         signal.signal(signal.SIGINT, _raise)
+        sys.unraisablehook = _interrupt_again
+
+
+def let_interrupts_end():
+    """Lets Ctrl-C end the process at once again, when a command has ended.
+
+    A `KeyboardInterrupt` while Python shuts down would be printed with its traceback.
+    """
+    sys.stdout.flush()
+    if _handles_interrupts(_raise):
+        signal.signal(signal.SIGINT, _end)
 
 
 def was_interrupted():
@@ -84,8 +95,22 @@ def _raise(number, frame):
     raise KeyboardInterrupt
 
 
+def _interrupt_again(unraisable):
+    """Repeats an interrupt that was raised where Python only prints exceptions.
+
+    Such a place is JAX's callback of the garbage collector.
+    """
+    if unraisable.exc_type is KeyboardInterrupt:
+        again = (os.getpid(), signal.SIGINT)
+        threading.Timer(0.05, os.kill, again).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def _end(number, frame):
-    os.write(1, b"Interrupted.\n")
+    # One line is enough, however often the keys are pressed.
+    if not was_interrupted():
+        os.write(1, b"Interrupted.\n")
     os._exit(INTERRUPTED)
 
 

@@ -45,8 +45,12 @@ def copy_of(model):
             copied = keras.saving.deserialize_keras_object(config, safe_mode=False)
         pairs = list(zip(*map(batch_normalizations, (model, copied)), strict=True))
         for layer, copy_of_layer in pairs:
-            if type(copy_of_layer) is not type(layer):
+            if type(layer) in LAYERS and layer.built:
+                # Also where the classes agree: a layer that a subclassed model creates
+                # has the settings of the constructor, whatever was set since.
                 become(copy_of_layer, type(layer)(**arguments_of(layer)))
+            elif type(copy_of_layer) in LAYERS:
+                become(copy_of_layer, None)
         shapes = [[w.shape for w in m.weights] for m in (model, copied)]
         if shapes[0] != shapes[1]:
             raise ValueError("the copy has other weights")
@@ -72,6 +76,9 @@ def refuse_files_that_lose_layers(model):
 
     This concerns whole models (`save`, pickling, `clone_model`) of which a part doesn't
     hold its converted layers in its configuration. Weights can be saved.
+
+    `save` is refused by itself, because Keras opens the file before it asks for the
+    configuration, and so would leave an empty one in the place of an older one.
     """
     parts = layers_of(model, keras.layers.Layer)
     refused = []
@@ -85,9 +92,13 @@ def refuse_files_that_lose_layers(model):
         _copying.reset(token)
     for part in parts:
         # An earlier conversion may have refused what this one has mended.
-        vars(part).pop("get_config", None)
+        for name in ("get_config", "save"):
+            vars(part).pop(name, None)
     for part, lost in refused:
-        object.__setattr__(part, "get_config", _refusal(part, lost))
+        refuse = _refusal(part, lost)
+        object.__setattr__(part, "get_config", _only_to_copy(part, refuse))
+        if isinstance(part, keras.Model):
+            object.__setattr__(part, "save", refuse)
 
 
 def _lost_layers(part):
@@ -121,10 +132,15 @@ def _names_of_own_layers(config):
             yield from _names_of_own_layers(value)
 
 
-def _refusal(part, layers):
+def _only_to_copy(part, refuse):
     def get_config():
-        if _copying.get():
-            return type(part).get_config(part)
+        return type(part).get_config(part) if _copying.get() else refuse()
+
+    return get_config
+
+
+def _refusal(part, layers):
+    def refuse(*args, **kwargs):
         raise ValueError(
             f"'{part.name}' of class {type(part).__name__} creates its normalization "
             f"layers itself, {len(layers)} of them, such as '{name_of(layers[0])}'. "
@@ -134,7 +150,7 @@ def _refusal(part, layers):
             "`keras_bn4.revert` makes it, and convert after loading."
         )
 
-    return get_config
+    return refuse
 
 
 def _compile(model, copied, compile_config):

@@ -1,11 +1,16 @@
 """The example weight as state of a layer: a variable that is not a weight."""
 
+import json
+import pathlib
 import warnings
 
 import keras
 from keras import ops
 
 from keras_bn4.common.arguments import check_example_weight
+
+# A layer's file among the assets of a saved model.
+ASSET = "example_weight.json"
 
 
 class HasExampleWeight:
@@ -66,6 +71,22 @@ class HasExampleWeight:
         """The dtype of all variables. Not half precision, which statistics overflow."""
         dtype = super().variable_dtype
         return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+    def save_assets(self, inner_path):
+        """Writes the example weight into the file of a whole model.
+
+        A model's configuration holds it as well, but not where a subclassed model or
+        another layer creates this layer: loaded, it would have the constructor's value.
+        Files of weights have no assets, so that they fit Keras' layer.
+        """
+        path = pathlib.Path(inner_path, ASSET)
+        path.write_text(json.dumps(self.example_weight))
+
+    def load_assets(self, inner_path):
+        """Reads what `save_assets` wrote; files of earlier versions don't hold it."""
+        path = pathlib.Path(inner_path or "", ASSET)
+        if inner_path and path.exists():
+            self.example_weight = json.loads(path.read_text())
 
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         # Private, because TensorFlow has no public way to tell `tf.saved_model.save` of

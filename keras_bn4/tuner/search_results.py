@@ -10,6 +10,7 @@ from keras_bn4.tuner.search_plot import draw
 if TYPE_CHECKING:
     import os
 
+    import pandas
     from matplotlib.figure import Figure
 
 NAMES = {"ghost_batch_size": "B'", "l2": "decay", "example_weight": "α"}
@@ -63,10 +64,18 @@ class SearchResults:
             ValueError: if there is no completed trial.
         """
         self._check()
-        rows, columns = self._flat()
+        rows = self._complete_rows()
         for row in rows:
             row["example_weight"] = _list(row["example_weight"])
-        tables.to_csv([{**dict.fromkeys(columns), **row} for row in rows], path)
+        tables.to_csv(rows, path)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns the rows of the CSV file as a `pandas.DataFrame`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return tables.to_dataframe(self._complete_rows())
 
     def plot(self) -> "Figure":
         """Draws the objective over the ghost batch size, like the paper's Fig. 3 and 4.
@@ -105,6 +114,10 @@ class SearchResults:
             rows.append(flat)
         return rows, list(dict.fromkeys(name for row in rows for name in row))
 
+    def _complete_rows(self):
+        rows, columns = self._flat()
+        return [{**dict.fromkeys(columns), **row} for row in rows]
+
     def _check(self):
         if not self.rows:
             raise ValueError(
@@ -112,14 +125,30 @@ class SearchResults:
                 "Run `tuner.search` first, with the same directory and project name."
             )
 
-    def __str__(self):
+    def _table(self):
         rows, columns = self._flat()
-        lines = [[NAMES.get(name, name) for name in columns]]
-        lines += [[_cell(row.get(name)) for name in columns] for row in rows]
-        text = tables.text(lines, left=2)
+        lines = [[_cell(row.get(name)) for name in columns] for row in rows]
+        return [NAMES.get(name, name) for name in columns], lines
+
+    def _remarks(self):
         if self.failed:
-            text += f"\n{self.failed} trials failed or have not ended."
-        return text
+            yield f"{self.failed} trials failed or have not ended."
+
+    def __str__(self):
+        header, lines = self._table()
+        return "\n".join([tables.text([header, *lines], left=2), *self._remarks()])
+
+    def __repr__(self):
+        fact = "none completed"
+        if self.rows:
+            best = self.rows[0]
+            value = _cell(best[self.objective])
+            fact = f"best {self.objective} {value} of trial {best['trial']}"
+        return f"<SearchResults of {len(self.rows)} trials: {fact}>"
+
+    def _repr_html_(self):
+        remarks = "".join(f"<p>{tables.escape(x)}</p>" for x in self._remarks())
+        return tables.html(*self._table()) + remarks
 
 
 def _cell(value):

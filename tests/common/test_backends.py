@@ -39,6 +39,8 @@ def test_a_backend_that_is_not_installed(backend, tmp_path):
     arguments = {"folder": tmp_path, "package": backend, "backend": backend}
     status, printed, errors = run("-c", "import keras_bn4", **arguments)
     assert (status, printed) == (1, "")
+    assert errors.count("Traceback") == 1
+    assert "_what_to_do" in errors
     last = errors.splitlines()[-1]
     assert last.startswith(f"ImportError: Keras' backend '{backend}'")
     assert last.endswith(".")

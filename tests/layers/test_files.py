@@ -18,6 +18,7 @@ from helpers import (
     model_to_save,
     on_tensorflow,
     on_torch,
+    randomize,
 )
 
 from keras_bn4 import (
@@ -54,6 +55,47 @@ def test_copies_keep_the_example_weight(rng, tmp_path, again, with_weights, grou
     # A copy is another layer, not another name for the same one.
     copied.layers[-1].example_weight = 0.0
     assert model.layers[-1].example_weight == 0.3
+
+
+@keras.saving.register_keras_serializable("test_files")
+class Block(keras.layers.Layer):
+    """Creates its normalization itself, so that no configuration holds it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.normalization = BatchGroupNormalization(2, example_weight=0.1)
+
+    def build(self, input_shape):
+        self.normalization.build(input_shape)
+
+    def call(self, inputs):
+        return self.normalization(inputs)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        save_and_load,
+        lambda model, _: pickle.loads(pickle.dumps(model)),
+        lambda model, _: copy.deepcopy(model),
+    ],
+    ids=["keras", "pickle", "deepcopy"],
+)
+def test_files_hold_the_example_weight_that_no_configuration_does(rng, tmp_path, again):
+    model = keras.Sequential([keras.Input((3, 4)), Block()])
+    randomize(model.layers[0].normalization, (3, 4), rng)
+    x, _ = example_batch(rng, 5, (3, 4))
+    set_example_weight(model, 0.7)
+    other = again(model, tmp_path)
+    assert other.layers[0].normalization.example_weight == 0.7
+    close(array(other(x)), array(model(x)), rtol=1e-6, atol=1e-6)
+
+
+def test_files_of_earlier_versions_hold_it_in_the_configuration(rng, tmp_path):
+    layer = model_to_save(rng)[0].layers[-1]
+    for folder in (None, str(tmp_path)):
+        layer.load_assets(folder)
+        assert layer.example_weight == 0.3
 
 
 def test_weights_file(rng, tmp_path):

@@ -1,5 +1,9 @@
-"""The table of a search as text and CSV."""
+"""The table of a search as text, CSV and HTML."""
 
+import sys
+import types
+
+import pytest
 import tuner_helpers
 from tuner_helpers import hypermodel, random_search
 
@@ -71,6 +75,31 @@ def test_results_as_text_and_csv(tmp_path):
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"
     assert lines[2] == "1,batch,,,0.0001,,,0 0,0.6,0.6"
+
+
+def test_the_representation_says_the_main_fact():
+    shown = "<SearchResults of 3 trials: best val_loss 0.25 of trial 0>"
+    assert repr(some_results()) == shown
+    nothing = SearchResults([], "val_loss", "min", 64, failed=2)
+    assert repr(nothing) == "<SearchResults of 0 trials: none completed>"
+    assert "2 trials failed or have not ended." in str(nothing)
+
+
+def test_notebooks_and_data_frames(monkeypatch):
+    found = some_results()
+    found.failed = 1
+    shown = found._repr_html_()
+    assert shown.startswith("<table>\n<tr><th>trial</th><th>kind</th>")
+    assert shown.count("<tr>") == 1 + 3
+    assert "<td>0.1 0.05</td>" in shown
+    assert shown.endswith("<p>1 trials failed or have not ended.</p>")
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    frame = found.to_dataframe()
+    assert [row["units"] for row in frame] == [4, None, None]
+    assert frame[0]["example_weight"] == [0.1, 0.05]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        found.to_dataframe()
 
 
 def test_hyperparameters_of_the_same_names(tmp_path, data):
