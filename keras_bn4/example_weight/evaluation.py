@@ -1,35 +1,24 @@
 """Runs the test step of a model at many example weights within one `model.evaluate`.
 
 `evaluate` calls the attribute `test_function` of a model for every batch. During a
-sweep that attribute is a function of this module, which runs the model's own test
-function on the batch once for each setting of the example weights. So everything that
-`evaluate` takes (data of any kind, losses, metrics, masks, sample weights, several
-outputs, strategies, a test step of the user's own) is treated by Keras as it is in
-`evaluate`. What a step changes, above all the states of metrics, is kept apart for each
-setting.
+sweep that attribute is one of `steps`, which runs the model's own test function on the
+batch once for each setting of the example weights. So everything that `evaluate` takes
+(data of any kind, losses, metrics, masks, sample weights, several outputs, strategies,
+a test step of the user's own) is treated by Keras as it is in `evaluate`.
 """
 
 import contextlib
-import itertools
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight.example_values import (
-    KEY,
     added_to_logs,
     method_replaced,
-    metrics_by_name,
     metrics_with_attributes,
 )
-from keras_bn4.example_weight.metric_attributes import (
-    attributes_kept,
-    attributes_of,
-    give_attributes,
-)
+from keras_bn4.example_weight.metric_attributes import attributes_kept
 from keras_bn4.example_weight.setting import example_weights_kept
+from keras_bn4.example_weight.steps import StatefulSteps, StatelessSteps
 
 _under_way = {}
 
@@ -71,7 +60,7 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
             added_to_logs(model),
             _new_test_step(model),
         ):
-            steps = (_StatelessSteps if on_jax else _StatefulSteps)(
+            steps = (StatelessSteps if on_jax else StatefulSteps)(
                 model, layers, settings, on_step
             )
             with steps.state_kept():
@@ -115,257 +104,3 @@ def _of_unknown_size(x):
     if tf.executing_eagerly() or not is_dense:
         return x
     return tf.raw_ops.PlaceholderWithDefault(input=x, shape=[None, *x.shape[1:]])
-
-
-class Step:
-    """One test step at one setting.
-
-    Attributes:
-        logs: Dict of what the step returned, without the values of examples.
-        example_values: Dict of pairs of arrays by metric, the value of every example of
-            the batch and its weight, where they can be had.
-    """
-
-    def __init__(self, logs, metrics, before, after):
-        self.logs = {k: v for k, v in logs.items() if KEY not in k}
-        self.example_values = logs.get(KEY, {})
-        self._metrics = metrics
-        self._before = before
-        self._after = after
-
-    def batch_value(self, name):
-        """The mean of a metric over the batch and its weight, or `None`.
-
-        It is known of the metrics that are a mean, `keras.metrics.Mean`.
-        """
-        if name not in self._metrics:
-            return None
-        total, count = (
-            float(self._after[i]) - float(self._before[i]) for i in self._metrics[name]
-        )
-        return (total / count, count) if count else None
-
-
-class _Steps:
-    """A test function that runs every step at every setting."""
-
-    def __init__(self, model, layers, settings, on_step):
-        self.model = model
-        self.layers = layers
-        self.settings = settings
-        self.on_step = on_step
-        self.logs = None
-
-    def batches(self, iterator):
-        """The batches of one execution, for which a model can have several steps."""
-        batches = list(itertools.islice(iterator, self.model.steps_per_execution))
-        if not batches:
-            raise StopIteration
-        return batches
-
-    def begin(self):
-        """Prepares for the first step, when all variables of metrics are there."""
-        self.logs = [None] * len(self.settings)
-        places = {id(v): i for i, v in enumerate(self.model.metrics_variables)}
-        self.means = {
-            name: (places[id(metric.total)], places[id(metric.count)])
-            for name, metric in metrics_by_name(self.model).items()
-            if isinstance(metric, keras.metrics.Mean) and id(metric.total) in places
-        }
-        self.metrics = metrics_with_attributes(self.model)
-        self.attributes = [attributes_of(self.metrics)] * len(self.settings)
-
-    def end_step(self, i, logs, before, after):
-        self.attributes[i] = attributes_of(self.metrics)
-        step = Step(logs, self.means, before, after)
-        self.logs[i] = step.logs
-        self.on_step(i, step)
-
-    def results(self):
-        if self.logs is None:
-            return []
-        found = []
-        for i, logs in enumerate(self.logs):
-            for variable, value in zip(self.model.metrics_variables, self.states[i]):
-                variable.assign(value)
-            give_attributes(self.metrics, self.attributes[i])
-            results = self.model.get_metrics_result()
-            # A test step of the user's own may return something else than metrics.
-            found.append(dict(flat(results if set(results) == set(logs) else logs)))
-        return found
-
-
-class _StatefulSteps(_Steps):
-    """On TensorFlow and PyTorch, where a step assigns to variables."""
-
-    @contextlib.contextmanager
-    def state_kept(self):
-        own = _example_weight_variables(self.layers)
-        self.others = [
-            v
-            for v in (*self.model.non_trainable_variables, *_recurrent(self.model))
-            if id(v) not in own
-        ]
-        others = [_value(v) for v in self.others]
-        metrics = [_value(v) for v in self.model.metrics_variables]
-        try:
-            yield
-        finally:
-            _assign_changed(self.others, others)
-            if len(metrics) == len(self.model.metrics_variables):
-                _assign_changed(self.model.metrics_variables, metrics)
-
-    def __call__(self, iterator):
-        batches = self.batches(iterator)
-        if self.logs is None:
-            self._try_a_step(batches[0])
-        for batch in batches:
-            for i, setting in enumerate(self.settings):
-                for layer, weight in zip(self.layers, setting):
-                    layer.example_weight = weight
-                before = self.states[i]
-                for variable, value in zip(self.exchanged, before):
-                    variable.assign(value)
-                give_attributes(self.metrics, self.attributes[i])
-                logs = self.test_function([batch])
-                self.states[i] = [_value(v) for v in self.exchanged]
-                self.end_step(i, logs, before, self.states[i])
-        return self.logs[0]
-
-    def _try_a_step(self, batch):
-        """Takes a step and takes it back, to learn what a step creates and changes.
-
-        Some metrics create variables in their first step. A step may change recurrent
-        states and the seeds of random layers.
-        """
-        before = [_value(v) for v in self.others]
-        self.test_function([batch])
-        after = [_value(v) for v in self.others]
-        changed = [not _equal(*pair) for pair in zip(before, after)]
-        _assign_changed(self.others, before)
-        self.model.reset_metrics()
-        self.begin()
-        self.exchanged = [
-            *self.model.metrics_variables,
-            *itertools.compress(self.others, changed),
-        ]
-        first = [_value(v) for v in self.exchanged]
-        self.states = [first] * len(self.settings)
-
-
-class _StatelessSteps(_Steps):
-    """On JAX, where a step takes the state of the model and returns the new one."""
-
-    @contextlib.contextmanager
-    def state_kept(self):
-        # `evaluate` hands the memory of all variables to a compiled function, and an
-        # error there would leave the model without them.
-        variables = [*self.model.variables, *self.model.metrics_variables]
-        values = [_value(v) for v in variables]
-        try:
-            yield
-        finally:
-            for variable, value in zip(variables, values):
-                variable.assign(value)
-
-    def __call__(self, state, iterator):
-        batches = self.batches(iterator)
-        if self.logs is None:
-            state = self._try_a_step(state, batches[0])
-        trainable, others, metrics = state
-        for batch in batches:
-            for i in range(len(self.settings)):
-                before = [np.array(value) for value in self.states[i]]
-                others = self._with(others, self.exchanged[i])
-                give_attributes(self.metrics, self.attributes[i])
-                logs, (trainable, others, metrics) = self.test_function(
-                    (trainable, others, self.states[i]), iter([batch])
-                )
-                self.states[i] = metrics
-                self.exchanged[i] = {place: others[place] for place in self.places}
-                self.end_step(i, logs, before, metrics)
-        return self.logs[0], (trainable, others, metrics)
-
-    def _try_a_step(self, state, batch):
-        """Takes a step and takes it back, to learn what a step changes.
-
-        That can be recurrent states and the seeds of random layers, besides the example
-        weights, which are set here.
-        """
-        import jax
-
-        self.begin()
-        _, others, metrics = state
-        before = [np.array(value) for value in others]
-        shardings = [value.sharding for value in others]
-        first = [np.array(value) for value in metrics]
-        _, (trainable, others, _) = self.test_function(state, iter([batch]))
-        variables = {id(v): i for i, v in enumerate(self.model.non_trainable_variables)}
-        own = [variables[key] for key in _example_weight_variables(self.layers)]
-        changed = [
-            place
-            for place, value in enumerate(before)
-            if place not in own and not _equal(np.asarray(others[place]), value)
-        ]
-        self.places = [*own, *changed]
-        self.states, self.exchanged = [], []
-        for setting in self.settings:
-            # Every setting needs memory of its own, which a step takes.
-            self.states.append([jax.numpy.array(value) for value in first])
-            values = {**dict(enumerate(before)), **dict(zip(own, setting))}
-            self.exchanged.append(
-                {
-                    place: jax.device_put(
-                        np.asarray(values[place], before[place].dtype),
-                        shardings[place],
-                    )
-                    for place in self.places
-                }
-            )
-        return trainable, others, first
-
-    @staticmethod
-    def _with(values, exchanged):
-        return [exchanged.get(place, value) for place, value in enumerate(values)]
-
-
-def flat(logs):
-    """Logs as pairs of a name and a float, as `evaluate` flattens and converts them.
-
-    The elements of a vector get the names `name_0`, `name_1`, and so on.
-    """
-    for name, value in sorted(logs.items()):
-        if isinstance(value, dict):
-            yield from flat(value)
-            continue
-        value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
-        if np.ndim(value) == 0:
-            yield name, float(value)
-        else:
-            for index, element in np.ndenumerate(value):
-                yield "_".join((name, *map(str, index))), float(element)
-
-
-def _example_weight_variables(layers):
-    """The identities of the variables behind the example weights of layers."""
-    return [id(layer._example_weight_variable) for layer in layers]
-
-
-def _recurrent(model):
-    """The states of stateful recurrent layers, which are none of `variables`."""
-    states = [x.states for x in layers_of(model, keras.layers.RNN) if x.stateful]
-    return [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
-
-
-def _assign_changed(variables, values):
-    for variable, value in zip(variables, values):
-        if not _equal(_value(variable), value):
-            variable.assign(value)
-
-
-def _equal(a, b):
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-
-
-def _value(variable):
-    return np.array(ops.convert_to_numpy(variable))

@@ -13,10 +13,11 @@ from keras_bn4.common.batches import are_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.progress import of_evaluation
-from keras_bn4.example_weight.evaluation import evaluate_at_settings, flat
+from keras_bn4.example_weight.evaluation import evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.schedules import Schedule, layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
+from keras_bn4.example_weight.steps import flat
 from keras_bn4.example_weight.sweep_arguments import (
     EMPTY,
     EXAMPLE_WEIGHTS,

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import keras_bn4
 from keras_bn4.commands import inspect_model, main
 
@@ -29,6 +31,7 @@ def test_the_version(tmp_path):
     assert run_program("--version", folder=tmp_path) == (0, printed, "")
 
 
+@pytest.mark.slow
 def test_the_help(tmp_path):
     status, printed, errors = run_program("--help", folder=tmp_path)
     assert (status, errors) == (0, "")
@@ -37,6 +40,7 @@ def test_the_help(tmp_path):
     assert {"sweep", "inspect", "tune", "--version"} <= set(first_words)
 
 
+@pytest.mark.slow
 def test_wrong_arguments(tmp_path):
     status, printed, errors = run_program("nonsense", folder=tmp_path)
     assert (status, printed) == (2, "")

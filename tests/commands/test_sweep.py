@@ -27,6 +27,7 @@ def test_it_prints_saves_and_draws(model, tmp_path, run):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_arrays_and_a_converted_model(model, tmp_path, run, rng):
     x, y = rng.normal(size=(30, 8, 8, 1)), rng.integers(0, 10, 30)
     np.savez(tmp_path / "data.npz", x=x, y=y)
@@ -89,6 +90,7 @@ def test_arrays_are_cut_into_halves(model, tmp_path, run, rng):
     assert float(rows[1].split(",")[2]) == pytest.approx(choice.rows[0]["loss"])
 
 
+@pytest.mark.slow
 def test_schedules_and_the_largest_weight_within(tmp_path, run):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 1))
@@ -144,6 +146,7 @@ def test_data_sets_without_a_validation_split(names, model, run, rng, monkeypatc
     assert ("chosen on 6 examples" in printed) == (names[-1] == "test")
 
 
+@pytest.mark.slow
 def test_the_mode_of_a_metric(tmp_path, run, rng):
     inputs = keras.Input((8, 8, 1))
     hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))

@@ -120,9 +120,6 @@ MODELS = {
 
 
 QUICK = ("nested", "shared", "TimeDistributed", "subclassed")
-if keras.backend.backend() == "tensorflow":
-    # On JAX, it takes most of a minute to compile.
-    QUICK = ("MobileNetV2", *QUICK)
 
 
 def normalizers(model):

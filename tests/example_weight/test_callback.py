@@ -45,6 +45,7 @@ def test_callback_logs_the_best_and_sets_it(data):
     assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tmp_path):
     model = classifier(optimizer="adam")
     set_example_weight(model, 0.05)
@@ -88,6 +89,7 @@ def test_arguments_of_the_callback_are_checked_when_it_is_made(arguments, messag
         ExampleWeightTuning((np.zeros(3), np.zeros(3)), **arguments)
 
 
+@pytest.mark.slow
 def test_an_unknown_metric_of_the_callback_is_an_error_in_the_first_epoch(data):
     model = classifier(optimizer="adam")
     with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
@@ -105,6 +107,7 @@ def test_callback_at_train_end_only_and_by_accuracy(data):
     assert model.layers[3].example_weight == best["example_weight"]
 
 
+@pytest.mark.slow
 def test_the_callback_sets_the_best_of_all_schedules(rng):
     data = sequences(rng)
     model = chain()

@@ -533,10 +533,8 @@ def data_loader(*arrays):
 
 
 QUICK = (
-    *("lambda loss", "unregistered loss, weighted", "several", "auc", "f1 by class"),
-    *("sample weights", "regularizers", "add_loss alone", "OwnStep", "stateful"),
-    *("masked", "losses by name", "dicts", "PyDataset", "lengths", "several steps"),
-    "Collecting metric",
+    *("unregistered loss, weighted", "several", "auc", "sample weights"),
+    *("add_loss alone", "OwnStep", "stateful", "lengths"),
 )
 CASES = {name: case for name, *case in cases()}
 
@@ -583,6 +581,7 @@ def flat(results):
     return found
 
 
+@pytest.mark.slow
 def test_a_model_keeps_functions_that_were_set_on_it():
     for model, name in (
         (with_step_of_its_own(), "test_step"),
