@@ -7,17 +7,17 @@ tensor.
 
 import contextlib
 import copy
+import functools
 
 import keras
 
 
 def attributes_of(metrics):
     """Copies of the attributes of metrics, a dict for each. Keras' own have none."""
-    known = {*vars(keras.metrics.Metric()), "_metrics"}
     return [
         {}
         if type(metric).__module__.startswith("keras.")
-        else {k: _copied(v) for k, v in vars(metric).items() if k not in known}
+        else {k: _copied(v) for k, v in vars(metric).items() if k not in _of_keras()}
         for metric in metrics
     ]
 
@@ -37,6 +37,14 @@ def attributes_kept(metrics):
         yield
     finally:
         give_attributes(metrics, attributes)
+
+
+@functools.cache
+def _of_keras():
+    """The names of the attributes that every metric has."""
+    # Named, because Keras counts the metrics that it has to find a name for. Cached,
+    # because a sweep asks after every step.
+    return {*vars(keras.metrics.Metric(name="any")), "_metrics"}
 
 
 def _copied(value):

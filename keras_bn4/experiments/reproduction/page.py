@@ -28,13 +28,13 @@ line on a claim says whether it was `reproduced` here (the whole 95 % interval o
 mean over seeds has the sign that the claim has in the paper: an improvement is above 0
 for accuracies and below 0 for losses), `not` (it has the other sign) or is `undecided`
 (it contains 0, or there are fewer than three seeds). A claim that something makes no
-difference names the largest one that counts as none, and the whole interval has to be
-within it. The least effect to be seen is the true difference that as many seeds with
-this spread would show in four of five cases. Ghost sizes and example weights are chosen
-on validation data, results are on test data. To guess one of the 100 classes is right
-in 1 % of cases. B' is the ghost batch size, α the example weight. Values are means ±
-standard deviations over n seeds, differences have 95 % intervals in brackets and are
-paired by seed, over the seeds that both have.
+difference, or brings no gain, names the largest one that counts as none, and the whole
+interval has to stay below it. The least effect to be seen is the true difference that
+as many seeds with this spread would show in four of five cases. Ghost sizes and example
+weights are chosen on validation data, results are on test data. A guess among the 100
+classes is right in 1 % of cases. B' is the ghost batch size, α the example weight.
+Values are means ± standard deviations over n seeds, differences have 95 % intervals in
+brackets and are paired by seed, over the seeds that both have.
 """
 
 
