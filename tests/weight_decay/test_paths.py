@@ -89,6 +89,7 @@ def test_counts(name):
     assert sum(paths.counts.values()) == len(paths)
 
 
+@pytest.mark.slow
 def test_layers_and_evidence_of_resnet50():
     model = application("ResNet50", 32)
     paths = {row.name: row for row in normalization_paths(model)}
