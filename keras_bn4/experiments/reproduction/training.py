@@ -184,10 +184,8 @@ class Training:
     def _sweep(self, x, y, example_weights):
         sweep = sweep_example_weight(
             self.model,
-            x,
-            y,
+            **_in_batches(x, y, EVALUATION_BATCH_SIZE),
             example_weights=example_weights,
-            batch_size=EVALUATION_BATCH_SIZE,
             verbose=0,
         )
         return {m: [_short(row[m]) for row in sweep.rows] for m in METRICS}
@@ -195,9 +193,8 @@ class Training:
     def _fit(self, x, y, first, last):
         size = self.settings.batch_size
         part = slice(first * size, last * size)
-        history = self.model.fit(
-            x[part], y[part], batch_size=size, shuffle=False, verbose=0
-        ).history
+        data = _in_batches(x[part], y[part], size)
+        history = self.model.fit(**data, shuffle=False, verbose=0).history
         for name in self.sums:
             self.sums[name] += history[name][0] * (last - first)
         steps = images.steps_per_epoch(self.settings)
@@ -229,6 +226,22 @@ class Training:
                 f"{self.path} is no state of this training ({reason_of(error)}). "
                 "Remove it, so that the training begins anew."
             ) from error
+
+
+def _in_batches(x, y, batch_size):
+    """The arguments that give `fit` or a sweep these data in this order.
+
+    TensorFlow tunes how arrays are read in a thread of its own. `fit` ends only when
+    this thread wakes up, which can be as long after the last step as all steps took.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return {"x": x, "y": y, "batch_size": batch_size}
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size).prefetch(1)
+    return {"x": batches.with_options(options)}
 
 
 def _short(value):
