@@ -3,6 +3,7 @@
 Only the command line imports from here. The folders and modules are:
 
 - `records`: keeps finished results, so that an interrupted experiment can continue
+- `minibatches`: arrays as `fit` reads them without waiting at its end
 - `networks`: the networks of the experiments
 - `trained`: trained networks and the data to measure them on
 - `corruptions`: images that are darker, foggier, blurred or noisier
@@ -18,7 +19,7 @@ Only the command line imports from here. The folders and modules are:
 - `multi_worker`: training on several machines
 - `method_pictures`: the pictures on the pages of the methods
 
-Read `records`, `networks`, `trained`, `corruptions`, `temperature`, `digits`,
-`pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `reproduction`, `speed`,
-`distributed`, `multi_worker`, `method_pictures`.
+Read `records`, `minibatches`, `networks`, `trained`, `corruptions`, `temperature`,
+`digits`, `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `reproduction`,
+`speed`, `distributed`, `multi_worker`, `method_pictures`.
 """

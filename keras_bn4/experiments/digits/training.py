@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_bn4.datasets import non_iid_batches
 from keras_bn4.experiments import networks
+from keras_bn4.experiments.minibatches import minibatches
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 from keras_bn4.weight_decay import CenteredL2
 
@@ -78,4 +79,4 @@ def train(model, x, y, *, steps, batch_size=BATCH_SIZE, one_class=False, seed=0)
         order = [rng.permutation(len(x))[:whole] for _ in range(epochs)]
         order = np.concatenate(order)[: steps * batch_size]
         x, y = x[order], y[order]
-    model.fit(x, y, batch_size=batch_size, shuffle=False, verbose=0)
+    model.fit(**minibatches(x, y, batch_size=batch_size), shuffle=False, verbose=0)

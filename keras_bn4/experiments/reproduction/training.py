@@ -22,6 +22,7 @@ from keras_bn4.common.files import written_whole
 from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments import networks
+from keras_bn4.experiments.minibatches import minibatches
 from keras_bn4.experiments.reproduction import images, weights
 from keras_bn4.experiments.reproduction.normalizations import normalization
 from keras_bn4.layers import GhostBatchNormalization
@@ -184,7 +185,7 @@ class Training:
     def _sweep(self, x, y, example_weights):
         sweep = sweep_example_weight(
             self.model,
-            **_in_batches(x, y, EVALUATION_BATCH_SIZE),
+            **minibatches(x, y, batch_size=EVALUATION_BATCH_SIZE),
             example_weights=example_weights,
             verbose=0,
         )
@@ -193,7 +194,7 @@ class Training:
     def _fit(self, x, y, first, last):
         size = self.settings.batch_size
         part = slice(first * size, last * size)
-        data = _in_batches(x[part], y[part], size)
+        data = minibatches(x[part], y[part], batch_size=size)
         history = self.model.fit(**data, shuffle=False, verbose=0).history
         for name in self.sums:
             self.sums[name] += history[name][0] * (last - first)
@@ -226,25 +227,6 @@ class Training:
                 f"{self.path} is no state of this training ({reason_of(error)}). "
                 "Remove it, so that the training begins anew."
             ) from error
-
-
-def _in_batches(x, y, batch_size):
-    """The arguments that give `fit` or a sweep these data in this order.
-
-    TensorFlow tunes how arrays are read in a thread of its own. `fit` ends only when
-    this thread wakes up, which can be as long after the last step as all steps took.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return {"x": x, "y": y, "batch_size": batch_size}
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    examples = tf.data.Dataset.from_tensor_slices((x, y))
-    # A known size, as arrays have it: without, results differ in the last bit.
-    is_whole = len(x) % batch_size == 0
-    batches = examples.batch(batch_size, drop_remainder=is_whole).prefetch(1)
-    return {"x": batches.with_options(options)}
 
 
 def _short(value):

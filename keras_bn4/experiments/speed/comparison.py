@@ -35,6 +35,7 @@ from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import networks
+from keras_bn4.experiments.minibatches import minibatches
 from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.speed import steps
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
@@ -244,10 +245,10 @@ def _images(n):
 
 
 def _fit(rounds, xla):
-    x, y = _images(1024)
+    data = minibatches(*_images(1024), batch_size=128)
     return compare(
         {
-            name: lambda m=network: m.fit(x, y, batch_size=128, verbose=0)
+            name: lambda m=network: m.fit(**data, shuffle=False, verbose=0)
             for name, network in _networks(xla).items()
         },
         rounds,
@@ -255,7 +256,7 @@ def _fit(rounds, xla):
 
 
 def _predict(rounds, xla):
-    x, _ = _images(512)
+    data = minibatches(_images(512)[0], batch_size=128)
     networks = _networks(xla)
     del networks["ghosts of 16"]
     weighing = convert(networks["whole batch"], example_weight=0.05)
@@ -267,7 +268,7 @@ def _predict(rounds, xla):
     }
     return compare(
         {
-            name: lambda m=network: m.predict(x, batch_size=128, verbose=0)
+            name: lambda m=network: m.predict(**data, verbose=0)
             for name, network in networks.items()
         },
         rounds,
@@ -276,16 +277,16 @@ def _predict(rounds, xla):
 
 def _sweep(rounds, xla):
     """Compares a sweep of 21 example weights with 21 evaluations."""
-    x, y = _images(256)
+    data = minibatches(*_images(256), batch_size=128)
     network = _networks(xla)["whole batch"]
     set_example_weight(network, 0.05)
 
     def evaluate():
         for _ in range(21):
-            network.evaluate(x, y, batch_size=128, verbose=0)
+            network.evaluate(**data, verbose=0)
 
     def sweep():
-        sweep_example_weight(network, x, y, batch_size=128, verbose=0)
+        sweep_example_weight(network, **data, verbose=0)
 
     return compare({"21 evaluations": evaluate, "sweep": sweep}, max(3, rounds // 3))
 
