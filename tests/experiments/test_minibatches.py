@@ -42,7 +42,9 @@ def test_a_model_learns_and_predicts_the_same(model, rng, n):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="what TensorFlow does with arrays"
 )
-@pytest.mark.parametrize("n, known, sizes", [(4, 2, [2, 2]), (5, None, [2, 2, 1])])
+@pytest.mark.parametrize(
+    ("n", "known", "sizes"), [(4, 2, [2, 2]), (5, None, [2, 2, 1])]
+)
 def test_the_size_is_known_where_it_can_be_and_nothing_is_tuned(rng, n, known, sizes):
     dataset = minibatches(rng.random((n, 2)), batch_size=2)["x"]
     assert dataset.options().autotune.enabled is False
