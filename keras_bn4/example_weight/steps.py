@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight.example_values import (
     KEY,
     metrics_by_name,
@@ -20,6 +19,13 @@ from keras_bn4.example_weight.example_values import (
 from keras_bn4.example_weight.metric_attributes import (
     attributes_of,
     give_attributes,
+)
+from keras_bn4.example_weight.variables import (
+    are_equal,
+    assign_changed,
+    assigning,
+    recurrent_states,
+    value_of,
 )
 
 
@@ -107,34 +113,29 @@ class StatefulSteps(_Steps):
     @contextlib.contextmanager
     def state_kept(self):
         own = _example_weight_variables(self.layers)
-        self.others = [
-            v
-            for v in (*self.model.non_trainable_variables, *_recurrent(self.model))
-            if id(v) not in own
-        ]
-        others = [_value(v) for v in self.others]
-        metrics = [_value(v) for v in self.model.metrics_variables]
+        states = recurrent_states(self.model)
+        others = [*self.model.non_trainable_variables, *states]
+        self.others = [v for v in others if id(v) not in own]
+        others = [value_of(v) for v in self.others]
+        metrics = [value_of(v) for v in self.model.metrics_variables]
         try:
             yield
         finally:
-            _assign_changed(self.others, others)
+            assign_changed(self.others, others)
             if len(metrics) == len(self.model.metrics_variables):
-                _assign_changed(self.model.metrics_variables, metrics)
+                assign_changed(self.model.metrics_variables, metrics)
 
     def __call__(self, iterator):
         batches = self.batches(iterator)
         if self.logs is None:
             self._try_a_step(batches[0])
         for batch in batches:
-            for i, setting in enumerate(self.settings):
-                for layer, weight in zip(self.layers, setting):
-                    layer.example_weight = weight
+            for i, weights in enumerate(self.weights):
                 before = self.states[i]
-                for variable, value in zip(self.exchanged, before):
-                    variable.assign(value)
+                self.assign([*weights, *before])
                 give_attributes(self.metrics, self.attributes[i])
                 logs = self.test_function([batch])
-                self.states[i] = [_value(v) for v in self.exchanged]
+                self.states[i] = [value_of(v) for v in self.exchanged]
                 self.end_step(i, logs, before, self.states[i])
         return self.logs[0]
 
@@ -144,19 +145,29 @@ class StatefulSteps(_Steps):
         Some metrics create variables in their first step. A step may change recurrent
         states and the seeds of random layers.
         """
-        before = [_value(v) for v in self.others]
+        for setting in self.settings:
+            # Assigned by the layers once, which may have to warn of a weight.
+            for layer, weight in zip(self.layers, setting):
+                layer.example_weight = weight
+        before = [value_of(v) for v in self.others]
         self.test_function([batch])
-        after = [_value(v) for v in self.others]
-        changed = [not _equal(*pair) for pair in zip(before, after)]
-        _assign_changed(self.others, before)
+        after = [value_of(v) for v in self.others]
+        changed = [not are_equal(*pair) for pair in zip(before, after)]
+        assign_changed(self.others, before)
         self.model.reset_metrics()
         self.begin()
         self.exchanged = [
             *self.model.metrics_variables,
             *itertools.compress(self.others, changed),
         ]
-        first = [_value(v) for v in self.exchanged]
+        first = [value_of(v) for v in self.exchanged]
         self.states = [first] * len(self.settings)
+        variables = [layer._example_weight_variable for layer in self.layers]
+        self.weights = [
+            [np.asarray(weight, v.dtype) for v, weight in zip(variables, setting)]
+            for setting in self.settings
+        ]
+        self.assign = assigning([*variables, *self.exchanged])
 
 
 class StatelessSteps(_Steps):
@@ -167,7 +178,7 @@ class StatelessSteps(_Steps):
         # `evaluate` hands the memory of all variables to a compiled function, and an
         # error there would leave the model without them.
         variables = [*self.model.variables, *self.model.metrics_variables]
-        values = [_value(v) for v in variables]
+        values = [value_of(v) for v in variables]
         try:
             yield
         finally:
@@ -211,7 +222,7 @@ class StatelessSteps(_Steps):
         changed = [
             place
             for place, value in enumerate(before)
-            if place not in own and not _equal(np.asarray(others[place]), value)
+            if place not in own and not are_equal(np.asarray(others[place]), value)
         ]
         self.places = [*own, *changed]
         self.states, self.exchanged = [], []
@@ -255,23 +266,3 @@ def flat(logs):
 def _example_weight_variables(layers):
     """The identities of the variables behind the example weights of layers."""
     return [id(layer._example_weight_variable) for layer in layers]
-
-
-def _recurrent(model):
-    """The states of stateful recurrent layers, which are none of `variables`."""
-    states = [x.states for x in layers_of(model, keras.layers.RNN) if x.stateful]
-    return [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
-
-
-def _assign_changed(variables, values):
-    for variable, value in zip(variables, values):
-        if not _equal(_value(variable), value):
-            variable.assign(value)
-
-
-def _equal(a, b):
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-
-
-def _value(variable):
-    return np.array(ops.convert_to_numpy(variable))
