@@ -20,6 +20,10 @@ from keras_bn4.example_weight.metric_attributes import attributes_kept
 from keras_bn4.example_weight.setting import example_weights_kept
 from keras_bn4.example_weight.steps import StatefulSteps, StatelessSteps
 
+# Where Keras' test function keeps the one that a sweep had made in its place. `compile`
+# forgets the first, and so the second as well.
+KEPT = "_keras_bn4_test_function"
+
 _under_way = {}
 
 
@@ -64,15 +68,23 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
                 model, layers, settings, on_step
             )
             with steps.state_kept():
-                model.test_function = None
-                model.make_test_function()
-                steps.test_function = model.test_function
+                steps.test_function = getattr(before, KEPT, None) or _made(model)
                 model.test_function = steps
                 model.evaluate(*args, **kwargs)
+                if before is not None:
+                    # Tracing can take as long as many steps.
+                    setattr(before, KEPT, steps.test_function)
                 return steps.results()
     finally:
         model.test_function = before
         del _under_way[id(model)]
+
+
+def _made(model):
+    """Makes another test function of a model, and leaves it to the model."""
+    model.test_function = None
+    model.make_test_function()
+    return model.test_function
 
 
 @contextlib.contextmanager

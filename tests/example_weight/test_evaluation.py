@@ -558,17 +558,24 @@ def test_every_row_is_an_evaluation(name):
         for variable, value in zip(state, start):
             variable.assign(value)
 
-    restart()
-    sweep = sweep_example_weight(model, **fresh(), example_weights=WEIGHTS, verbose=0)
-    for row in sweep.rows:
+    # The second one finds what the first has traced.
+    sweep, second = (swept(model, restart, fresh) for _ in range(2))
+    for row, row_of_second in zip(sweep.rows, second.rows):
         restart()
         set_example_weight(model, row["example_weight"])
         expected = flat(model.evaluate(**fresh(), verbose=0, return_dict=True))
-        assert set(sweep.metrics) == set(expected)
+        assert set(sweep.metrics) == set(second.metrics) == set(expected)
         for metric, value in expected.items():
-            assert row[metric] == pytest.approx(value, rel=1e-6, abs=1e-6), metric
+            value = pytest.approx(value, rel=1e-6, abs=1e-6)
+            assert row[metric] == value, metric
+            assert row_of_second[metric] == value, metric
     first, *_, last = sweep.rows
     assert any(first[metric] != last[metric] for metric in sweep.metrics)
+
+
+def swept(model, restart, fresh):
+    restart()
+    return sweep_example_weight(model, **fresh(), example_weights=WEIGHTS, verbose=0)
 
 
 def flat(results):
@@ -579,6 +586,19 @@ def flat(results):
         else:
             found[name] = float(value)
     return found
+
+
+def test_a_sweep_follows_what_the_model_was_compiled_with_last():
+    model = compiled(function_loss, ["mae"])
+    for loss in (function_loss, closure(3)):
+        model.compile(loss=loss, metrics=["mse"])
+        arguments = {**REGRESSION, "verbose": 0}
+        expected = model.evaluate(**arguments, return_dict=True)
+        for _ in range(2):
+            sweep = sweep_example_weight(model, **arguments, example_weights=[0.5])
+            assert sweep.rows[0]["example_weight"] == 0
+            assert sweep.rows[0]["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+            assert set(sweep.metrics) == set(expected)
 
 
 @pytest.mark.slow

@@ -184,15 +184,15 @@ def test_steps_and_endless_data(data):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="nothing is traced in PyTorch")
-def test_one_trace_for_all_weights(data):
+def test_one_trace_for_all_weights_and_for_later_sweeps(data):
     model = classifier()
     x, y = data[0][:64], data[1][:64]
     model.evaluate(x, y, verbose=0)  # Keras infers the shapes of metrics.
     CountTraces.traces = 0
-    sweep_example_weight(model, x, y, example_weights=[0.1, 0.2, 0.3], verbose=0)
-    assert CountTraces.traces == 1
+    for _ in range(2):
+        sweep_example_weight(model, x, y, example_weights=[0.1, 0.2, 0.3], verbose=0)
+        assert CountTraces.traces == 1
     if BACKEND == "tensorflow":  # One more for a shorter last batch.
-        CountTraces.traces = 0
         sweep_example_weight(model, *data, example_weights=[0.1], verbose=0)
         assert CountTraces.traces == 2
 
