@@ -20,8 +20,8 @@ from keras_bn4.example_weight.metric_attributes import attributes_kept
 from keras_bn4.example_weight.setting import example_weights_kept
 from keras_bn4.example_weight.steps import StatefulSteps, StatelessSteps
 
-# Where Keras' test function keeps the one that a sweep had made in its place. `compile`
-# forgets the first, and so the second as well.
+# The attribute of Keras' test function that keeps the one which a sweep made in its
+# place. `compile` forgets the first, and so the second as well.
 KEPT = "_keras_bn4_test_function"
 
 _under_way = {}
@@ -81,7 +81,7 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
 
 
 def _made(model):
-    """Makes another test function of a model, and leaves it to the model."""
+    """Makes another test function of a model."""
     model.test_function = None
     model.make_test_function()
     return model.test_function

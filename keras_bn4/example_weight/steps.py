@@ -112,7 +112,7 @@ class StatefulSteps(_Steps):
 
     @contextlib.contextmanager
     def state_kept(self):
-        own = _example_weight_variables(self.layers)
+        own = {id(v) for v in _example_weight_variables(self.layers)}
         states = recurrent_states(self.model)
         others = [*self.model.non_trainable_variables, *states]
         self.others = [v for v in others if id(v) not in own]
@@ -162,7 +162,7 @@ class StatefulSteps(_Steps):
         ]
         first = [value_of(v) for v in self.exchanged]
         self.states = [first] * len(self.settings)
-        variables = [layer._example_weight_variable for layer in self.layers]
+        variables = _example_weight_variables(self.layers)
         self.weights = [
             [np.asarray(weight, v.dtype) for v, weight in zip(variables, setting)]
             for setting in self.settings
@@ -218,7 +218,7 @@ class StatelessSteps(_Steps):
         first = [np.array(value) for value in metrics]
         _, (trainable, others, _) = self.test_function(state, iter([batch]))
         variables = {id(v): i for i, v in enumerate(self.model.non_trainable_variables)}
-        own = [variables[key] for key in _example_weight_variables(self.layers)]
+        own = [variables[id(v)] for v in _example_weight_variables(self.layers)]
         changed = [
             place
             for place, value in enumerate(before)
@@ -264,5 +264,5 @@ def flat(logs):
 
 
 def _example_weight_variables(layers):
-    """The identities of the variables behind the example weights of layers."""
-    return [id(layer._example_weight_variable) for layer in layers]
+    """The variables behind the example weights of layers."""
+    return [layer._example_weight_variable for layer in layers]

@@ -1,8 +1,8 @@
-"""Arrays as arguments of `fit`, `evaluate` and `predict` that end with the last step.
+"""Gives arrays to `fit`, `evaluate` and `predict` so that they end with the last step.
 
-TensorFlow tunes how arrays are read in a thread of its own, which sleeps twice as long
-each time. Where all cores are busy, these functions return only when it wakes up, which
-can be as long after the last step as all steps took.
+TensorFlow tunes how arrays are read, in a thread that sleeps in between, each time
+twice as long. Where all cores are busy, these functions return only when that thread
+wakes up, which can be as long after the last step as all steps took.
 """
 
 import keras

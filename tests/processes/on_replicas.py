@@ -329,6 +329,8 @@ def check_saving(strategy, model, x):
 
 def check_sweep(strategy, model, x, y):
     options = {"example_weights": [0.1, 0.5], "batch_size": 4, "verbose": 0}
+    # Keras' test function, which keeps that of the first sweep for the second.
+    model.evaluate(x, y, batch_size=4, verbose=0)
     rows = keras_bn4.sweep_example_weight(model, x, y, **options).rows
     with strategy.scope():
         rows_in_scope = keras_bn4.sweep_example_weight(model, x, y, **options).rows

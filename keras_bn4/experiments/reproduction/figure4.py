@@ -136,8 +136,8 @@ def draw_weights(rows, name_of_row, path, base=0):
             lowest.append(mean.min())
             highest.append(mean[base])
         if metric == "cross_entropy":
-            # Large weights can have losses that hide all others. Differences of far
-            # less than a tenth are no reason to leave out all the rest.
+            # Large weights can have losses that hide all others. Where the weight
+            # hardly lowers the loss, a tenth of the loss is shown.
             height = max(2 * (max(highest) - min(lowest)), 0.1 * min(lowest))
             panel.set_ylim(min(lowest) - 0.1 * height, min(lowest) + 1.2 * height)
         panel.set_xscale(

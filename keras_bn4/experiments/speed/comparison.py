@@ -8,7 +8,8 @@ that is compared runs in turns in one process, in alternating order, each for at
 30 ms at a time. Ratios are taken within a round, and the tables have their medians over
 rounds. Load on the machine is the same for all in a round, so that it cancels out. The
 step of a layer gets its upstream gradient as an input. A batch size that is "unknown"
-when the step is traced is what `fit` traces.
+when the step is traced is what `fit` traces. `fit`, `predict` and sweeps get their data
+from `minibatches`, because TensorFlow would wait after the last step of arrays.
 
 Command: `python -m keras_bn4.experiments.speed`, with `KERAS_BACKEND` set for JAX and
 PyTorch. Time: fifteen minutes on two CPU cores. Every finished comparison is kept, and
