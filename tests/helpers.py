@@ -322,6 +322,16 @@ def gradients_of(function, *arrays):
 # Comparisons with the specification and with Keras.
 
 
+def reference_moments(values, mask, ghost_batch_size, groups=-1):
+    """Mean and variance `(n, C)` of what every example is normalized with."""
+    mean, variance = np.zeros(values.shape[::2]), np.zeros(values.shape[::2])
+    sets = reference.normalized_together(values, mask, ghost_batch_size, groups)
+    for together, counting in sets:
+        for i, _, c in together:
+            mean[i, c], variance[i, c] = reference.moments(values, counting)
+    return mean, variance
+
+
 def check_training(layer, x, upstream, how=USUAL, **grouping):
     """Compares a training step with the specification: all it returns and leaves."""
     before, axis = weights(layer), layer.axis

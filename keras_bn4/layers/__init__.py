@@ -1,11 +1,11 @@
 """The layers (Sec. 3.1, 3.2, 3.4), and what they compute with.
 
-For the equations see `ghosts`, `moments`, `mixing` and `normalize`, and then the `call`
-of `ghost_batch_normalization`.
+For the equations see `ghosts`, `moments`, `pooling`, `mixing` and `normalize`, and then
+the `call` of `ghost_batch_normalization`.
 
-Read `backend`, `ghosts`, `moments`, `mixing`, `normalize`, `tensorflow_fused`,
-`tensorflow_selected`, `tensorflow_replicas`, `example_weight_variable`,
-`ghost_batch_normalization`, `batch_group_normalization`.
+Read `backend`, `ghosts`, `moments`, `pooling`, `mixing`, `normalize`,
+`tensorflow_fused`, `tensorflow_selected`, `tensorflow_replicas`,
+`example_weight_variable`, `ghost_batch_normalization`, `batch_group_normalization`.
 """
 
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization

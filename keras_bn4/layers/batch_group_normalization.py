@@ -6,7 +6,7 @@ from keras_bn4.common.argument_names import check_positional
 from keras_bn4.common.arguments import check_groups, check_groups_divide
 from keras_bn4.common.attributes import Checked, groups_fit
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
-from keras_bn4.layers.moments import group_moments
+from keras_bn4.layers.pooling import group_moments
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")

@@ -32,13 +32,15 @@ from keras_bn4.layers.ghosts import number_of_equal_ghosts
 from keras_bn4.layers.mixing import mix, move
 from keras_bn4.layers.moments import (
     Moments,
-    batch_moments,
     element_mask,
     example_moments,
-    ghost_moments,
     hide_masked,
 )
 from keras_bn4.layers.normalize import normalize, scale_and_shift
+from keras_bn4.layers.pooling import (
+    batch_moments,
+    ghost_moments,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")

@@ -15,7 +15,8 @@ import keras
 
 from keras_bn4.layers import ghosts
 from keras_bn4.layers.backend import in_xla
-from keras_bn4.layers.moments import Moments, batch_moments
+from keras_bn4.layers.moments import Moments
+from keras_bn4.layers.pooling import batch_moments
 
 # The number of elements from which a ghost is worth a start of the kernel. In a loop it
 # has to be twice that.

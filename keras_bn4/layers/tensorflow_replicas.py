@@ -17,7 +17,8 @@ channels, `R` replicas and `k` ghosts:
 import keras
 
 from keras_bn4.layers import ghosts
-from keras_bn4.layers.moments import Moments, pool
+from keras_bn4.layers.moments import Moments
+from keras_bn4.layers.pooling import pool
 
 
 def context():

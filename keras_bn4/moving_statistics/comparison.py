@@ -10,12 +10,14 @@ from keras_bn4.common.tables import some
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import (
     Moments,
-    batch_moments,
     element_mask,
     example_moments,
+    with_count,
+)
+from keras_bn4.layers.pooling import (
+    batch_moments,
     ghost_moments,
     group_moments,
-    with_count,
 )
 from keras_bn4.moving_statistics.comparison_result import Discrepancy
 from keras_bn4.moving_statistics.recalibration import pooled

@@ -10,11 +10,11 @@ from keras_bn4.common.tables import some
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import (
     Moments,
-    batch_moments,
     element_mask,
     example_moments,
     with_count,
 )
+from keras_bn4.layers.pooling import batch_moments
 from keras_bn4.moving_statistics.recorder import (
     Recorder,
     input_batches,

@@ -10,11 +10,13 @@ from keras import ops
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 from keras_bn4.layers.moments import (
     Moments,
-    batch_moments,
     example_moments,
-    group_moments,
 )
 from keras_bn4.layers.normalize import normalize
+from keras_bn4.layers.pooling import (
+    batch_moments,
+    group_moments,
+)
 from keras_bn4.weight_decay import CenteredL2
 
 # Of a variance is left at least this share, so that noise on the statistics of an
