@@ -3,7 +3,7 @@
 Holds an analysis of whose γ and β can act on a model's output, a regularizer for γ,
 and a way to exclude γ and β from an optimizer's own weight decay.
 
-Read `graph`, `paths`, `regularizer`, `optimizer`.
+Read `graph`, `scaling`, `paths`, `regularizer`, `optimizer`.
 """
 
 from keras_bn4.weight_decay.optimizer import exclude_from_weight_decay

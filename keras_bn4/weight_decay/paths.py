@@ -4,28 +4,14 @@ import collections
 from typing import TYPE_CHECKING
 
 import keras
-from keras import layers
 
 from keras_bn4.common import tables
 from keras_bn4.common.models import check_built
 from keras_bn4.weight_decay.graph import NORMALIZERS, steps_of
+from keras_bn4.weight_decay.scaling import KINDS, classify
 
 if TYPE_CHECKING:
     import pandas
-
-KINDS = ("open", "residual", "closed")
-# Names of classes, because a layer and the operation of `keras.ops` that does the same
-# are different classes of the same name.
-PRODUCTS = ("Multiply", "Matmul", "Dot", "Einsum", "Tensordot")
-QUOTIENTS = ("Divide", "TrueDivide", "DivideNoNan")
-CONCATENATIONS = ("Concatenate", "Stack", "Hstack", "Vstack")
-# Layers that have weights and do not mix channels.
-BY_CHANNEL = (layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.PReLU)
-
-# How a tensor scales when γ and β of a layer are multiplied by a factor `c`: as a whole
-# by `c ** degree` (an integer other than 0), not at all (degree 0), in only some of its
-# channels, or in only some of its summands.
-NOTHING, PARTS, SUMMANDS = 0, "parts", "summands"
 
 
 class NormalizationPath(
@@ -172,6 +158,7 @@ def normalization_paths(model: keras.Model) -> NormalizationPaths:
 
     Example:
 
+    >>> layers = keras.layers
     >>> inputs = keras.Input((8, 8, 3))
     >>> x = layers.Conv2D(4, 3, padding="same")(inputs)
     >>> x = layers.BatchNormalization(name="first")(x)
@@ -192,7 +179,7 @@ def normalization_paths(model: keras.Model) -> NormalizationPaths:
         layer = step.operation
         if isinstance(layer, NORMALIZERS) and id(layer) not in seen:
             seen.add(id(layer))
-            kind, merge, path = _classify(layer, steps, set(outputs))
+            kind, merge, path = classify(layer, steps, set(outputs))
             variables = tuple(affine_variables(layer))
             row = NormalizationPath(step.name, layer, variables, kind, merge, path)
             rows.append(row)
@@ -213,88 +200,6 @@ def check_kinds(kinds):
         raise ValueError(
             f"Layers are of one of the kinds {KINDS}. Received: {unknown}."
         )
-
-
-def _classify(layer, steps, outputs):
-    """Returns kind, merge and path of one normalizer.
-
-    For every tensor that scales with the layer, `scales` holds how it does, and
-    `trails` the names on the shortest way to it.
-    """
-    scales, trails = {}, {}
-    found = {kind: [] for kind in (*KINDS, "addition", "concatenation")}
-    for step in steps:
-        if step.operation is layer:
-            scale, merge, trail = 1, None, (step.name,)
-        else:
-            received = [scales.get(tensor, NOTHING) for tensor in step.inputs]
-            if not any(received):
-                continue
-            came_by = (trails[t] for t in step.inputs if scales.get(t, NOTHING))
-            trail = (*min(came_by, key=len), step.name)
-            scale, merge = _scale_after(step.operation, received)
-        if merge:
-            found[merge].append(trail)
-        if not scale:
-            found["closed"].append(trail)
-            continue
-        for tensor in step.outputs:
-            scales[tensor], trails[tensor] = scale, trail
-            if tensor in outputs:
-                found["open"].append(trail)
-    for kind in ("open", "addition", "concatenation", "closed"):
-        if found[kind]:
-            path = min(found[kind], key=len)
-            return (kind, None, path) if kind in KINDS else ("residual", kind, path)
-    raise AssertionError(
-        f"Layer '{layer.name}' is in the graph, but leads neither to an output nor to "
-        "a normalizer."
-    )
-
-
-def _scale_after(operation, scales):
-    """Says how the outputs of an operation scale, and which parts it merged.
-
-    Args:
-        operation: The `keras.Operation`.
-        scales: List of the scales of its inputs.
-
-    Returns:
-        A pair of the scale and `"addition"`, `"concatenation"` or `None`.
-    """
-    name = type(operation).__name__
-    first, alike = scales[0], len(set(scales)) == 1
-    if isinstance(operation, NORMALIZERS):
-        mixes = first == PARTS and not _normalizes_by_channel(operation)
-        return NOTHING, "concatenation" if mixes else None
-    if name in (*PRODUCTS, *QUOTIENTS) and not {PARTS, SUMMANDS} & set(scales):
-        rest = sum(scales[1:])
-        return (first - rest if name in QUOTIENTS else first + rest), None
-    if SUMMANDS in scales:
-        return SUMMANDS, None
-    if name in (*PRODUCTS, *QUOTIENTS):
-        return PARTS, None
-    if alike and first == PARTS and _mixes_channels(operation):
-        return SUMMANDS, "concatenation"
-    # Two tensors that both scale in parts need not scale in the same channels.
-    if alike and (first != PARTS or len(scales) == 1):
-        return first, None
-    if name in CONCATENATIONS:
-        return PARTS, None
-    return SUMMANDS, "addition"
-
-
-def _mixes_channels(operation):
-    weights = getattr(operation, "weights", [])
-    return bool(weights) and not isinstance(operation, BY_CHANNEL)
-
-
-def _normalizes_by_channel(layer):
-    if isinstance(layer, layers.BatchNormalization):
-        return getattr(layer, "channels_per_group", 1) == 1
-    if isinstance(layer, layers.GroupNormalization):
-        return layer.groups in (-1, layer.input_spec.axes[layer.axis])
-    return False
 
 
 def _abbreviated(path, most=6):
