@@ -3,6 +3,7 @@
 Only the command line imports from here. The folders and modules are:
 
 - `records`: keeps finished results, so that an interrupted experiment can continue
+- `machine`: with which versions and on what hardware an experiment runs
 - `minibatches`: arrays as `fit` reads them without waiting at its end
 - `networks`: the networks of the experiments
 - `trained`: trained networks and the data to measure them on
@@ -19,7 +20,7 @@ Only the command line imports from here. The folders and modules are:
 - `multi_worker`: training on several machines
 - `method_pictures`: the pictures on the pages of the methods
 
-Read `records`, `minibatches`, `networks`, `trained`, `corruptions`, `temperature`,
-`digits`, `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`, `reproduction`,
-`speed`, `distributed`, `multi_worker`, `method_pictures`.
+Read `records`, `machine`, `minibatches`, `networks`, `trained`, `corruptions`,
+`temperature`, `digits`, `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`,
+`reproduction`, `speed`, `distributed`, `multi_worker`, `method_pictures`.
 """

@@ -9,6 +9,7 @@ import pytest
 
 from keras_bn4.conversion import convert
 from keras_bn4.experiments.speed import comparison as speed
+from keras_bn4.experiments.speed import measurements
 from keras_bn4.experiments.speed import report as speed_report
 from keras_bn4.layers import GhostBatchNormalization
 
@@ -101,7 +102,7 @@ def small(request, monkeypatch):
     """Arguments of the experiment, with small layers, executed in one way or in all."""
     monkeypatch.setattr(speed, "SHAPES", ((6, 4, 4, 4),) * 4)
     monkeypatch.setattr(speed, "DENSE", (6, 4))
-    monkeypatch.setattr(speed, "SECONDS", 1e-9)
+    monkeypatch.setattr(measurements, "SECONDS", 1e-9)
     jobs = speed.jobs()
     if request.param == "one way":
         way = {name: jobs[0][name] for name in ("batch", "compile", "dtype")}
@@ -123,7 +124,9 @@ def test_comparisons_are_made_once_and_told(small, tmp_path, monkeypatch):
     assert speed_report.figure(results, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").stat().st_size > 10_000
 
-    monkeypatch.setattr(speed, "_measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        measurements, "measure", lambda *_: pytest.fail("measured again")
+    )
     assert speed.run(**small, output_dir=tmp_path) == results
 
 
@@ -165,16 +168,16 @@ def test_without_results_by_ghost_size_there_is_no_figure(tmp_path):
 
 def test_medians_of_ratios_are_paired():
     times = {"first": iter([0, 1, 3, 2]), "second": iter([0, 2, 9, 2])}
-    seconds = speed._seconds
+    seconds = measurements._seconds
 
     def fake(function, repeats):
         return function() if repeats == 1 else 1.0
 
-    speed._seconds = fake
+    measurements._seconds = fake
     try:
         runs = {name: values.__next__ for name, values in times.items()}
-        result = speed.compare(runs, 3)
+        result = measurements.compare(runs, 3)
     finally:
-        speed._seconds = seconds
+        measurements._seconds = seconds
     assert result["ratios"] == {"first": 1, "second": 2}
     assert result["milliseconds"] == {"first": 2000, "second": 2000}

@@ -10,16 +10,13 @@ Each of them can be killed at any time.
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import time
 
 import keras
-import numpy as np
 
-import keras_bn4
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.progress import progress_bar
+from keras_bn4.experiments import machine
 from keras_bn4.experiments.reproduction import claims, weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.training import Training
@@ -99,8 +96,8 @@ class Run:
             weights.keep(training.model, self.weights)
         record = {
             "settings": self.settings.to_dict(),
-            "versions": _versions(),
-            "hardware": _hardware(),
+            "versions": machine.versions(),
+            "hardware": machine.hardware(),
             "process": os.getpid(),
             "seconds": round(training.seconds, 1),
             "history": training.history,
@@ -172,44 +169,6 @@ def _try(run, runs, data_dir, expires, verbose):
                 print(f"\n{error}")
             return False
     return True
-
-
-def _versions():
-    backend = keras.backend.backend()
-    return {
-        "keras_bn4": keras_bn4.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "backend": backend,
-        backend: __import__(backend).__version__,
-    }
-
-
-def _hardware():
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.partition(": ")[2] for line in lines if "model name" in line]
-        processor = names[0] if names else processor
-    except OSError:
-        pass  # Not Linux.
-    count = getattr(os, "process_cpu_count", os.cpu_count)()
-    return {
-        "processor": processor,
-        "cores": count,
-        "devices": list(keras.distribution.list_devices()),
-        "gpus": _gpus(),
-    }
-
-
-def _gpus():
-    """The names of NVIDIA's GPUs, which Keras doesn't tell."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [] if found.returncode else found.stdout.split("\n")[:-1]
 
 
 def _compact(record):

@@ -1,6 +1,6 @@
 """Measures how fast the layers are, and makes tables and a figure of it.
 
-Read `steps`, `comparison`, `report`.
+Read `steps`, `measurements`, `comparison`, `report`.
 """
 
 from keras_bn4.experiments.speed.comparison import run
