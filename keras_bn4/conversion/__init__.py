@@ -1,13 +1,13 @@
 """Converts any Keras model to the layers of this package, and back.
 
-Read `exchange`, `model_copy`, `convert_revert`.
+Read `exchange`, `templates`, `model_copy`, `convert_revert`.
 """
 
 from keras_bn4.conversion.convert_revert import (
     ConversionReport,
     convert,
-    convertible_layers,
     revert,
 )
+from keras_bn4.conversion.templates import convertible_layers
 
 __all__ = ["ConversionReport", "convert", "convertible_layers", "revert"]

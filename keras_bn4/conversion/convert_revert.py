@@ -12,26 +12,19 @@ from keras_bn4.common.arguments import (
     check_function,
     check_ghost_batch_size,
     check_groups,
-    check_groups_divide,
-    common_divisors,
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
 from keras_bn4.conversion.exchange import (
     CHANGEABLE,
     LAYERS,
-    arguments_of,
     batch_normalizations,
     become_all,
 )
 from keras_bn4.conversion.model_copy import copy_of, refuse_files_that_lose_layers
-from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.conversion.templates import UNCHANGED, convertible_layers, templates_of
 
 OVERRIDES = (*CHANGEABLE, "variance_tracking")
-
-
-# The default of arguments that `convert` leaves as they are in each layer.
-UNCHANGED = type("Unchanged", (), {"__repr__": lambda self: "unchanged"})()
 
 
 class ConversionReport(
@@ -146,39 +139,8 @@ def convert(
             "build the model with them instead."
         )
     layers, skipped = convertible_layers(model, select)
-    templates = _templates(layers, groups, arguments)
+    templates = templates_of(layers, groups, arguments)
     return _apply(model, layers, templates, skipped, in_place)
-
-
-def convertible_layers(model, select=None):
-    """The layers that `convert` converts, and those it skips.
-
-    Args:
-        model: A built `keras.Model`.
-        select: `None` for all, or a function of a layer that says whether to take it.
-
-    Returns:
-        A pair: a list of layers, at least one, and a list of pairs (path, reason).
-
-    Raises:
-        ValueError: if the model isn't built or has nothing to convert.
-    """
-    check_built(model)
-    check_function("select", select)
-    layers, skipped = [], []
-    for layer in batch_normalizations(model):
-        reason = _reason_to_skip(layer, select)
-        if reason is None:
-            layers.append(layer)
-        else:
-            skipped.append((name_of(layer), reason))
-    if not layers:
-        raise ValueError(
-            f"Model '{model.name}' has no batch normalization layer to convert. "
-            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Give a model "
-            "with keras.layers.BatchNormalization, and a `select` that picks some."
-        )
-    return layers, skipped
 
 
 def revert(
@@ -205,8 +167,9 @@ def revert(
     Example:
 
     >>> inputs = keras.Input((4,))
-    >>> model = keras.Model(inputs, GhostBatchNormalization()(inputs))
-    >>> type(revert(model).layers[-1]) is keras.layers.BatchNormalization
+    >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
+    >>> converted = convert(model, ghost_batch_size=2)
+    >>> type(revert(converted).layers[-1]) is keras.layers.BatchNormalization
     True
     """
     check_flag("force", force)
@@ -239,55 +202,6 @@ def _reasons_of_change(layer):
     if layer.channels_per_group > 1:
         reasons.append(f"groups={layer.groups}")
     return reasons
-
-
-def _reason_to_skip(layer, select):
-    if type(layer) not in (keras.layers.BatchNormalization, *LAYERS):
-        return (
-            f"its class {type(layer).__name__} is an unknown subclass of "
-            "BatchNormalization, whose behaviour would be lost"
-        )
-    if not layer.built:
-        return "it was never built, so the model doesn't use it"
-    if layer.axis % layer.input_spec.ndim == 0:
-        return f"axis={layer.axis} is the axis of the examples"
-    if select is not None and not select(layer):
-        return "`select` didn't pick it"
-    return None
-
-
-def _templates(layers, groups, arguments):
-    """An unbuilt layer of this package for each layer, or an error for all misfits."""
-    templates, problems = [], []
-    for layer in layers:
-        try:
-            templates.append(_template(layer, groups, arguments))
-        except (TypeError, ValueError) as error:
-            problems.append(f"'{name_of(layer)}': {error}")
-    if problems:
-        divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
-        hint = (
-            f"Groups that divide the channels of all layers: {divisors}, and -1. "
-            "`groups` can be a function of the layer, too. "
-        )
-        raise ValueError(
-            f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
-            f"changed. {some(problems)}\n{'' if groups is UNCHANGED else hint}"
-            "With `select` layers can be left out."
-        )
-    return templates
-
-
-def _template(layer, groups, arguments):
-    config = {**arguments_of(layer), **arguments}
-    own = config.pop("groups", None)
-    count = own if groups is UNCHANGED else groups
-    if callable(count):
-        count = count(layer)
-    if count is None:
-        return GhostBatchNormalization(**config)
-    check_groups_divide(check_groups(count), layer.moving_mean.shape[0])
-    return BatchGroupNormalization(groups=count, **config)
 
 
 def _apply(model, layers, templates, skipped, in_place):

@@ -261,24 +261,6 @@ def test_what_keras_can_not_rebuild_needs_in_place():
     assert type(model.normalization) is layers.BatchNormalization
 
 
-def test_unknown_subclass_is_skipped_and_reported():
-    @keras.saving.register_keras_serializable("test_convert")
-    class Special(layers.BatchNormalization):
-        pass
-
-    inputs = keras.Input((4,))
-    hidden = layers.BatchNormalization(name="plain")(Special(name="special")(inputs))
-    converted = convert(keras.Model(inputs, hidden))
-    report = converted.conversion_report
-    assert report.converted == ("plain",)
-    ((path, reason),) = report.skipped
-    assert path == "special"
-    assert "Special" in reason
-    assert "special" in str(report)
-    assert repr(report) == "<ConversionReport: 1 layers converted, 1 skipped>"
-    assert type(converted.get_layer("special")) is Special
-
-
 def test_select_overrides_and_groups_by_layer():
     inputs = keras.Input((8, 8, 6))
     hidden = layers.BatchNormalization(name="first", trainable=False)(inputs)

@@ -23,17 +23,11 @@ takes about an hour. `--workers 2` searches with a chief and two workers on the 
 machine. If the command was interrupted, it continues when it is run again.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 
 import keras
 import keras_tuner
@@ -41,12 +35,12 @@ import keras_tuner
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.progress import progress_bar
+from keras_bn4.experiments.tune import processes
 from keras_bn4.experiments.tune import repeats as repeated
 from keras_bn4.experiments.tune.task import Task
 from keras_bn4.tuner import results
 
 OBJECTIVES = {"val_cross_entropy": "min", "val_accuracy": "max", "val_loss": "min"}
-PARENT = "KERAS_BN4_PARENT"
 KEPT = ("settings.json", "oracle.json")
 
 
@@ -129,8 +123,8 @@ def run(
     _keep_settings(folder, settings)
     tuner = _tuner(folder, task, settings, trials)
     if "KERASTUNER_ORACLE_IP" in os.environ:
-        if PARENT in os.environ:
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+        if processes.PARENT in os.environ:
+            threading.Thread(target=processes.end_with_parent, daemon=True).start()
         _search(tuner, task)
         return None
     length = epochs * executions
@@ -143,7 +137,7 @@ def run(
             *("--objective", objective, "--output-dir", output_dir),
             *(("--data-dir", data_dir) if data_dir else ()),
         ]
-        _search_in_processes(
+        processes.search_in_processes(
             command, workers, lambda: progress.update(_completed(folder) * length)
         )
         tuner = _tuner(folder, task, settings, trials)
@@ -228,52 +222,6 @@ def _completed(folder):
     files = folder.glob("trial_*/trial.json")
     # Not parsed as JSON, because another process may be writing the file.
     return sum('"status": "COMPLETED"' in file.read_text() for file in files)
-
-
-def _search_in_processes(command, workers, show):
-    """Runs a command of this package as a chief and as workers, and waits for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-        PARENT: str(os.getpid()),
-    }
-    command = [sys.executable, "-m", "keras_bn4", *map(str, command)]
-    names = ("chief", *(f"worker{i}" for i in range(workers)))
-    processes = {}
-    with contextlib.ExitStack() as stack:
-        logs = {name: stack.enter_context(tempfile.TemporaryFile()) for name in names}
-        for name in names:
-            processes[name] = subprocess.Popen(
-                command,
-                env={**os.environ, **environment, "KERASTUNER_TUNER_ID": name},
-                stdout=logs[name],
-                stderr=subprocess.STDOUT,
-            )
-            stack.callback(processes[name].wait)
-            stack.callback(processes[name].kill)
-        while any(process.poll() is None for process in processes.values()):
-            for name, process in processes.items():
-                if process.poll():
-                    logs[name].seek(0)
-                    raise RuntimeError(
-                        f"The {name} of the search failed with status "
-                        f"{process.returncode}. Run the same command again to "
-                        "continue. The end of its output:\n"
-                        + logs[name].read().decode(errors="replace")[-2000:]
-                    )
-            show()
-            time.sleep(1)
-    show()
-
-
-def _end_with_parent():
-    """Ends this process when its parent was killed, which may be started again."""
-    while os.getppid() == int(os.environ[PARENT]):
-        time.sleep(1)
-    os._exit(1)
 
 
 def _keep_settings(folder, settings):
