@@ -1,15 +1,18 @@
 """Writes the page of the reproduction, from its lab notes and the package's records.
 
 Command: `python -m keras_bn4.experiments.reproduction.page`. It writes `README.md` and
-the figures in `records`, takes some seconds, and trains nothing. It is run after
-records were added, or a lab note or report was changed.
+the figures in `records`, prints the table of claims that the README of the repository
+has, takes some seconds, and trains nothing. It is run after records were added, or a
+lab note or report was changed.
 """
 
+import re
 import textwrap
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import styled
 from keras_bn4.experiments.reproduction import RECORDS, RESULTS, runs
+from keras_bn4.experiments.reproduction.summary import LEAST_SEEDS
 
 SCALE = "small"
 WIDTH = 88
@@ -58,6 +61,24 @@ def text():
     }
     sections = [_section(name, found[name], reports[name]) for name in reports]
     return "\n".join([TITLE, _overview(found, reports), *sections])
+
+
+def claims_with_numbers():
+    """A table of the claims that have a number in the paper and a verdict here.
+
+    Returns:
+        String, the table in Markdown.
+    """
+    line = re.compile(r"\* (.*?): (.*)\. Paper: (.*\d.*); here: (.*), n = (\d+)[;.].*")
+    rows = []
+    for name, records in records_by_name().items():
+        if _has_seed(records, name):
+            for found in line.finditer(RESULTS[name].report(records)):
+                verdict, claim, paper, here, n = found.groups()
+                if int(n) >= LEAST_SEEDS:
+                    rows.append([f"`{name}`", claim, paper, here, n, verdict])
+    header = ["result", "the paper's claim", "paper", "here", "n", "verdict"]
+    return tables.markdown(header, rows)
 
 
 def draw():
@@ -137,3 +158,4 @@ def _conditions(records):
 if __name__ == "__main__":
     draw()
     PATH.write_text(text())
+    print(claims_with_numbers())

@@ -107,7 +107,8 @@ def _claims(rows):
             ".2f",
         ),
         claim(
-            "it helps a residual network more than one without residual connections",
+            "decay of γ and β helps a residual network more than one without residual "
+            "connections",
             "+0.91 against -0.13, on Caltech-256",
             Difference.between(effects[True], effects[False]),
             1,

@@ -22,3 +22,14 @@ def test_a_result_without_records_has_no_section(monkeypatch):
     assert page.text().count("##") == 0
     # Trainings, and seeds.
     assert page.text().count("| 0 of ") == 2 * len(RESULTS)
+
+
+def test_the_readme_has_the_claims_of_the_records():
+    message = "Run python -m keras_bn4.experiments.reproduction.page: it prints them."
+    table = page.claims_with_numbers()
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    readme = (page.PATH.parents[3] / "README.md").read_text()
+    assert rows
+    assert table.strip() in readme, message
+    verdicts = {row.split(" | ")[-1].removesuffix(" |") for row in rows}
+    assert verdicts <= set(page.VERDICTS)
