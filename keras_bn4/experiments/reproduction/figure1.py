@@ -30,7 +30,7 @@ from keras_bn4.experiments.reproduction.summary import (
 
 TITLE = "example weighing with batch normalization"
 SEEDS = figure3.SEEDS
-HOURS = {"small": 0.4, "paper": None}
+HOURS = {"small": 0.2, "paper": None}
 
 
 def trainings(scale, seeds, dataset="cifar100", **changes):

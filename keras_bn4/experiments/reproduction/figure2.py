@@ -36,7 +36,7 @@ from keras_bn4.experiments.reproduction.summary import (
 
 TITLE = "example weighing with group normalization"
 SEEDS = {"small": 3, "paper": 1}
-HOURS = {"small": 0.3, "paper": None}
+HOURS = {"small": 0.2, "paper": None}
 GROUPS = {"small": 8, "paper": 32}
 EXAMPLE_WEIGHTS = (
     *(0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.0),

@@ -31,7 +31,7 @@ from keras_bn4.experiments.reproduction.summary import (
 
 TITLE = "accuracy over the ghost batch size"
 SEEDS = {"small": 5, "paper": 1}
-HOURS = {"small": 2.0, "paper": None}
+HOURS = {"small": 1.3, "paper": None}
 GHOST_BATCH_SIZES = (128, 32, 16, 8, 4, 2)
 
 

@@ -29,7 +29,7 @@ from keras_bn4.experiments.reproduction.summary import (
 
 TITLE = "output ranges in training and at inference"
 SEEDS = {"small": 3, "paper": 1}
-HOURS = {"small": 1.5, "paper": None}
+HOURS = {"small": 0.8, "paper": None}
 
 
 def trainings(scale, seeds, dataset="cifar100", **changes):

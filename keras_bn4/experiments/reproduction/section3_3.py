@@ -34,7 +34,7 @@ from keras_bn4.experiments.reproduction.summary import (
 
 TITLE = "weight decay of γ and β"
 SEEDS = {"small": 5, "paper": 10}
-HOURS = {"small": 2.0, "paper": None}
+HOURS = {"small": 1.3, "paper": None}
 DECAYS = ("none", "to 0", "to 1")
 NETWORKS = {True: "residual", False: "plain"}
 # The smallest effect that the paper calls significant, in points.
