@@ -75,6 +75,7 @@ def claims_with_numbers():
         if _has_seed(records, name):
             for found in line.finditer(RESULTS[name].report(records)):
                 verdict, claim, paper, here, n = found.groups()
+                verdict = "not reproduced" if verdict == "not" else verdict
                 if int(n) >= LEAST_SEEDS:
                     rows.append([f"`{name}`", claim, paper, here, n, verdict])
     header = ["result", "the paper's claim", "paper", "here", "n", "verdict"]
