@@ -18,9 +18,11 @@ Expected: Batch-group statistics have 76.1 % with minibatches of four classes an
 with minibatches of all. For the rest the paper has no numbers.
 """
 
+import math
+
 from keras_bn4.common import tables
+from keras_bn4.common.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import table1
-from keras_bn4.experiments.reproduction.figure4 import draw_weights
 from keras_bn4.experiments.reproduction.summary import (
     Difference,
     at_best,
@@ -99,6 +101,38 @@ def _claims(rows):
 
 
 def draw(records, path):
-    """Draws accuracy and loss over the example weight, which the paper doesn't."""
+    """Draws accuracies over the ghost batch size, which the paper doesn't."""
     rows = _rows(records)
-    draw_weights(rows, lambda row: f"{row[0]}: {row[1][0]}, {row[1][1]}", path)
+    figure = new_figure(8.6, 3.8)
+    left, right = figure.subplots(1, 2, width_ratios=[1.8, 1], sharey=True)
+    colors = dict(zip(VARIANTS, (BLUE, VERMILION, GREEN, BLACK)))
+    styles = ((at_best, "o-", "weighed"), (at_zero, "s--", "unweighed"))
+    for name, color in colors.items():
+        for values, style, kind in styles:
+            means = {
+                row_name: math.fsum(found.values()) / len(found)
+                for (variant, row_name), row in rows.items()
+                if variant == name and (found := values(row, "accuracy"))
+            }
+            group = means.pop(BATCH_GROUP, None)
+            sizes = [size for _, size in means]
+            label = f"{name}, {kind}"
+            face = color if values is at_best else "white"
+            left.plot(sizes, list(means.values()), style, color=color, mfc=face)
+            at = list(colors).index(name)
+            if group is not None:
+                right.plot(at, group, style[0], color=color, mfc=face)
+            # One legend for both panels.
+            left.plot([], [], style, color=color, mfc=face, label=label)
+    left.set_xscale("log", base=2)
+    sizes = [size for method, size in ROWS if method == "ghosts"]
+    left.set_xticks(sizes, [str(size) for size in sizes])
+    left.set_xlabel("ghost batch size B'")
+    left.set_ylabel("test accuracy, %")
+    left.set_title("ghosts")
+    right.set_title("batch-group, B' = 2")
+    right.set_xticks(range(len(colors)), [name.replace(" ", "\n") for name in colors])
+    right.set_xlim(-0.5, len(colors) - 0.5)
+    left.set_ylim(0)
+    figure.legend(loc="outside right upper")
+    figure.savefig(path)
