@@ -26,6 +26,7 @@ from keras_bn4.experiments.reproduction.summary import (
     at_zero,
     claim,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -63,8 +64,7 @@ def best_ghosts(rows):
     """
 
     def mean(size):
-        values = at_zero(rows[size], "accuracy", "validation").values()
-        return sum(values) / len(values)
+        return mean_of(at_zero(rows[size], "accuracy", "validation"))
 
     return max((size for size in rows if size != max(rows)), key=mean)
 

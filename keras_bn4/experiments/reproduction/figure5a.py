@@ -20,8 +20,6 @@ the small scale, 32 at the paper's. Test data.
 Expected: On CIFAR-100 ours is the best at all batch sizes.
 """
 
-import math
-
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import figure3
@@ -34,6 +32,7 @@ from keras_bn4.experiments.reproduction.summary import (
     at_zero,
     claim,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -164,13 +163,13 @@ def draw(records, path):
     colors = {GROUP_NORM: GREEN, GHOSTS_ALONE: BLUE, OURS: VERMILION}
     for method, color in colors.items():
         means = {
-            size: _mean(accuracies(rows, (name, size)))
+            size: mean_of(accuracies(rows, (name, size)))
             for name, size in rows
             if name == method
         }
         panel.plot(list(means), list(means.values()), "o-", color=color, label=method)
     if (IDEAL, None) in rows:
-        ideal = _mean(accuracies(rows, (IDEAL, None)))
+        ideal = mean_of(accuracies(rows, (IDEAL, None)))
         panel.axhline(ideal, color="0.4", linestyle="--", label=IDEAL)
     panel.set_xscale("log", base=2)
     panel.set_xlim(0.8, 160)
@@ -181,7 +180,3 @@ def draw(records, path):
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False)
     figure.savefig(path)
-
-
-def _mean(values):
-    return math.fsum(values.values()) / len(values)

@@ -33,6 +33,7 @@ from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
     at_zero,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -114,8 +115,7 @@ def _best_size(rows, method):
     """The batch size with the best mean validation accuracy of a method, or `None`."""
 
     def mean(size):
-        values = figure5a.accuracies(rows, (method, size), "validation").values()
-        return sum(values) / len(values)
+        return mean_of(figure5a.accuracies(rows, (method, size), "validation"))
 
     return max((size for name, size in rows if name == method), key=mean, default=None)
 

@@ -29,6 +29,7 @@ from keras_bn4.experiments.reproduction.summary import (
     claim,
     claim_of_no_change,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -123,11 +124,12 @@ def draw(records, path):
     figure = new_figure(5.4, 3.6, dpi=160)
     panel = figure.subplots()
     for at, row in enumerate(rows.values()):
-        values = list(at_zero(row, "accuracy").values())
-        panel.plot([at] * len(values), values, ".", color="0.55", mew=0)
-        panel.plot(at, sum(values) / len(values), "o", color=BLUE)
+        values = at_zero(row, "accuracy")
+        panel.plot([at] * len(values), list(values.values()), ".", color="0.55", mew=0)
+        panel.plot(at, mean_of(values), "o", color=BLUE)
     names = [f"{NETWORKS[residual]}\n{decay}" for residual, decay in rows]
     panel.set_xticks(range(len(rows)), names)
+    panel.set_xlabel("network, and decay of γ and β")
     panel.set_ylabel("test accuracy, %; seeds and mean")
     panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

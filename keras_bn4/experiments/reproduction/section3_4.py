@@ -29,6 +29,7 @@ from keras_bn4.experiments.reproduction.summary import (
     best_weight,
     claim,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -98,8 +99,7 @@ def _claims(rows):
         return ["The claim needs both methods."]
 
     def validation(row):
-        values = at_best(rows[row], "accuracy", "validation").values()
-        return sum(values) / len(values)
+        return mean_of(at_best(rows[row], "accuracy", "validation"))
 
     best = {
         method: max((row for row in rows if row[0] == method), key=validation)

@@ -136,6 +136,11 @@ class Difference:
         return f"{mean} [{ends[0]:+{form}}, {ends[1]:+{form}}]"
 
 
+def mean_of(values):
+    """The mean of the values of a dict."""
+    return math.fsum(values.values()) / len(values)
+
+
 def mean_and_spread(values, form):
     """The mean of the values of a dict and their standard deviation, as text."""
     values = np.array(list(values.values()))

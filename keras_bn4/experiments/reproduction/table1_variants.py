@@ -18,8 +18,6 @@ Expected: Batch-group statistics have 76.1 % with minibatches of four classes an
 with minibatches of all. For the rest the paper has no numbers.
 """
 
-import math
-
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import table1
@@ -30,6 +28,7 @@ from keras_bn4.experiments.reproduction.summary import (
     best_weight,
     claim_of_no_change,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -103,36 +102,33 @@ def _claims(rows):
 def draw(records, path):
     """Draws accuracies over the ghost batch size, which the paper doesn't."""
     rows = _rows(records)
-    figure = new_figure(8.6, 3.8)
+    figure = new_figure(8, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=[1.8, 1], sharey=True)
-    colors = dict(zip(VARIANTS, (BLUE, VERMILION, GREEN, BLACK)))
-    styles = ((at_best, "o-", "weighed"), (at_zero, "s--", "unweighed"))
-    for name, color in colors.items():
-        for values, style, kind in styles:
-            means = {
-                row_name: math.fsum(found.values()) / len(found)
-                for (variant, row_name), row in rows.items()
-                if variant == name and (found := values(row, "accuracy"))
-            }
-            group = means.pop(BATCH_GROUP, None)
-            sizes = [size for _, size in means]
-            label = f"{name}, {kind}"
-            face = color if values is at_best else "white"
-            left.plot(sizes, list(means.values()), style, color=color, mfc=face)
-            at = list(colors).index(name)
-            if group is not None:
-                right.plot(at, group, style[0], color=color, mfc=face)
-            # One legend for both panels.
-            left.plot([], [], style, color=color, mfc=face, label=label)
+    colors = (BLUE, VERMILION, GREEN, BLACK)
+    for at, (name, color) in enumerate(zip(VARIANTS, colors)):
+        found = {row_name: row for (v, row_name), row in rows.items() if v == name}
+        of_batch_groups = found.pop(BATCH_GROUP, None)
+        sizes = [size for _, size in found]
+        for values, style, face in ((at_best, "o-", color), (at_zero, "s--", "white")):
+            label = name if values is at_best else None
+            means = [mean_of(values(row, "accuracy")) for row in found.values()]
+            if means:
+                left.plot(sizes, means, style, color=color, mfc=face, label=label)
+            if of_batch_groups is not None:
+                # Side by side, so that none hides the other.
+                x = at - 0.12 if values is at_best else at + 0.12
+                mean = mean_of(values(of_batch_groups, "accuracy"))
+                right.plot(x, mean, style[0], color=color, mfc=face)
     left.set_xscale("log", base=2)
     sizes = [size for method, size in ROWS if method == "ghosts"]
     left.set_xticks(sizes, [str(size) for size in sizes])
-    left.set_xlabel("ghost batch size B'")
+    left.set_xlabel("ghost batch size B' (log scale)")
     left.set_ylabel("test accuracy, %")
-    left.set_title("ghosts")
-    right.set_title("batch-group, B' = 2")
-    right.set_xticks(range(len(colors)), [name.replace(" ", "\n") for name in colors])
-    right.set_xlim(-0.5, len(colors) - 0.5)
     left.set_ylim(0)
-    figure.legend(loc="outside right upper")
+    left.set_title("ghosts (filled: weighed, open: unweighed)")
+    left.legend(loc="upper left")
+    right.set_title("batch-group, B' = 2")
+    right.set_xticks(range(len(VARIANTS)), [n.replace(" ", "\n") for n in VARIANTS])
+    right.set_xlim(-0.5, len(VARIANTS) - 0.5)
+    right.set_xlabel("variant")
     figure.savefig(path)

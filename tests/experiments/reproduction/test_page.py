@@ -26,10 +26,11 @@ def test_a_result_without_records_has_no_section(monkeypatch):
 
 def test_the_readme_has_the_claims_of_the_records():
     message = "Run python -m keras_bn4.experiments.reproduction.page: it prints them."
-    table = page.claims_with_numbers()
+    table, sentence = page.evidence()
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     readme = (page.PATH.parents[3] / "README.md").read_text()
     assert rows
     assert table.strip() in readme, message
+    assert sentence in readme, message
     verdicts = {row.split(" | ")[-1].removesuffix(" |") for row in rows}
     assert verdicts <= {"reproduced", "not reproduced", "undecided"}
