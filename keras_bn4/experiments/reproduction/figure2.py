@@ -64,7 +64,7 @@ def report(records):
     for metric, form in FORMS.items():
         name, label = NAMES[metric], LABELS[metric]
         lines[0] += [f"{label}, α = 1", f"best α, {name}", label, "change from α = 1"]
-        lines[0].append("at α = 0")
+        lines[0].append(f"{name}, α = 0")
         before, best = at_one(row, metric), at_best(row, metric)
         gain = Difference.between(best, before)
         line.append(mean_and_spread(before, form))

@@ -106,7 +106,7 @@ def draw(records, path):
     draw_weights(figure3.rows_by_size(records), lambda size: f"B' = {size}", path)
 
 
-def draw_weights(rows, name_of_row, path, base=0):
+def draw_weights(rows, name_of_row, path, base=0, style_of_row=lambda row: {}):
     """Draws test accuracy and loss over the example weight, a line for each row.
 
     Args:
@@ -115,31 +115,44 @@ def draw_weights(rows, name_of_row, path, base=0):
         path: Path of the file to write.
         base: Integer, the place among the example weights of what others are compared
             with. Losses are drawn on the scale of their gains to it.
+        style_of_row: Function of a key that returns a dict of what differs in the style
+            of its line, as `matplotlib` names it.
     """
     figure = new_figure(11.2, 3.8)
     # Imported after `new_figure`, which raises the error if matplotlib is missing.
     from matplotlib import colormaps
 
     colors = colormaps["viridis"](np.linspace(0, 0.85, len(rows)))
+    styles = {
+        key: {"color": color, **style_of_row(key)} for key, color in zip(rows, colors)
+    }
     panels = figure.subplots(1, 2)
     for panel, (metric, label) in zip(panels, LABELS.items()):
-        lowest, highest = [], []
-        for (key, row), color in zip(rows.items(), colors):
+        lowest, highest, worst = [], [], []
+        for key, row in rows.items():
             records = list(row.values())
             weights = records[0]["settings"]["example_weights"]
             curves = np.array([curve(r, metric, "test") for r in records])
             mean, spread = curves.mean(0), curves.std(0, ddof=len(curves) > 1)
-            panel.plot(weights, mean, ".-", color=color, label=name_of_row(key))
+            style = styles[key]
+            panel.plot(weights, mean, marker=".", label=name_of_row(key), **style)
             panel.fill_between(
-                weights, mean - spread, mean + spread, color=color, alpha=0.2, lw=0
+                *(weights, mean - spread, mean + spread),
+                color=style["color"],
+                alpha=0.2 if len(rows) < 7 else 0.1,
+                lw=0,
             )
             lowest.append(mean.min())
             highest.append(mean[base])
+            worst.append(mean.max())
         if metric == "cross_entropy":
             # Large weights can have losses that hide all others. Where the weight
             # hardly lowers the loss, a tenth of the loss is shown.
             height = max(2 * (max(highest) - min(lowest)), 0.1 * min(lowest))
-            panel.set_ylim(min(lowest) - 0.1 * height, min(lowest) + 1.2 * height)
+            top = min(lowest) + 1.2 * height
+            if max(worst) > top:
+                panel.set_ylim(min(lowest) - 0.1 * height, top)
+                label += f"; those above {top:.1f} are left out"
         panel.set_xscale(
             "function", functions=(lambda w: np.sqrt(np.maximum(w, 0)), np.square)
         )
@@ -151,8 +164,16 @@ def draw_weights(rows, name_of_row, path, base=0):
         panel.spines[["top", "right"]].set_visible(False)
     figure.legend(
         *panels[0].get_legend_handles_labels(),
-        title="mean of seeds, and\nstandard deviation",
+        title=f"mean of {_seeds(rows)},\nand standard deviation",
         loc="outside right center",
         fontsize=9 if len(rows) < 16 else 7,
     )
     figure.savefig(path)
+
+
+def _seeds(rows):
+    """How many seeds the rows have, in words."""
+    counts = {len(row) for row in rows.values()}
+    if counts == {1}:
+        return "one seed"
+    return f"{tables.span(sorted(counts))} seeds"

@@ -69,12 +69,14 @@ def evidence():
         paper and enough seeds here for a verdict, and a sentence on those that the
         paper shows without a number.
     """
-    line = re.compile(r"\* (.*?): (.*)\. Paper: (.*); here: (.*), n = (\d+)[;.].*")
+    line = re.compile(r"\* (.*?): (.*)\. Paper: (.*); here: (.*), n = (\d+)([;.].*)")
     rows, others = [], collections.Counter()
     for name, report in _reports(records_by_name()).items():
         for found in line.finditer(report):
-            verdict, claim, paper, here, n = found.groups()
+            verdict, claim, paper, here, n, rest = found.groups()
             verdict = "not reproduced" if verdict == "not" else verdict
+            if verdict != "not reproduced" and "lies outside" in rest:
+                verdict += ", other size"
             if int(n) < LEAST_SEEDS:
                 continue
             if re.search(r"\d", paper):

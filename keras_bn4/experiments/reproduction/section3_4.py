@@ -20,6 +20,7 @@ normalization (73.91 to 74.60, validation, 3 runs).
 """
 
 from keras_bn4.common import tables
+from keras_bn4.common.figures import GREEN, VERMILION
 from keras_bn4.experiments.reproduction.figure4 import draw_weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
@@ -114,4 +115,16 @@ def _claims(rows):
 
 def draw(records, path):
     """Draws accuracy and loss over the example weight, which the paper doesn't."""
-    draw_weights(_rows(records), lambda row: f"{row[0]}, {row[1]} groups", path, -1)
+    draw_weights(
+        _rows(records),
+        lambda row: f"{row[0]}, {row[1]} groups",
+        path,
+        base=-1,
+        style_of_row=_style,
+    )
+
+
+def _style(row):
+    method, groups = row
+    color = GREEN if method == "group norm" else VERMILION
+    return {"color": color, "linestyle": "-" if groups == 16 else "--"}

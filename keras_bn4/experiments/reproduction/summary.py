@@ -7,6 +7,7 @@ see the same images in the same order. Accuracies are in percent.
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 from scipy import stats
@@ -224,8 +225,18 @@ def _line(found, text, paper, difference, form):
     line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
     line += f"n = {difference.n}"
     if difference.n >= LEAST_SEEDS:
+        if _is_outside(paper, difference):
+            line += "; the paper's number lies outside this interval"
         line += f"; least effect to be seen: {difference.least:{form}}"
     return f"{line}."
+
+
+def _is_outside(paper, difference):
+    """Whether the paper gives a number, and the interval excludes it."""
+    number = re.fullmatch(r"([+-]\d+(?:\.\d+)?)( \(validation\))?", paper)
+    if number is None:
+        return False
+    return abs(float(number[1]) - difference.mean) > difference.half_width
 
 
 def _best(record, metric):

@@ -22,6 +22,7 @@ Expected: On CIFAR-100 with a ResNet-18, without and with weighing: batch normal
 """
 
 from keras_bn4.common import tables
+from keras_bn4.common.figures import BLACK, VERMILION
 from keras_bn4.experiments.reproduction.figure4 import draw_weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
@@ -44,6 +45,12 @@ EXAMPLE_WEIGHTS = (
     *(0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
 )
 RENORM, BATCH_GROUP = "batch renorm", "batch-group norm"
+# Lines that are not of ghosts, in the figure.
+STYLES = {
+    "batch norm": {"color": BLACK},
+    RENORM: {"color": BLACK, "linestyle": "--"},
+    BATCH_GROUP: {"color": VERMILION},
+}
 # Test accuracy without and with example weighing, in percent.
 PAPER = {
     ("batch norm", 128): (40.1, 62.2),
@@ -189,4 +196,9 @@ def _best_ghosts(rows, values):
 def draw(records, path):
     """Draws accuracy and loss over the example weight, which the paper doesn't."""
     rows = rows_of(records, row_of)
-    draw_weights(rows, lambda row: f"{row[0]}, {row[1]}", path)
+    draw_weights(rows, _name, path, style_of_row=lambda row: STYLES.get(row[0], {}))
+
+
+def _name(row):
+    method, size = row
+    return f"{method}, B' = {size}" if method in ("ghosts", BATCH_GROUP) else method

@@ -96,7 +96,22 @@ def test_verdicts(mean, sign, expected):
     assert summary.verdict(difference, sign) == expected
     line = summary.claim("it helps", "+3", difference, sign, ".1f")
     assert line.startswith(f"* {expected}: it helps. Paper: +3; here: {mean:+.1f} [")
-    assert line.endswith("n = 5; least effect to be seen: 1.5.")
+    assert line.endswith("; least effect to be seen: 1.5.")
+
+
+@pytest.mark.parametrize(
+    ("paper", "is_outside"),
+    [
+        *(("+3.2", True), ("+0.5 (validation)", True), ("-2", True), ("+2.9", False)),
+        *(("shown without number", False), ("+4.1 against -0.1", False)),
+    ],
+)
+def test_a_line_says_whether_the_interval_excludes_the_papers_number(paper, is_outside):
+    line = summary.claim("it helps", paper, Difference(2, 1.0, 1.5, 5), 1, ".1f")
+    message = "n = 5; the paper's number lies outside this interval; least"
+    assert (message in line) == is_outside
+    few = summary.claim("it helps", paper, Difference(2, 1.0, 1.5, 2), 1, ".1f")
+    assert "outside" not in few
 
 
 def test_two_seeds_are_too_few_for_a_verdict():
