@@ -173,4 +173,8 @@ def _data_set_batches(data_set):
         cardinality = int(data_set.cardinality())
         # tf.data returns -1 for an endless data set, and -2 if it does not know.
         return iterator, {-1: math.inf, -2: None}.get(cardinality, cardinality)
-    return iterator, len(data_set) if hasattr(data_set, "__len__") else None
+    try:
+        return iterator, len(data_set)
+    except TypeError:
+        # Some have a `__len__` that raises this, such as PyTorch's loaders of streams.
+        return iterator, None

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import sys
 import tempfile
@@ -119,6 +120,13 @@ def _is_command():
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":
         # Python looks for the module to run, and imports its package on the way.
-        arguments = sys.orig_argv
-        program = arguments[arguments.index("-m") + 1].split(".")[0]
+        program = _module(sys.orig_argv).split(".")[0]
     return pathlib.Path(program).stem == "keras_bn4"
+
+
+def _module(arguments):
+    """The module that Python was told to run, where `-m` can be joined with others."""
+    for i, argument in enumerate(arguments[1:], 1):
+        if found := re.match(r"-[A-Za-z]*?m(.*)", argument):
+            return found[1] or "".join(arguments[i + 1 : i + 2])
+    return ""

@@ -91,7 +91,9 @@ def convert(
         select: `None` for all layers, or a function of a layer that says whether to
             convert it.
         in_place: Whether to convert the given model itself. By default the model is
-            copied, as Keras saves and loads it, and left as it was.
+            copied, as Keras saves and loads it, and left as it was. Other models that
+            hold some of its layers, such as one that it is a part of, have to be
+            compiled again, so convert the outermost one.
         **overrides: Arguments of the layers to set at the same time: `momentum`,
             `epsilon`, `beta_regularizer`, `gamma_regularizer`, `beta_constraint`,
             `gamma_constraint`, `synchronized`, `variance_tracking`.
@@ -175,7 +177,11 @@ def revert(
     check_flag("force", force)
     check_flag("in_place", in_place)
     check_built(model)
-    own = [layer for layer in batch_normalizations(model) if type(layer) in LAYERS]
+    own = [
+        layer
+        for layer in batch_normalizations(model)
+        if type(layer) in LAYERS and layer.built
+    ]
     if not own:
         raise ValueError(
             f"Model '{model.name}' has no layer of keras_bn4 to revert. Give a model "

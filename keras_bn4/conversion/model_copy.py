@@ -20,6 +20,7 @@ from keras_bn4.conversion.exchange import (
     batch_normalizations,
     become,
 )
+from keras_bn4.weight_decay.optimizer import copy_exclusions
 
 _copying = contextvars.ContextVar("copying", default=False)
 
@@ -49,8 +50,9 @@ def copy_of(model):
                 # Also where the classes agree: a layer that a subclassed model creates
                 # has the settings of the constructor, whatever was set since.
                 become(copy_of_layer, type(layer)(**arguments_of(layer)))
-            elif type(copy_of_layer) in LAYERS:
+            elif type(layer) not in LAYERS and copy_of_layer.built:
                 become(copy_of_layer, None)
+        _copy_trainable(model, copied)
         shapes = [[w.shape for w in m.weights] for m in (model, copied)]
         if shapes[0] != shapes[1]:
             raise ValueError("the copy has other weights")
@@ -153,6 +155,22 @@ def _refusal(part, layers):
     return refuse
 
 
+def _copy_trainable(model, copied):
+    """Freezes what is frozen in the model.
+
+    Of layers that a subclassed model or layer creates itself, a configuration doesn't
+    say whether they are.
+    """
+    pairs = [layers_of(x, keras.layers.Layer) for x in (model, copied)]
+    if len(pairs[0]) != len(pairs[1]):
+        # Layers that a model makes while it runs may be missing.
+        pairs = map(batch_normalizations, (model, copied))
+    # A layer comes before its parts, to which it passes on what it gets.
+    for layer, copy_of_layer in zip(*pairs):
+        if copy_of_layer.trainable != layer.trainable:
+            copy_of_layer.trainable = layer.trainable
+
+
 def _compile(model, copied, compile_config):
     """Compiles the copy like the model. Returns notes on what was not possible."""
     if compile_config is None or not model.compiled:
@@ -170,6 +188,7 @@ def _compile(model, copied, compile_config):
             f"the copy isn't compiled, because Keras can't rebuild its loss, metrics "
             f"or optimizer ({str(error)[:200]}): compile it",
         )
+    copy_exclusions(model.optimizer, copied.optimizer, model.weights, copied.weights)
     return ()
 
 

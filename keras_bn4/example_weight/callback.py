@@ -33,8 +33,11 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     can't know for this name. Between the end of an epoch and the begin of the next one
     the model has its best example weight, so that a `ModelCheckpoint` after this
     callback saves a model as good as the value that it monitors. At the end of training
-    the weights may be others than those of the last epoch (`restore_best_weights`), so
     the model is swept once more, and keeps its best example weight.
+
+    `EarlyStopping(restore_best_weights=True)` restores other weights after that, when
+    its own turn comes, and these may have another best example weight. So put a second
+    callback after it: `ExampleWeightTuning(validation_data, every_epoch=False)`.
 
     Reference:
 
@@ -91,8 +94,6 @@ class ExampleWeightTuning(keras.callbacks.Callback):
                 f"names it, such as 'loss'. Received: metric={metric!r}."
             )
         _check_validation_data(validation_data)
-        checked_weights(example_weights)
-        checked_schedules(schedule)
         check_mode({metric: mode})
         check_sizes(batch_size=batch_size, steps=steps)
         check_flag("every_epoch", every_epoch)
@@ -103,8 +104,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         self.sweep = None
         self._given = None
         self._arguments = {
-            "example_weights": example_weights,
-            "schedule": schedule,
+            "example_weights": checked_weights(example_weights),
+            "schedule": checked_schedules(schedule),
             # Names the metric even where the mode is None, so that an unknown metric
             # is an error in the first sweep.
             "mode": {metric: mode},

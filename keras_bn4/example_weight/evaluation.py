@@ -27,6 +27,10 @@ KEPT = "_keras_bn4_test_function"
 _under_way = {}
 
 
+class SweptAlready(RuntimeError):
+    """The model is in another sweep."""
+
+
 def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
     """Calls `model.evaluate` once, for several settings of the example weights.
 
@@ -46,12 +50,12 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
         setting. It is empty if there was no batch.
 
     Raises:
-        RuntimeError: if the model is in another sweep.
+        SweptAlready: if the model is in another sweep.
     """
     sweep = object()
     # In one operation, so that of two threads one alone goes on.
     if _under_way.setdefault(id(model), sweep) is not sweep:
-        raise RuntimeError(
+        raise SweptAlready(
             f"Model '{model.name}' is being swept already. Wait until that sweep ends, "
             "or sweep a copy of the model."
         )

@@ -68,10 +68,13 @@ def layer_weights(schedule, example_weight, count):
     weights = []
     for i in range(count):
         depth = i / (count - 1) if count > 1 else 0.0
-        # Without the digits that are there by rounding, as in 0.19999999999999998.
         weight = function(example_weight, depth)
         try:
-            weight = round(check_example_weight(weight), 12)
+            weight = check_example_weight(weight)
+            if weight != example_weight:
+                # Without the digits that are there by rounding, as in
+                # 0.19999999999999998.
+                weight = round(weight, 12)
             if not example_weight and weight:
                 raise ValueError("At weight 0 a schedule must return 0.")
         except ValueError as error:

@@ -13,7 +13,7 @@ from keras_bn4.common.batches import are_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.progress import of_evaluation
-from keras_bn4.example_weight.evaluation import evaluate_at_settings
+from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.schedules import Schedule, layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
@@ -195,6 +195,8 @@ def _explained(model, x, y):
     """Says why an evaluation fails where labels are missing or not as expected."""
     try:
         yield
+    except SweptAlready:
+        raise
     except Exception as error:
         if y is None and are_arrays(x):
             raise ValueError(

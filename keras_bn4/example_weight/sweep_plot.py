@@ -111,7 +111,7 @@ def _limits(sweep, metric, best):
             row[f"{name}{end}"] for row in first for end in ("", "_lower", "_upper")
         ]
         scale = max((abs(v) for v in values if not math.isnan(v)), default=0)
-    if not scale > 0:
+    if not 0 < scale < math.inf:
         return None, None
     sign = 1 if sweep.mode(metric) == "min" else -1
     worst = max(

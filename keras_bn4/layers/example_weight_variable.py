@@ -110,8 +110,9 @@ class HasExampleWeight:
         if self._example_weight_variable is not None:
             try:
                 value = self._example_weight_variable.numpy()
-            except TypeError:
-                # On JAX `fit` takes the values of variables away while it trains.
+            except (TypeError, NotImplementedError):
+                # On JAX `fit` takes the values of variables away while it trains, and
+                # TensorFlow has none while it traces.
                 return self._example_weight
             # Returns the float that was given, 0.1 and not 0.10000000149011612, unless
             # something else has assigned to the variable since.

@@ -233,7 +233,11 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
         narrow = ops.convert_to_tensor(inputs)
         if mask is not None:
             check_mask(mask, narrow, self._channel_axis)
-        narrow = ops.cast(narrow, _wider(narrow.dtype, self.compute_dtype))
+        dtypes = [narrow.dtype, self.compute_dtype]
+        if not keras.backend.is_float_dtype(narrow.dtype):
+            # Beside integers, half precision counts as wider.
+            dtypes.append("float32")
+        narrow = ops.cast(narrow, _wider(*dtypes))
         inputs = ops.cast(narrow, _wider(self.compute_dtype, "float32"))
         if not (training and self.trainable):
             outputs = self._infer(inputs, mask)
@@ -287,20 +291,30 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
 
     def _train_with_renorm(self, inputs, mask):
         """Lets Keras train; it takes the moments of the batch from `_moments`."""
+        variables = [
+            self.moving_mean,
+            self.moving_variance,
+            self.renorm_mean,
+            self.renorm_stddev,
+            self.moving_stddev,
+        ]
+        before = [ops.copy(variable) for variable in variables]
+        inputs, _ = hide_masked(inputs, mask, self._channel_axis)
         outputs = super().call(inputs, training=True, mask=mask)
-        if not self.synchronized and tensorflow_replicas.context() is not None:
-            variables = [
-                self.moving_mean,
-                self.moving_variance,
-                self.renorm_mean,
-                self.renorm_stddev,
-            ]
-            n = ops.shape(inputs)[0] if mask is None else ops.count_nonzero(mask)
-            values = [ops.convert_to_tensor(variable) for variable in variables]
-            for variable, value in zip(
-                variables, tensorflow_replicas.average(values, n)
-            ):
-                variable.assign(value)
+        count = ops.size(inputs) if mask is None else ops.sum(ops.cast(mask, "int32"))
+        if self._pools_replicas:
+            count = tensorflow_replicas.total(count)
+        # Where nothing counts, nothing moves.
+        after = [
+            ops.where(count > 0, ops.convert_to_tensor(variable), old)
+            for variable, old in zip(variables, before)
+        ]
+        if tensorflow_replicas.context() is not None and not self.synchronized:
+            after = tensorflow_replicas.average(after, count)
+            # Keras takes the next moving variance from the deviation.
+            after[-1] = ops.sqrt(after[1] + self.epsilon)
+        for variable, value in zip(variables, after):
+            variable.assign(value)
         return outputs
 
     def _has_fused_kernel(self, inputs):

@@ -69,6 +69,14 @@ def average(moved, count):
     return [tf.where(total > 0, mean, own) for mean, own in zip(means, moved)]
 
 
+def total(count):
+    """The sum of a scalar over replicas, as a float tensor."""
+    import tensorflow as tf
+
+    own = tf.cast(count, "float32")
+    return context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+
 def pooled_moments(examples, ghost_batch_size):
     """Pools the examples of all replicas, in replica order, over ghosts (Eq. 4).
 

@@ -135,6 +135,11 @@ def training_layers(model):
     found = layers_of(model, keras.layers.BatchNormalization)
     found = [layer for layer in found if layer.built]
     layers = [layer for layer in found if layer.trainable]
+    if not found:
+        raise ValueError(
+            f"Model '{model.name}' has no layer `keras.layers.BatchNormalization` or "
+            "of keras_bn4, so there are no moving statistics."
+        )
     if not layers:
         raise ValueError(
             f"Model '{model.name}' has no batch normalization layer that training "

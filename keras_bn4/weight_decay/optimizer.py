@@ -146,6 +146,23 @@ def exclude_variables(optimizer, variables):
     optimizer._exclude_from_weight_decay_pattern = pattern
 
 
+def copy_exclusions(optimizer, other, variables, others):
+    """Excludes from an optimizer what is excluded from another one of its class.
+
+    Args:
+        optimizer: The optimizer whose exclusions count.
+        other: The one that gets them.
+        variables: List of the variables that the first one may have excluded.
+        others: List of those that take their places.
+    """
+    optimizer, other = (getattr(o, "inner_optimizer", o) for o in (optimizer, other))
+    # Private, because no public name says whether a variable decays.
+    decays = map(optimizer._use_weight_decay, variables)
+    excluded = [b for decay, b in zip(decays, others) if not decay]
+    if excluded:
+        other.exclude_from_weight_decay(var_list=excluded)
+
+
 def _check_not_built(optimizer):
     if optimizer.built:
         raise ValueError(

@@ -57,10 +57,8 @@ def classify(layer, steps, outputs):
         if found[kind]:
             path = min(found[kind], key=len)
             return (kind, None, path) if kind in KINDS else ("residual", kind, path)
-    raise AssertionError(
-        f"Layer '{layer.name}' is in the graph, but leads neither to an output nor to "
-        "a normalizer."
-    )
+    # What it leads to is not used, as an output of a part that the model leaves out.
+    return "closed", None, max(trails.values(), key=len)
 
 
 def _scale_after(operation, scales):

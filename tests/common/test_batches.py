@@ -25,6 +25,16 @@ def test_steps_end_an_endless_iterable():
     assert len(list(batches)) == count == 3
 
 
+def test_a_length_that_is_not_known():
+    class Stream(list):
+        def __len__(self):
+            raise TypeError("object of type 'Stream' has no len()")
+
+    batches, count = iterate(Stream([(np.zeros((2, 1)), np.zeros(2))]))
+    assert count is None
+    assert sum(1 for _ in batches) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

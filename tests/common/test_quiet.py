@@ -37,6 +37,10 @@ def test_a_program_of_the_user_hears_everything(capfd):
         (["-m"], ["python", "-m", "keras_bn4", "sweep"], True),
         (["-m"], ["python", "-m", "keras_bn4.experiments.speed"], True),
         (["-m"], ["python", "-m", "pytest"], False),
+        (["-m"], ["python", "-mkeras_bn4", "--help"], True),
+        (["-m"], ["python", "-um", "keras_bn4"], True),
+        (["-m"], ["python", "-W", "ignore", "-um", "mine.train"], False),
+        (["-m"], ["python"], False),
     ],
 )
 def test_what_is_a_command(argv, orig_argv, quiet, in_command, capfd, monkeypatch):

@@ -10,7 +10,14 @@ import pytest
 from helpers import keras_hub_backbone
 from keras import layers
 
-from keras_bn4 import GhostBatchNormalization, convert, revert, set_example_weight
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    convert,
+    exclude_from_weight_decay,
+    revert,
+    set_example_weight,
+)
 from keras_bn4.conversion import exchange
 
 
@@ -37,8 +44,8 @@ class Block(layers.Layer):
         self.dense.build(input_shape)
         self.norm.build((*input_shape[:-1], self.units))
 
-    def call(self, inputs):
-        return self.norm(self.dense(inputs))
+    def call(self, inputs, training=None):
+        return self.norm(self.dense(inputs), training=training)
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
@@ -50,8 +57,8 @@ class Subclassed(keras.Model):
         super().__init__(**kwargs)
         self.block = Block(units)
 
-    def call(self, inputs):
-        return self.block(inputs)
+    def call(self, inputs, training=None):
+        return self.block(inputs, training=training)
 
 
 @keras.saving.register_keras_serializable("test_model_copy")
@@ -148,6 +155,71 @@ def test_copies_have_what_was_set_after_a_subclassed_model_made_its_layers(rng):
     plain = revert(model, force=True)
     again = convert(plain, example_weight=0.4)
     np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
+@pytest.mark.parametrize("part", ["block", "norm", "dense"])
+def test_copies_are_frozen_where_the_model_is(part, rng):
+    model = Subclassed()
+    model.compile("sgd", "mse")
+    x = rng.normal(size=(5, 4)).astype("float32")
+    model(x)
+    frozen = model.block if part == "block" else getattr(model.block, part)
+    frozen.trainable = False
+    for copied in (convert(model), revert(convert(model))):
+        for layer, other in ((model.block, copied.block), (model, copied)):
+            assert other.trainable == layer.trainable
+        for name in ("dense", "norm"):
+            trainable = getattr(model.block, name).trainable
+            assert getattr(copied.block, name).trainable == trainable
+        assert len(copied.trainable_weights) == len(model.trainable_weights)
+        assert len(copied.optimizer.variables) == len(model.optimizer.variables)
+        copied.fit(x, x, verbose=0)
+        moved = keras.ops.convert_to_numpy(copied.block.norm.moving_mean)
+        assert (np.abs(moved).max() > 0) == (part == "dense")
+
+
+def test_copies_exclude_the_same_from_weight_decay():
+    model = network()
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    exclude_from_weight_decay(optimizer, model)
+    optimizer.exclude_from_weight_decay(
+        var_list=[model.get_layer("first").gamma], var_names=["bias"]
+    )
+    model.compile(optimizer, "mse")
+    copied = convert(model)
+    decays = [
+        [m.optimizer._use_weight_decay(v) for v in m.trainable_weights]
+        for m in (model, copied)
+    ]
+    assert decays[0] == decays[1]
+    assert decays[1].count(False) == 3  # γ of the first, and two biases.
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
+class WithUnused(WithGhosts):
+    """Has a layer that it never calls, and so never builds."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.unused = BatchGroupNormalization(2)
+
+
+@pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_layers_that_are_not_built_stay(in_place, rng):
+    model = WithUnused()
+    x = rng.normal(size=(5, 3, 4)).astype("float32")
+    model(x)
+    random_statistics(model, rng)
+    set_example_weight(model, 0)
+    expected = model.predict(x, verbose=0)
+    converted = convert(model, ghost_batch_size=2, in_place=in_place)
+    assert not converted.unused.built
+    plain = revert(converted, in_place=in_place)
+    assert type(plain.unused) is BatchGroupNormalization
+    assert type(plain.first) is layers.BatchNormalization
+    np.testing.assert_allclose(plain.predict(x, verbose=0), expected, atol=1e-6)
 
 
 def test_models_of_keras_hub_keep_their_layers_or_say_so(tmp_path, rng):

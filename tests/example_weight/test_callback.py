@@ -73,6 +73,39 @@ def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tm
     )
 
 
+@pytest.mark.slow
+def test_a_second_callback_after_early_stopping_sweeps_the_restored_weights(data):
+    model = classifier(optimizer="adam")
+    tuning, last = (
+        ExampleWeightTuning(data, example_weights=WEIGHTS, every_epoch=every)
+        for every in (True, False)
+    )
+    name = "val_loss_at_best_example_weight"
+    stop = keras.callbacks.EarlyStopping(
+        name, mode="min", patience=9, restore_best_weights=True
+    )
+
+    def ruin(epoch, logs):
+        if epoch == 2:
+            model.layers[-1].kernel.assign(100 * model.layers[-1].kernel)
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=ruin), tuning, stop, last]
+    history = model.fit(*data, epochs=3, callbacks=callbacks, verbose=0)
+    assert stop.best_epoch < 2
+    best = last.sweep.best("loss")
+    assert best["loss"] == pytest.approx(min(history.history[name]), rel=1e-4)
+    assert model.layers[3].example_weight == best["example_weight"]
+    evaluated = model.evaluate(*data, verbose=0, return_dict=True)
+    assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
+
+
+def test_weights_can_be_an_iterator(data):
+    model = classifier(optimizer="adam")
+    tuning = ExampleWeightTuning(data, example_weights=(w for w in WEIGHTS))
+    model.fit(*data, epochs=2, callbacks=[tuning], verbose=0)
+    assert [row["example_weight"] for row in tuning.sweep.rows] == WEIGHTS
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -8,6 +8,7 @@ from keras_bn4.example_weight.schedules import layer_weights
 
 def test_layer_weights():
     assert layer_weights("uniform", 0.3, 3) == [0.3] * 3
+    assert layer_weights("uniform", 1 / 3, 2) == [1 / 3] * 2
     assert layer_weights("falling", 0.3, 4) == [0.3, 0.2, 0.1, 0.0]
     assert layer_weights("falling", 0.3, 1) == [0.3]
     assert layer_weights(rising, 0.5, 3) == [0.0, 0.25, 0.5]

@@ -251,6 +251,9 @@ def test_a_second_sweep_of_a_model_at_once_is_refused(data):
 
     def batches():
         with pytest.raises(RuntimeError, match="is being swept already"):
+            # Also without labels, whose lack would be told of any other error.
+            sweep_example_weight(model, data[0], verbose=0)
+        with pytest.raises(RuntimeError, match="is being swept already"):
             sweep_example_weight(model, *data, verbose=0)
         yield data
 

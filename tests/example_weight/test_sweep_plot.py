@@ -185,3 +185,11 @@ def test_a_metric_that_is_nan_at_weight_0_is_drawn():
     assert_readable(figure)
     assert figure.axes[0].get_title(loc="left") == "loss\nnan at 0, 1.087 at 0.04"
     assert "best weight" not in labels_of(figure)
+
+
+def test_a_loss_that_is_infinite_at_weight_0_is_drawn():
+    found = sweep({"loss": LOSS})
+    for row in found.rows:
+        row.update({name: -math.inf for name in row if "difference" in name})
+    found.rows[0]["loss"] = math.inf
+    assert_readable(found.plot())

@@ -58,6 +58,23 @@ def test_it_is_what_something_else_has_assigned_to_the_variable():
     assert layer.example_weight == layer.get_config()["example_weight"] == 0.5
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing here")
+def test_it_can_be_read_while_a_function_is_compiled():
+    layer = GhostBatchNormalization(example_weight=0.25)
+    layer.build((None, 6))
+    read = []
+
+    class Reading(keras.layers.Layer):
+        def call(self, inputs):
+            read.append(layer.example_weight)
+            return layer(inputs)
+
+    model = keras.Sequential([keras.Input((6,)), Reading()])
+    read.clear()
+    model.predict(np.ones((2, 6)), verbose=0)
+    assert set(read) == {0.25}
+
+
 @pytest.mark.parametrize("groups", [None, 2])
 def test_it_is_a_variable_and_no_weight(groups):
     layer = layer_of(groups)

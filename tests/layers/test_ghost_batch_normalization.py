@@ -16,6 +16,7 @@ from helpers import (
     close,
     example_batch,
     layer_and_keras_layer,
+    run,
     with_kernels,
 )
 from reference import rows
@@ -117,6 +118,48 @@ def test_moments_of_renorm_are_centred_and_masked(rng, shape, axis):
     )
     close(array(layer.renorm_mean), moved[0], rtol=1e-6)
     close(array(layer.renorm_stddev), np.sqrt(moved[1] + layer.epsilon), rtol=1e-3)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_renorm_stays_where_nothing_counts(masked, rng):
+    layer = GhostBatchNormalization(renorm=True, momentum=0.5)
+    layer.build((None, 3, 6))
+    layer(rng.normal(2, 3, (4, 3, 6)), training=True)
+    before = [array(weight) for weight in layer.weights]
+    x = keras.ops.convert_to_tensor(np.ones((4 if masked else 0, 3, 6), "float32"))
+    mask = keras.ops.zeros((4, 3), "bool") if masked else None
+    layer(x, training=True, mask=mask)
+    for weight, value in zip(layer.weights, before, strict=True):
+        close(array(weight), value, rtol=0, atol=0)
+
+
+def test_what_renorm_masks_does_not_reach_gradients(rng):
+    layer, other = (GhostBatchNormalization(renorm=True) for _ in range(2))
+    for each in (layer, other):
+        each.build((None, 3, 6))
+    x, upstream = example_batch(rng, 4, (3, 6))
+    mask = np.ones((4, 3), bool)
+    mask[1, 2] = False
+    upstream[1, 2] = 0
+    x[1, 2] = 0
+    *_, expected = run(other, x, upstream, mask)
+    x[1, 2] = np.nan
+    *_, found = run(layer, x, upstream, mask)
+    for gradient, value in zip(found, expected, strict=True):
+        close(gradient, value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_integers_are_not_rounded(dtype):
+    x = np.array([[70001], [70002], [70003], [70004]], "int32")
+    layer = GhostBatchNormalization(dtype=dtype, momentum=0.0)
+    expected = (x - x.mean()) / np.sqrt(x.var() + layer.epsilon)
+    for training in (True, False):
+        found = layer(keras.ops.convert_to_tensor(x), training=training)
+        assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype
+        close(array(keras.ops.cast(found, "float32")), expected, rtol=5e-3)
+    close(array(layer.moving_mean), [x.mean()])
+    close(array(layer.moving_variance), [1.25], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ def test_renorm_is_off_for_a_while():
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.moving_mean), 0)
 
 
+def test_models_without_layers_to_record(model):
+    with pytest.raises(ValueError, match="has no layer `keras"):
+        training_layers(keras.Sequential([keras.Input((3,)), layers.Dense(2)]))
+    model.trainable = False
+    with pytest.raises(ValueError, match="2 have trainable=False"):
+        training_layers(model)
+
+
 def test_batches_are_inputs_alone_and_none_is_empty():
     pairs = [(np.ones((n, 2)), np.zeros(n)) for n in (3, 0, 2)]
     assert [len(x) for x in input_batches(iter(pairs), None, None, 0)] == [3, 2]

@@ -223,6 +223,28 @@ def by_replica(replicas):
     check_by_replica(strategy, [4, 0], False, "dynamic", **half)
     check_by_replica(strategy, [4, 0], False, None, renorm=True)
     check_by_replica(strategy, [3, 2], True, None, renorm=True)
+    check_renorm_goes_on(strategy)
+
+
+def check_renorm_goes_on(strategy):
+    """The next step starts from the same deviation everywhere, that of the variance."""
+    rng = np.random.default_rng(0)
+    arguments = {"renorm": True, "momentum": 0.5}
+    with strategy.scope():
+        layer = randomized(layer_of(**arguments), (3, 2, CHANNELS))
+    for sizes in ([3, 2], [4, 0]):
+        before = moving(layer, strategy)[0, 1]
+        x = rng.normal(0, 1, (sum(sizes), 3, 2, CHANNELS)).astype("float32")
+        parts = [cut(array, sizes) for array in (x, np.ones_like(x))]
+        train_on_replicas(strategy, layer, parts)
+        held = moving(layer, strategy)[:, 1]
+        stddev = np.stack(values(strategy, layer.moving_stddev.value))
+        assert (stddev == stddev[0]).all(), stddev
+        assert relative(stddev, np.sqrt(held + layer.epsilon)) < 1e-6
+    # The second step is that of its one part that has examples.
+    moved = 0.5 * np.sqrt(before + layer.epsilon)
+    moved += 0.5 * np.sqrt(x.var((0, 1, 2)) + layer.epsilon)
+    assert relative(stddev[0], moved) < 1e-5
 
 
 def check_by_replica(strategy, sizes, masked, compiled, **arguments):

@@ -222,6 +222,25 @@ def test_every_normalizer_stops_a_path():
         assert len(paths[1].variables) == expected
 
 
+def test_what_leads_to_an_output_that_is_not_used_is_closed():
+    inner_inputs = keras.Input((4,))
+    first, second = (
+        layers.BatchNormalization(name=name)(inner_inputs) for name in ("used", "aux")
+    )
+    inner = keras.Model(inner_inputs, [layers.Dense(2)(first), layers.ReLU()(second)])
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, inner(inputs)[0])
+    paths = {row.layer.name: row for row in normalization_paths(model)}
+    assert {name: row.kind for name, row in paths.items()} == {
+        "used": "open",
+        "aux": "closed",
+    }
+    assert len(paths["aux"].path) == 2
+    optimizer = keras.optimizers.SGD(weight_decay=0.1)
+    excluded = keras_bn4.exclude_from_weight_decay(optimizer, model, decay="open")
+    assert len(excluded) == 2
+
+
 def test_groups_of_channels_do_not_undo_the_scale_of_parts():
     kinds = []
     for groups in (4, -1):
