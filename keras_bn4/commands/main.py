@@ -35,10 +35,20 @@ def main(arguments=None):
         "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"
     )
     miniature.add_options(parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command_name"
+    )
     for command in (sweep, inspect_model, tune, reproduce):
         command.add(commands)
+    arguments = sys.argv[1:] if arguments is None else list(map(str, arguments))
     options = parser.parse_args(arguments)
+    if options.command_name is not None:
+        before = arguments[: arguments.index(options.command_name)]
+        if before:
+            parser.error(
+                f"options of {options.command_name} are given after it, and these have "
+                f"no effect: {' '.join(before)}"
+            )
     # TensorFlow warns of the many functions that many models make.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
@@ -48,9 +58,11 @@ def main(arguments=None):
         let_interrupts_end()
         if isinstance(error, KeyboardInterrupt) or was_interrupted():
             # A progress bar may stand on the last line.
+            without = ", without `--fresh`" if getattr(options, "fresh", False) else ""
             print(
                 "\nInterrupted. The digits, the searches of `tune` and the trainings "
-                "of `reproduce` go on with the same command, from where they stopped."
+                f"of `reproduce` go on with the same command{without}, from where they "
+                "stopped."
             )
             return INTERRUPTED
         if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):

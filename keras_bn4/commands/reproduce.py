@@ -75,7 +75,7 @@ def run(options):
     folder = pathlib.Path(options.output_dir)
     if not options.recorded:
         if options.workers > 1:
-            _work_in_processes(every, folder, options.workers)
+            _work_in_processes(every, options)
         else:
             runs.work(every, folder, data_dir=options.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,18 +152,25 @@ def _listed(options, results, package):
     return f"{tables.text(left, left=2)}\n\n{note}"
 
 
-def _work_in_processes(trainings, folder, workers):
+def _work_in_processes(trainings, options):
     """Starts this command again in several processes, and waits for them."""
     from keras_bn4.experiments.reproduction import runs
 
+    folder, workers = pathlib.Path(options.output_dir), options.workers
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, threads)}
-    arguments = [sys.executable, "-m", "keras_bn4", *sys.argv[1:], "--workers", "1"]
+    arguments = [
+        *(sys.executable, "-m", "keras_bn4", "reproduce", *options.names),
+        *("--scale", options.scale, "--dataset", options.dataset),
+        *(("--seeds", str(options.seeds)) if options.seeds else ()),
+        *(("--data-dir", options.data_dir) if options.data_dir else ()),
+        *("--output-dir", str(folder), "--workers", "1"),
+    ]
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     progress = progress_bar(len(trainings), unit_name="training")
     logs = [folder / "logs" / f"{os.getpid()}-{i}.txt" for i in range(workers)]
-    processes = []
+    processes, failed = [], {}
     try:
         for log in logs:
             with open(log, "w") as file:
@@ -172,20 +179,34 @@ def _work_in_processes(trainings, folder, workers):
                         arguments, env=environment, stdout=file, stderr=file
                     )
                 )
+        done = None
         while any(process.poll() is None for process in processes):
-            progress.update(len(runs.records_of(trainings, folder)))
+            before, done = done, len(runs.records_of(trainings, folder))
+            if done != before or done < len(trainings):
+                progress.update(done)
+            for process, log in zip(processes, logs):
+                if process.poll() and log not in failed:
+                    failed[log] = _failure(process, log)
+                    print(f"\n{failed[log]}", flush=True)
             time.sleep(2)
-        progress.update(len(runs.records_of(trainings, folder)))
+        done = len(runs.records_of(trainings, folder))
+        progress.update(done)
     finally:
         _end(processes)
-    for process, log in zip(processes, logs):
-        if process.returncode:
-            last = log.read_text().strip().splitlines()[-1:]
-            raise RuntimeError(
-                f"A worker ended with status {process.returncode}: "
-                f"{''.join(last)}. What it printed is in {log}. Run the same command "
-                "again to go on."
-            )
+    if done < len(trainings):
+        reasons = [_failure(p, log) for p, log in zip(processes, logs) if p.returncode]
+        raise RuntimeError(
+            f"{len(trainings) - done} of {len(trainings)} trainings are open. "
+            f"{' '.join(reasons)} Run the same command again to go on."
+        )
+
+
+def _failure(process, log):
+    last = "".join(log.read_text().strip().splitlines()[-1:])
+    return (
+        f"A worker ended with status {process.returncode}: {last}. What it printed is "
+        f"in {log}."
+    )
 
 
 def _end(processes, seconds=20):

@@ -35,7 +35,8 @@ def check_writable(path):
 
     Raises:
         ValueError: if this is no path of a file.
-        OSError: if there is no such folder, or there is a folder in its place.
+        OSError: if there is no such folder, it can't be written to, or there is a
+            folder in its place.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise ValueError(f"Expected the path of a file to write. Received: {path!r}.")
@@ -47,4 +48,9 @@ def check_writable(path):
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"Can't write {str(path)!r}: there is no such folder. Create it first."
+        )
+    # A file there is replaced, so that its folder has to be writable, and not the file.
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise PermissionError(
+            f"Can't write {str(path)!r}: there is no permission to write to its folder."
         )

@@ -186,9 +186,9 @@ def _check_split(builder, name, split):
         count = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"Unknown split {split!r} of data set {name!r}. Allowed: "
-            f"{list(builder.info.splits)}, and slices and sums of these, such as "
-            "'test[:50%]' (https://www.tensorflow.org/datasets/splits)."
+            f"Unknown split {split!r} of data set {name!r} ({reason_of(error)}). "
+            f"Allowed: {list(builder.info.splits)}, and slices and sums of these, such "
+            "as 'test[:50%]' (https://www.tensorflow.org/datasets/splits)."
         ) from error
     if not count:
         raise ValueError(f"Split {split!r} of data set {name!r} holds no examples.")

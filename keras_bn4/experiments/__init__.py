@@ -6,7 +6,7 @@ Only the command line imports from here. The folders and modules are:
 - `machine`: with which versions and on what hardware an experiment runs
 - `minibatches`: arrays as `fit` reads them without waiting at its end
 - `networks`: the networks of the experiments
-- `trained`: trained networks and the data to measure them on
+- `trained`: trained networks, data to measure them on, and intervals over these
 - `corruptions`: images that are darker, foggier, blurred or noisier
 - `temperature`: what the loss of the example weight is compared with
 - `digits`: shifted handwritten digits, and the paper in miniature

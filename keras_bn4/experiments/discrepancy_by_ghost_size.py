@@ -42,6 +42,7 @@ from keras_bn4.common.progress import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.experiments import digits
 from keras_bn4.experiments.records import Records
+from keras_bn4.experiments.trained import identity
 from keras_bn4.moving_statistics import discrepancy
 
 GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -63,8 +64,8 @@ def run(
     """Trains a network with each ghost size and measures its last normalizer.
 
     Args:
-        model: `None` for the digits, or the path of a `.keras` file, a classifier of
-            integer labels.
+        model: `None` for the digits, or the path of a `.keras` file, a classifier that
+            returns logits.
         dataset: Only used with a model: a name as `keras_bn4.datasets.load` takes it.
         ghost_batch_sizes: Positive integers that divide 64.
         seeds: Positive integer, how many networks to train for each size.
@@ -80,10 +81,11 @@ def run(
         List of dicts, one for each network: the row of `keras_bn4.discrepancy` for the
         last layer, with `"ghost_batch_size"`, `"seed"` and test `"accuracy"`.
     """
-    name = pathlib.Path(model).stem if model else "digits"
+    dataset = dataset if model else "digits"
     records = Records(pathlib.Path(output_dir, "results.json"))
-    arguments = (dataset, ("train", "test")) if model else ("digits", ("train", "test"))
-    train, (x_test, y_test) = datasets.load(*arguments, data_dir=data_dir)
+    train, (x_test, y_test) = datasets.load(
+        dataset, ("train", "test"), data_dir=data_dir
+    )
     keep = min(examples, len(x_test)) // BATCH_SIZE * BATCH_SIZE
     progress = progress_bar(
         len(ghost_batch_sizes) * seeds, verbose=verbose, unit_name="network"
@@ -92,7 +94,8 @@ def run(
     for size in ghost_batch_sizes:
         for seed in range(seeds):
             settings = {
-                "model": name,
+                "model": identity(model) if model else None,
+                "dataset": dataset,
                 "ghost_batch_size": size,
                 "seed": seed,
                 "steps": steps,
@@ -178,7 +181,7 @@ def figure(results, path):
     ):
         for end in ENDS:
             values = [[row[f"{mode}_{end}"] for row in rows] for rows in groups]
-            reach = max(reach, np.abs(values).max())
+            reach = max(reach, *(np.abs(seeds).max() for seeds in values))
             means = [np.mean(seeds) for seeds in values]
             for x, seeds in zip(at, values):
                 panel.plot([x + shift] * len(seeds), seeds, ".", color=color, alpha=0.4)
@@ -196,9 +199,9 @@ def figure(results, path):
     panel.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
     panel.set_ylabel("smallest and largest output, before γ and β")
     drawing.legend(loc="outside upper left", ncols=3)
-    seeds = len(groups[0])
+    n = tables.span(list(map(len, groups)))
     panel.set_title(
-        f"last batch normalization; lines are means of n = {seeds}, dots are networks",
+        f"last batch normalization; lines are means of n = {n}, dots are networks",
         color=GRAY,
     )
     drawing.savefig(path)

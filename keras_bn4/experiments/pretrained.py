@@ -33,9 +33,10 @@ from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import temperature
 from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.trained import (
+    half_width,
+    identity,
     load_halves,
     load_network,
-    name_of_dataset,
 )
 
 EXAMPLE_WEIGHTS = (
@@ -71,8 +72,8 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
     results = []
     for path in map(pathlib.Path, models):
         settings = {
-            "model": path.stem,
-            "dataset": name_of_dataset(dataset),
+            "model": identity(path),
+            "dataset": identity(dataset),
             "split": split,
             "seed": seed,
         }
@@ -143,7 +144,7 @@ def _scaled(model, first, second):
     )
     set_example_weight(model, 0)
     difference = both - alone
-    half = 1.959964 * difference.std(ddof=1) / np.sqrt(len(difference))
+    half = half_width(difference)
     return {
         "temperature": fitted[0.0][1],
         "loss": float(alone.mean()),

@@ -1,5 +1,6 @@
-"""Trained networks and the data to measure them on."""
+"""Trained networks, the data to measure them on, and intervals of means over these."""
 
+import hashlib
 import pathlib
 
 import keras
@@ -54,6 +55,21 @@ def halves(x, y, seed=0):
     return (x[first], y[first]), (x[second], y[second])
 
 
-def name_of_dataset(dataset):
-    """The name of a data set in tables: of a file, its name without folder."""
-    return pathlib.Path(dataset).stem if is_file(str(dataset)) else str(dataset)
+def identity(source):
+    """What tells a network or a data set from all others, in the settings of a result.
+
+    Args:
+        source: Path of a file, or the name of a data set.
+
+    Returns:
+        String: of a file, its name without folder and a digest of what it holds.
+    """
+    path = pathlib.Path(source)
+    if not path.is_file():
+        return str(source)
+    return f"{path.stem} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+
+
+def half_width(values):
+    """Half the width of the 95 % interval of the mean of many values, an array."""
+    return 1.959964 * values.std(ddof=1) / np.sqrt(len(values))

@@ -48,6 +48,17 @@ def test_wrong_arguments(tmp_path):
     assert "'nonsense'" in errors
 
 
+@pytest.mark.parametrize(
+    "before", [["--seeds", "1"], ["--fresh"], ["--output-dir", "reproduce"]]
+)
+def test_options_before_a_command_have_no_effect(before, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main([*before, "reproduce", "figure3"])
+    errors = capsys.readouterr().err
+    assert f"no effect: {before[0]}" in errors
+    assert "options of reproduce are given after it" in errors
+
+
 def test_an_error(tmp_path):
     status, printed, errors = run_program("inspect", "MISSING.keras", folder=tmp_path)
     assert (status, printed) == (1, "")

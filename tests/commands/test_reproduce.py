@@ -159,7 +159,8 @@ def test_workers_that_fail(tmp_path):
     with start(tmp_path / "out", "--data-dir", tmp_path) as process:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.startswith("error: A worker ended with status 1: error: Data set")
+    assert errors.startswith("error: 30 of 30 trainings are open. A worker ended with ")
+    assert "status 1: error: Data set" in errors
     assert "split_names('cifar100'" in errors
 
 

@@ -35,6 +35,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="The superuser may write anywhere.")
+def test_a_folder_without_permission_is_named_before_the_work(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="no permission to write to its folder"):
+        files.check_writable(tmp_path / "results.txt")
+
+
 def test_a_killed_process_leaves_the_old_file(tmp_path):
     path = tmp_path / "results.txt"
     path.write_text("old")

@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_bn4 import convert, set_example_weight
 from keras_bn4.datasets import load
@@ -201,9 +202,17 @@ def test_the_miniature_tells_what_its_seeds_show(finished):
     assert "Minibatches of 2" not in text
 
 
+def test_no_number_of_seeds_has_a_narrower_interval():
+    for n in range(2, 30):
+        differences = np.linspace(-1, 1, n)
+        error = differences.std(ddof=1) / n**0.5
+        for t in (0.99, 1.01):
+            shift = t * stats.t.ppf(0.975, n - 1) * error
+            assert report.is_shown(differences + shift) == (t > 1)
+
+
 @pytest.mark.parametrize("n", range(2, 14))
 def test_differences_are_shown_where_the_interval_of_scipy_says_so(n, rng):
-    stats = pytest.importorskip("scipy.stats")
     for shift in (0.1, 0.5, 1, 2, 4):
         differences = rng.normal(shift, 1, n)
         interval = stats.ttest_1samp(differences, 0).confidence_interval()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bn4.datasets import load
 from keras_bn4.experiments import digits, pretrained
 
 
@@ -17,7 +18,9 @@ def path(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(path, tmp_path):
+def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(
+    path, tmp_path, monkeypatch
+):
     arguments = {"dataset": "digits", "output_dir": tmp_path}
     results = pretrained.run([path], **arguments)
     (result,) = results
@@ -40,6 +43,11 @@ def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(path, tmp_pa
     assert header.startswith("| network | loss at 0 |")
     assert line.startswith(f"| small | {result['at_zero']['loss']:.3f} |")
 
-    # A network that is finished isn't even loaded again.
-    path.unlink()
-    assert pretrained.run([path], **arguments) == results
+    # A network that is finished isn't even loaded again, but another one of its name.
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrained, "load_network", None)
+        assert pretrained.run([path], **arguments) == results
+    other = digits.build()
+    digits.train(other, *load("digits", "train"), steps=1)
+    other.save(path)
+    assert pretrained.run([path], **arguments)[0]["at_zero"] != result["at_zero"]

@@ -151,8 +151,37 @@ def test_it_goes_on_and_reports(tmp_path):
     assert (tmp_path / "summary.png").stat().st_size > 5_000
 
 
+@pytest.mark.parametrize(
+    ("models", "dataset", "message"),
+    [
+        (["model.keras"], "digits", "no model is loaded.*'model'"),
+        ([], "cifar100", "Name a model"),
+        (["a/model.keras", "b/model.keras"], "cifar100", "must differ"),
+    ],
+)
+def test_models_and_data_that_do_not_fit(models, dataset, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        shift.run(models, dataset, output_dir=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
-def test_fixed_weights(tmp_path, rng):
+@pytest.mark.parametrize("name", ["digits", "small"])
+def test_results_are_those_of_the_images_and_the_network(name, tmp_path, rng):
+    x = rng.integers(0, 256, (40, 8, 8, 1)).astype("uint8")
+    digits.build().save(tmp_path / f"{name}.keras")
+    arguments = {**SMALL, "kinds": ["contrast"], "output_dir": tmp_path}
+    found = []
+    for label in (0, 1):
+        data = tmp_path / f"data{label}.npz"
+        np.savez(data, x=x, y=np.full(40, label))
+        cells = shift.run([tmp_path / f"{name}.keras"], data, **arguments)[name]
+        found.append([c["correct"]["as trained"] for c in cells[1:]])
+    assert found[0] != found[1]
+
+
+@pytest.mark.slow
+def test_fixed_weights(tmp_path, rng, monkeypatch):
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3)(inputs)
     x = keras.layers.BatchNormalization(momentum=0.5)(x)
@@ -178,9 +207,13 @@ def test_fixed_weights(tmp_path, rng):
         change = clean["accuracy"][i] - clean["accuracy"][0]
         assert clean["difference"][i] == pytest.approx(change)
     assert [one["shift"] for one in results["small"]] == list(fixed_weights.SHIFTS)
-    (tmp_path / "small.keras").unlink()
+    monkeypatch.setattr(fixed_weights, "load_network", None)
     again = fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
     assert again == results
+    # Other images in a file of the same name are measured.
+    np.savez(data, x=images[::-1].astype("uint8"), y=y)
+    with pytest.raises(TypeError):
+        fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
     lines = fixed_weights.fixed_weights_table(results).splitlines()
     assert len(lines) == 6
     assert lines[2].startswith(f"| small | 0 | {clean['accuracy'][0]:.1f} | ")

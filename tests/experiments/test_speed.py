@@ -166,6 +166,16 @@ def test_without_results_by_ghost_size_there_is_no_figure(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"only": ["typo"]}, "no comparison 'typo'.*'step'"), ({"rounds": 0}, "rounds=0")],
+)
+def test_wrong_arguments_leave_nothing(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        speed.run(**arguments, output_dir=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_medians_of_ratios_are_paired():
     times = {"first": iter([0, 1, 3, 2]), "second": iter([0, 2, 9, 2])}
     seconds = measurements._seconds

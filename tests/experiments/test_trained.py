@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from scipy import stats
 
 from keras_bn4.experiments import trained
 
@@ -17,9 +18,24 @@ def test_halves_of_a_file_and_of_a_data_set(tmp_path, rng):
     assert not np.array_equal(first[1], np.sort(first[1]))
     again, _ = trained.load_halves(tmp_path / "some.npz")
     assert np.array_equal(again[1], first[1])
-    assert trained.name_of_dataset(tmp_path / "some.npz") == "some"
     assert [len(y) for _, y in trained.load_halves("digits")] == [400, 399]
-    assert trained.name_of_dataset("digits") == "digits"
+
+
+def test_files_are_told_apart_by_what_they_hold(tmp_path):
+    for folder, value in (("a", 1), ("b", 2), ("c", 1)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.keras").write_text(str(value))
+    a, b, c = (trained.identity(tmp_path / f / "model.keras") for f in "abc")
+    assert a == c != b
+    assert a.startswith("model ")
+    assert trained.identity("digits") == "digits"
+
+
+def test_the_interval_of_a_mean(rng):
+    values = rng.normal(size=1000)
+    interval = stats.ttest_1samp(values, 0).confidence_interval()
+    half = (interval.high - interval.low) / 2
+    np.testing.assert_allclose(trained.half_width(values), half, rtol=2e-3)
 
 
 def test_networks_are_compiled_for_loss_and_accuracy(tmp_path):

@@ -97,6 +97,15 @@ def test_another_search_in_the_same_folder(tmp_path, monkeypatch):
         fresh=True,
     )
     assert trials.objective == "val_accuracy"
+    # What was compared on test data before is discarded, too.
+    (tmp_path / "repeats.json").write_text("[]")
+    tune.run(
+        **{**SMALL, "trials": 1},
+        objective="val_accuracy",
+        output_dir=tmp_path,
+        fresh=True,
+    )
+    assert not (tmp_path / "repeats.json").exists()
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 

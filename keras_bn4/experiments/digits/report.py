@@ -1,6 +1,7 @@
 """The tables of the digits experiment (`measurement.py`)."""
 
 import numpy as np
+from scipy import stats
 
 from keras_bn4.common import tables
 
@@ -15,8 +16,6 @@ COMPARISONS = (
     ("Minibatches of 2: batch-group for batch", "2: batch-group", "2: batch", False),
     ("Minibatches of 2: batch-group for group", "2: batch-group", "2: group", False),
 )
-# The 97.5 % points of Student's t distribution for 1 to 9 degrees of freedom.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def table(results):
@@ -136,7 +135,7 @@ def is_shown(differences):
     n = len(differences)
     if n < 2:
         return False
-    point = STUDENT[n - 2] if n - 2 < len(STUDENT) else 2.0
+    point = stats.t.ppf(0.975, n - 1)
     error = differences.std(ddof=1) / np.sqrt(n)
     return bool(abs(differences.mean()) > point * error)
 

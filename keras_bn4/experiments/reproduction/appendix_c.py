@@ -134,8 +134,7 @@ def _table(title, found):
         for metric, form in FORMS.items():
             line.append(mean_and_spread(values[metric], form))
             change = Difference.between(values[metric], baseline[metric])
-            has_change = values is not baseline and change.n
-            line.append(change.text(form) if has_change else "")
+            line.append(change.text(form) if values is not baseline else "")
         lines.append(line)
     return tables.text(lines, left=1)
 

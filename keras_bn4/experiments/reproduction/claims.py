@@ -32,9 +32,10 @@ class Claim:
         lost: Whether another worker has taken over.
     """
 
-    def __init__(self, path, expires):
+    def __init__(self, path, token, expires):
         self.path = path
         self.lost = False
+        self._token = token
         self._end = threading.Event()
         self._thread = threading.Thread(
             target=self._beat, args=(expires / 8,), daemon=True
@@ -50,7 +51,9 @@ class Claim:
     def check(self):
         """Raises `ClaimLost` if another worker has taken over."""
         folder, name, number = self.path.parent, self.path.stem, _number(self.path)
-        if not self.path.exists() or _newest(folder, name) != number:
+        # A number that was given back is taken again, by another worker.
+        is_own = _content(self.path).get("token") == self._token
+        if not is_own or _newest(folder, name) != number:
             self.lost = True
         if self.lost:
             raise ClaimLost(f"Another worker has taken over {name}.")
@@ -59,6 +62,10 @@ class Claim:
         """Lets others claim the work at once, unless it is theirs already."""
         self._end.set()
         self._thread.join()
+        try:
+            self.check()
+        except ClaimLost:
+            return
         # The highest number last, since the ones below it are expired.
         for number in range(_number(self.path) + 1):
             self.path.with_suffix(f".{number}").unlink(missing_ok=True)
@@ -66,8 +73,8 @@ class Claim:
     def _beat(self, seconds):
         while not self._end.wait(seconds):
             try:
-                os.utime(self.path)
                 self.check()
+                os.utime(self.path)
             except (FileNotFoundError, ClaimLost):
                 self.lost = True
                 return
@@ -96,9 +103,11 @@ def take(folder, name, expires=EXPIRES):
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return None
+    who = {"host": socket.gethostname(), "process": os.getpid()}
+    who["token"] = uuid.uuid4().hex
     with os.fdopen(file, "w") as opened:
-        json.dump({"host": socket.gethostname(), "process": os.getpid()}, opened)
-    return Claim(path, expires)
+        json.dump(who, opened)
+    return Claim(path, who["token"], expires)
 
 
 def holder(folder, name):
@@ -107,11 +116,16 @@ def holder(folder, name):
     newest = _newest(folder, name)
     if newest is None:
         return None
+    found = _content(folder / f"{name}.{newest}")
+    return f"process {found['process']} on {found['host']}" if found else None
+
+
+def _content(path):
+    """What a claim says, or an empty dict if it is given back or not written yet."""
     try:
-        found = json.loads((folder / f"{name}.{newest}").read_text())
-    except (OSError, ValueError):
-        return None  # Given back in the meantime, or not written yet.
-    return f"process {found['process']} on {found['host']}"
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _number(path):

@@ -88,8 +88,8 @@ def report(records):
 
 
 def _claims(rows):
-    if len(rows) < 2:
-        return []
+    if len(rows) < 3:
+        return ["The claims need the whole batch and ghosts of two sizes."]
     best, whole, smallest = best_ghosts(rows), max(rows), min(rows)
     chosen = f"ghosts of {best}, which are best on validation data,"
     lines = [
@@ -98,12 +98,10 @@ def _claims(rows):
         )
     ]
     if best == smallest:
-        text = f"ghosts can be too small; here the smallest, {best}, are best on "
-        lines.append(f"* not: {text}validation data.")
-    else:
-        text = f"ghosts can be too small: {chosen} beat those of {smallest}"
-        lines.append(_better(rows, best, smallest, text, "shown without number"))
-    return lines
+        best = best_ghosts({size: row for size, row in rows.items() if size > smallest})
+        chosen = f"ghosts of {best}, the best of the larger ones on validation data,"
+    text = f"ghosts can be too small: {chosen} beat those of {smallest}"
+    return [*lines, _better(rows, best, smallest, text, "shown without number")]
 
 
 def _better(rows, size, other, text, paper):
@@ -122,16 +120,12 @@ def draw(records, path):
         for size, row in rows.items():
             values = list(at_zero(row, "accuracy", split).values())
             panel.plot([size * offset] * len(values), values, ".", color=color, mew=0)
-        means = [
-            sum(at_zero(row, "accuracy", split).values()) / len(row)
-            for row in rows.values()
-        ]
+        means = [mean_of(at_zero(row, "accuracy", split)) for row in rows.values()]
         at = [size * offset for size in rows]
         panel.plot(at, means, "o-", color=color, label=f"{split}, mean of seeds")
     panel.set_xscale("log", base=2)
     panel.set_xticks(list(rows), [str(size) for size in rows])
     panel.set_xlabel("ghost batch size B'")
     panel.set_ylabel("accuracy, %")
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False)
+    panel.legend()
     figure.savefig(path)

@@ -142,10 +142,12 @@ def draw_weights(rows, name_of_row, path, base=0, style_of_row=lambda row: {}):
                 alpha=0.2 if len(rows) < 7 else 0.1,
                 lw=0,
             )
-            lowest.append(mean.min())
-            highest.append(mean[base])
-            worst.append(mean.max())
-        if metric == "cross_entropy":
+            # A training that came to nothing has losses that are no numbers.
+            if not np.isnan(mean).all():
+                lowest.append(np.nanmin(mean))
+                highest.append(np.nan_to_num(mean[base]))
+                worst.append(np.nanmax(mean))
+        if metric == "cross_entropy" and lowest:
             # Large weights can have losses that hide all others. Where the weight
             # hardly lowers the loss, a tenth of the loss is shown.
             height = max(2 * (max(highest) - min(lowest)), 0.1 * min(lowest))
@@ -161,7 +163,6 @@ def draw_weights(rows, name_of_row, path, base=0, style_of_row=lambda row: {}):
         panel.set_xlim(0, 1)
         panel.set_xlabel("example weight α (square-root scale)")
         panel.set_ylabel(label)
-        panel.spines[["top", "right"]].set_visible(False)
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         title=f"mean of {_seeds(rows)},\nand standard deviation",

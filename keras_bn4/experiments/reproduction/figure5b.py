@@ -19,16 +19,16 @@ isn't made here, so there is no paper scale.
 Selection: The learning rate of fine-tuning, for batch normalization with one seed, on
 validation data: beginning at 0.1, 0.03, 0.01 and 0.003 the accuracy was 25.7, 26.6,
 20.6 and 10.0 %. The example weight of each training is chosen on validation data, and
-so is, where "its best" is spoken of, the batch size, by the mean over seeds. Ghosts of
-8 and 8 groups of channels are those of Figure 5a. Test data.
+so is, where "their best" is spoken of, the batch size, by the mean over seeds. Ghosts
+of 8 and 8 groups of channels are those of Figure 5a. Test data.
 
-Expected: Ours gains 2.4 points over batch normalization on Flowers-102 and 1.4 on
+Expected: All four gain 2.4 points over batch normalization on Flowers-102 and 1.4 on
 CUB-2011, and 6.1 and 3.8 points over group normalization, which starts from weights
 that were trained with batch normalization.
 """
 
 from keras_bn4.experiments.reproduction import figure5a
-from keras_bn4.experiments.reproduction.figure5a import GROUP_NORM, IDEAL, OURS
+from keras_bn4.experiments.reproduction.figure5a import ALL_FOUR, GROUP_NORM, IDEAL
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.summary import (
     at_zero,
@@ -99,15 +99,16 @@ def _transfers(records):
 
 def _claims_in_total(rows):
     """Lines on the paper's numbers, which are those of the best batch sizes."""
-    best = {method: _best_size(rows, method) for method in (OURS, *PAPER)}
+    best = {method: _best_size(rows, method) for method in (ALL_FOUR, *PAPER)}
     lines = []
     for method, paper in PAPER.items():
-        if OURS in (name for name, _ in rows) and (method, best[method]) in rows:
-            text = f"ours at its best, minibatches of {best[OURS]}, beats {method}"
+        if ALL_FOUR in (name for name, _ in rows) and (method, best[method]) in rows:
+            size = best[ALL_FOUR]
+            text = f"all four at their best, minibatches of {size}, beat {method}"
             if best[method] is not None:
                 text += f" at its best, {best[method]}"
             baseline = (method, best[method])
-            lines.append(figure5a.better(rows, best[OURS], baseline, text, paper))
+            lines.append(figure5a.better(rows, size, baseline, text, paper))
     return lines
 
 

@@ -10,10 +10,7 @@ import itertools
 import numpy as np
 
 from keras_bn4 import datasets
-
-SHIFT = 4
-# What zero padding of images is after they are rescaled to -1 to 1.
-GRAY = 128
+from keras_bn4.datasets.paper import GRAY, SMALL_SHIFT
 
 
 @functools.lru_cache(maxsize=1)
@@ -141,13 +138,14 @@ def crop_and_flip(x, rng):
         rng: `numpy.random.Generator`.
     """
     n, height, width, _ = x.shape
-    edges = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
+    shifts = (SMALL_SHIFT, SMALL_SHIFT)
+    edges = [(0, 0), shifts, shifts, (0, 0)]
     padded = np.pad(x, edges, constant_values=GRAY)
-    top, left = rng.integers(2 * SHIFT + 1, size=(2, n))
+    top, left = rng.integers(2 * SMALL_SHIFT + 1, size=(2, n))
     is_mirrored = rng.random(n) < 0.5
     result = np.empty_like(x)
     # All images of one shift at once, which is faster than to index single pixels.
-    for i, j in itertools.product(range(2 * SHIFT + 1), repeat=2):
+    for i, j in itertools.product(range(2 * SMALL_SHIFT + 1), repeat=2):
         here = np.flatnonzero((top == i) & (left == j))
         result[here] = padded[here, i : i + height, j : j + width]
     result[is_mirrored] = result[is_mirrored, :, ::-1]

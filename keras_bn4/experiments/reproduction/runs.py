@@ -143,7 +143,8 @@ def work(settings, folder, *, data_dir=None, expires=claims.EXPIRES, verbose=1):
         if verbose and not announced:
             # A claim can be given back while this looks.
             held = {claims.holder(folder / "claims", r.settings.name) for r in runs}
-            print(f"Waiting for {', '.join(sorted(held - {None})) or 'others'}.")
+            who = ", ".join(sorted(held - {None})) or "others"
+            print(f"Waiting for {who}.", flush=True)
             announced = True
         time.sleep(min(SECONDS_BETWEEN_LOOKS, expires / 4))
 
@@ -160,7 +161,8 @@ def _try(run, runs, data_dir, expires, verbose):
             return False  # Finished between the look at the records and the claim.
         done = sum(r.record() is not None for r in runs)
         if verbose:
-            print(f"Training {done + 1} of {len(runs)}: {run.settings.name}")
+            name = run.settings.name
+            print(f"Training {done + 1} of {len(runs)}: {name}", flush=True)
         progress = progress_bar(run.settings.epochs, verbose=verbose, unit_name="epoch")
         try:
             run.do(claim, data_dir, lambda epochs: progress.update(int(epochs)))

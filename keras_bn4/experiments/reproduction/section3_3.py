@@ -71,7 +71,7 @@ def report(records):
             baseline = at_zero(rows.get((residual, "none"), {}), metric)
             line.append(mean_and_spread(values, form))
             change = Difference.between(values, baseline)
-            line.append(change.text(form) if decay != "none" and change.n else "")
+            line.append(change.text(form) if decay != "none" else "")
         lines.append(line)
     return "\n".join([tables.text(lines, left=2), "", *_claims(rows)])
 

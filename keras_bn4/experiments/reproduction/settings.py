@@ -138,7 +138,7 @@ class Settings:
         digest = hashlib.sha256(json.dumps(self._changed()).encode()).hexdigest()[:8]
         kind = "resnet" if self.residual else "plain"
         words = [
-            self.dataset,
+            self.dataset.replace("/", "_"),
             str(self.train_images),
             f"{kind}{2 * self.blocks * len(self.filters) + 2}",
             f"batch{self.batch_size}",

@@ -129,7 +129,12 @@ class Difference:
         return cls(float(changes.mean()), float(quantile * error), float(least), n)
 
     def text(self, form):
-        """The mean and its interval, such as `+0.84 [+0.20, +1.48]`."""
+        """The mean and its interval, such as `+0.84 [+0.20, +1.48]`.
+
+        Without pairs it is empty.
+        """
+        if not self.n:
+            return ""
         mean = format(self.mean, f"+{form}")
         if math.isinf(self.half_width):
             return mean
@@ -222,8 +227,8 @@ def claim_of_no_gain(text, paper, difference, sign, margin, form):
 def _line(found, text, paper, difference, form):
     if difference.n < LEAST_SEEDS:
         found = "undecided"
-    line = f"* {found}: {text}. Paper: {paper}; here: {difference.text(form)}, "
-    line += f"n = {difference.n}"
+    here = difference.text(form) or "no pair of trainings"
+    line = f"* {found}: {text}. Paper: {paper}; here: {here}, n = {difference.n}"
     if difference.n >= LEAST_SEEDS:
         if _is_outside(paper, difference):
             line += "; the paper's number lies outside this interval"
@@ -240,4 +245,6 @@ def _is_outside(paper, difference):
 
 
 def _best(record, metric):
-    return int(WINNERS[metric](curve(record, metric, "validation")))
+    values = curve(record, metric, "validation")
+    # A training that came to nothing has no best weight, and is reported at the first.
+    return 0 if np.isnan(values).all() else int(WINNERS[metric](values))

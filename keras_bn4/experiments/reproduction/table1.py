@@ -34,6 +34,7 @@ from keras_bn4.experiments.reproduction.summary import (
     claim_of_no_change,
     gains,
     mean_and_spread,
+    mean_of,
     rows_of,
 )
 
@@ -186,8 +187,7 @@ def _best_ghosts(rows, values):
     ghosts = {size: row for (method, size), row in rows.items() if method == "ghosts"}
 
     def mean(size):
-        found = values(ghosts[size], "accuracy", "validation").values()
-        return sum(found) / len(found)
+        return mean_of(values(ghosts[size], "accuracy", "validation"))
 
     best = max(ghosts, key=mean)
     return best, ghosts[best]

@@ -7,6 +7,7 @@ blur of a single strength each.
 
 import pathlib
 
+import keras
 import numpy as np
 
 from keras_bn4.common import tables
@@ -14,7 +15,12 @@ from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight
 from keras_bn4.experiments.corruptions import apply
 from keras_bn4.experiments.records import Records
-from keras_bn4.experiments.trained import load_halves, load_network
+from keras_bn4.experiments.trained import (
+    half_width,
+    identity,
+    load_halves,
+    load_network,
+)
 
 WEIGHTS = ((0.0, "uniform"), (0.1, "uniform"), (0.2, "uniform"), (0.3, "falling"))
 # By name: the kind of shift and its strength, as `experiments.corruptions` has them.
@@ -46,7 +52,9 @@ def run_fixed_weights(models, dataset, *, output_dir, data_dir=None, images=None
     found = {}
     for path in map(pathlib.Path, models):
         records = Records(pathlib.Path(output_dir, f"{path.stem}_fixed_weights.json"))
-        wanted = [{"shift": name, "images": images} for name in SHIFTS]
+        common = {"model": identity(path), "dataset": identity(dataset)}
+        common |= {"images": images, "backend": keras.backend.backend()}
+        wanted = [{**common, "shift": name} for name in SHIFTS]
         missing = [one for one in wanted if records.find(one) is None]
         if missing:
             model = convert(load_network(path))
@@ -69,12 +77,11 @@ def _measure(model, x, y, shift):
         classes = model.predict(x, batch_size=250, verbose=0).argmax(-1)
         correct.append(100.0 * (classes == y))
     changes = [one - correct[0] for one in correct]
-    error = np.sqrt(len(y))
     return {
         "shift": shift,
         "accuracy": [float(one.mean()) for one in correct],
         "difference": [float(one.mean()) for one in changes],
-        "half": [float(1.959964 * one.std(ddof=1) / error) for one in changes],
+        "half": [float(half_width(one)) for one in changes],
     }
 
 

@@ -41,7 +41,12 @@ from keras_bn4.experiments import digits
 from keras_bn4.experiments.corruptions import KINDS, SEVERITIES, corrupt
 from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.shift.adaptations import Adapter, choose
-from keras_bn4.experiments.trained import halves, load_halves, load_network
+from keras_bn4.experiments.trained import (
+    halves,
+    identity,
+    load_halves,
+    load_network,
+)
 
 RECORDS = pathlib.Path(__file__).parent / "records"
 IMAGES = 2000
@@ -77,19 +82,29 @@ def run(
         others has, for one kind and severity (`None` and 0 for clean images), the
         `"count"` of images, whether they are published ones, and under `"correct"` for
         each adaptation which of them it classified correctly, packed by `packed`.
+
+    Raises:
+        ValueError: if there are models for the digits, none for other images, or two of
+            the same name.
     """
-    found = {}
     is_digits = str(dataset) == "digits"
-    for path in ["digits"] if is_digits else map(pathlib.Path, models):
+    paths = [pathlib.Path(path) for path in models]
+    _check(paths, is_digits)
+    found = {}
+    for path in [None] if is_digits else paths:
         name = "digits" if is_digits else path.stem
         records = Records(pathlib.Path(output_dir, f"{name}.json"))
-        common = {"images": images, "backend": keras.backend.backend()}
+        source = {"dataset": identity(dataset)}
+        if not is_digits:
+            source["model"] = identity(path)
+        backend = {"backend": keras.backend.backend()}
+        common = {"images": images, **backend, **source}
         cells = [(None, 0)]
         cells += [(kind, severity) for kind in kinds for severity in severities]
         if is_digits:
             cells = [cell for cell in cells if cell[0] != "saturate"]
         settings = [{**common, "kind": k, "severity": s} for k, s in cells]
-        wanted = [{"backend": common["backend"], "kind": "choice"}, *settings]
+        wanted = [{**backend, **source, "kind": "choice"}, *settings]
         if not all(map(records.find, wanted)):
             if is_digits:
                 network, choosing, reporting = _trained_on_digits()
@@ -100,6 +115,7 @@ def run(
             _measure(
                 name,
                 convert(network),
+                16 if is_digits else 255,
                 (choosing, reporting),
                 find_published,
                 wanted,
@@ -108,6 +124,26 @@ def run(
             )
         found[name] = [records.find(one) for one in wanted]
     return found
+
+
+def _check(paths, is_digits):
+    names = [path.stem for path in paths]
+    if is_digits and paths:
+        raise ValueError(
+            "For dataset='digits' a network is trained, and no model is loaded. Name "
+            "the images that the model was trained for, such as dataset='cifar100'. "
+            f"Received: models={names}, dataset='digits'."
+        )
+    if not is_digits and not paths:
+        raise ValueError(
+            "Name a model, the path of a `.keras` file. Without one only "
+            "dataset='digits' is possible. Received: models=[]."
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "Results are kept by the names of the models, so these must differ. "
+            f"Received: models={names}."
+        )
 
 
 def recorded():
@@ -147,7 +183,7 @@ def _published(dataset, data_dir, kind, severity):
         return None
 
 
-def _measure(name, model, parts, find_published, wanted, records, verbose):
+def _measure(name, model, highest, parts, find_published, wanted, records, verbose):
     (choosing, reporting), (choice, *cells) = parts, wanted
     result = records.find(choice)
     if result is None:
@@ -157,7 +193,6 @@ def _measure(name, model, parts, find_published, wanted, records, verbose):
     adapter = Adapter(model, result["weights"])
     x, y = (array[: cells[0]["images"]] for array in reporting)
     unlabelled = choosing[0][:1000]
-    highest = 16 if name == "digits" else 255
     if verbose:
         print(f"{name}: {len(x)} images, example weights {result['weights']}")
     progress = progress_bar(len(cells), verbose=verbose, unit_name="shift")

@@ -14,6 +14,7 @@ from keras_bn4.common.figures import (
 )
 from keras_bn4.experiments.shift.adaptations import adaptations
 from keras_bn4.experiments.shift.measurement import unpacked
+from keras_bn4.experiments.trained import half_width
 
 # What the figures show: label, color and line style.
 DRAWN = {
@@ -78,8 +79,7 @@ class Accuracies:
         """
         base = self.accuracy("as trained", severities)
         difference = 100 * (self.accuracy(name, severities) - base)
-        error = difference.std(ddof=1) / np.sqrt(len(difference))
-        return difference.mean(), 1.959964 * error
+        return difference.mean(), half_width(difference)
 
 
 def _correct(cell, name):

@@ -24,6 +24,7 @@ import pathlib
 
 import keras
 
+from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.progress import progress_bar
 from keras_bn4.experiments import machine
 from keras_bn4.experiments.records import Records
@@ -98,7 +99,14 @@ def run(*, rounds=15, output_dir="results/speed", fresh=False, only=None):
         List of dicts, one for each comparison: its `"settings"`, and under
         `"milliseconds"` (or `"megabytes"`) and `"ratios"` dicts of medians by the name
         of what was compared. Ratios are to the first.
+
+    Raises:
+        ValueError: if `rounds` or `only` is not as above.
     """
+    check_integer("rounds", rounds)
+    kinds = sorted({job["what"] for job in jobs()})
+    if unknown := sorted(set(only or ()) - set(kinds)):
+        raise ValueError(f"There is no comparison {unknown[0]!r}. Allowed: {kinds}.")
     path = pathlib.Path(output_dir, f"{keras.backend.backend()}.json")
     records = Records(path, fresh)
     todo = [job for job in jobs() if only is None or job["what"] in only]

@@ -28,7 +28,8 @@ def make(layer, shape, *, training, backward, known, xla, dtype):
         dtype: Name of the dtype policy.
 
     Returns:
-        Function without arguments that runs the step and waits for it.
+        Function without arguments that runs the step and waits for it, on TensorFlow
+        and PyTorch on a CPU alone.
     """
     rng = np.random.default_rng(0)
     values = [rng.normal(1, 2, shape).astype("float32") for _ in range(2)]

@@ -14,6 +14,7 @@ from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.tune.task import BATCH_SIZE
 from keras_bn4.moving_statistics import recalibrate
 
+FILE = "repeats.json"
 METRICS = ("accuracy", "cross_entropy")
 # The last two are recalibrated and weighed, as the trials of a search are.
 ROWS = ("Keras", "Keras, weighed", "best of the search")
@@ -39,7 +40,7 @@ def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
         names of `ROWS`, the results on test data with the `"example_weight"`.
     """
     hyperparameters = tuner.oracle.get_trial(trial_id).hyperparameters
-    records = Records(pathlib.Path(tuner.directory, "repeats.json"))
+    records = Records(pathlib.Path(tuner.directory, FILE))
     progress = progress_bar(repeats, verbose=verbose, unit_name="repeat")
     progress.update(0)
     found = []

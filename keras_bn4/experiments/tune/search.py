@@ -120,6 +120,7 @@ def run(
     folder = pathlib.Path(output_dir, "search")
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
+        pathlib.Path(output_dir, repeated.FILE).unlink(missing_ok=True)
     _keep_settings(folder, settings)
     tuner = _tuner(folder, task, settings, trials)
     if "KERASTUNER_ORACLE_IP" in os.environ:

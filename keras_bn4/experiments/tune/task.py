@@ -30,9 +30,17 @@ class Task:
         if not self._is_digits:
             n = settings["examples"]
             names = (f"train[:{n}]", f"train[{n}:{n * 6 // 5}]", "test")
-        self.train, self.validation, self.test = datasets.load(
-            settings["dataset"], names, data_dir=data_dir
-        )
+        try:
+            self.train, self.validation, self.test = datasets.load(
+                settings["dataset"], names, data_dir=data_dir
+            )
+        except ValueError as error:
+            if self._is_digits or "train[" not in str(error):
+                raise
+            raise ValueError(
+                f"{error} Training takes as many images as `examples` says, and "
+                f"validation a fifth more. Received: examples={n}."
+            ) from error
         self.epochs = settings["epochs"]
         self.execution = 0
 

@@ -76,3 +76,18 @@ def test_who_was_taken_over_learns_it(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(claims.ClaimLost):
         fast.check()
+
+
+def test_who_was_taken_over_does_not_get_the_claim_of_a_third(tmp_path):
+    suspended = claims.take(tmp_path, "work")
+    left(tmp_path, "work.0", 500)
+    claims.take(tmp_path, "work").give_back()
+    # Its number was given back, and is taken again.
+    third = claims.take(tmp_path, "work")
+    assert third.path == suspended.path
+    with pytest.raises(claims.ClaimLost):
+        suspended.check()
+    suspended.give_back()
+    third.check()
+    third.give_back()
+    assert not list(tmp_path.iterdir())

@@ -153,8 +153,39 @@ def test_reports_of_what_is_there_so_far(name, tmp_path):
         records = [made_up(s, as_in_the_paper) for s in trainings[:count]]
         assert result.report(records)
     result.draw(records[:1], tmp_path / "one.png")
+    result.draw(records[: len(records) // 2 + 1], tmp_path / "more.png")
     result.draw(records, tmp_path / "all.png")
     assert (tmp_path / "all.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_training_that_came_to_nothing(name, tmp_path):
+    result = RESULTS[name]
+    records = [
+        made_up(s, as_in_the_paper)
+        for s in result.trainings("small", 3)
+        if s.source is None or name == "figure5b"
+    ]
+    nothing = records[1]["results"]
+    for split, values in nothing.items():
+        if split != "outputs":
+            values["cross_entropy"] = [np.nan] * len(values["cross_entropy"])
+    assert result.report(records)
+    result.draw(records, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(1, "undecided"), (3, "not")])
+def test_the_smallest_ghosts_can_be_the_best(seeds, expected):
+    records = RESULTS["figure3"].trainings("small", seeds)
+    text = RESULTS["figure3"].report(
+        [
+            made_up(s, lambda s, _: 0.5 - 0.01 * (s.ghost_batch_size or 9))
+            for s in records
+        ]
+    )
+    assert verdicts(text)[1] == expected
+    assert "ghosts of 4, the best of the larger ones on validation data, beat" in text
 
 
 def test_every_figure_of_the_paper_has_a_name():

@@ -25,6 +25,12 @@ def test_the_names_of_records_stay():
     assert Settings(ghost_batch_size=8).name == name
 
 
+def test_a_data_set_with_a_configuration_makes_no_folder():
+    name = Settings(dataset="emnist/letters").name
+    assert name.startswith("emnist_letters-")
+    assert name != Settings(dataset="emnist_letters").name
+
+
 def test_what_a_record_lacks_is_at_its_default():
     assert Settings.from_record({"seed": 2}) == Settings(seed=2)
 
