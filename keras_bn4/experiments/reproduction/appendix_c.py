@@ -8,16 +8,17 @@ equally many elements in all layers?
 
     python -m keras_bn4 reproduce appendix-c
 
-Setting: `Settings`, 3 seeds. Batch normalization at example weight 0 has its moving
-statistics computed anew of training and of test images, with augmentation and without;
-the training images are those of one more epoch. (The paper trains on for some epochs at
-a learning rate of 0.) Group normalization is that of Figure 2, whose trainings are
-shared, at example weight 1. Noise on means has a strength of 0.1 or 0.3 moving standard
-deviations, that on variances of as many moving variances. Groups are random in all
-steps or in half of them. 1,024 elements are what a group has in the second stage of the
-networks of Figure 2; at the small scale, groups have then 1, 4 and 16 channels. The
-paper gives neither strengths nor sizes. It also tried numbers of groups that change in
-the training, and Switchable Normalization, which are left out here.
+Setting: the usual one (`settings.py`), 3 seeds. Batch normalization at example weight 0
+has its moving statistics computed anew of training and of test images, with
+augmentation and without; the training images are those of one more epoch. (The paper
+trains on for some epochs at a learning rate of 0.) Group normalization is that of
+Figure 2, whose trainings are shared, at example weight 1. Noise on means has a strength
+of 0.1 or 0.3 moving standard deviations, that on variances of as many moving variances.
+Groups are random in all steps or in half of them. 1,024 elements are what a group has
+in the second stage of the networks of Figure 2; at the small scale, groups have then 1,
+4 and 16 channels. The paper gives neither strengths nor sizes. It also tried numbers of
+groups that change in the training, and Switchable Normalization, which are left out
+here.
 
 Selection: nothing was tuned. Test data.
 

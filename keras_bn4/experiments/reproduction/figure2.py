@@ -5,11 +5,11 @@ a part in the statistics of another, gain from a little of the moving statistics
 
     python -m keras_bn4 reproduce figure2
 
-Setting: `Settings` with `BatchGroupNormalization(ghost_batch_size=1)`, which is group
-normalization that keeps moving statistics. 8 groups of channels at the small scale, 32
-at the paper's. Weight 1 is group normalization at inference. The paper shows validation
-data; here the weight is chosen on them, and compared with weight 1 on test data. 3
-seeds.
+Setting: the usual one (`settings.py`) with
+`BatchGroupNormalization(ghost_batch_size=1)`, which is group normalization that keeps
+moving statistics. 8 groups of channels at the small scale, 32 at the paper's. Weight 1
+is group normalization at inference. The paper shows validation data; here the weight is
+chosen on them, and compared with weight 1 on test data. 3 seeds.
 
 Selection: nothing but the weight.
 

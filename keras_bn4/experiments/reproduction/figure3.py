@@ -5,14 +5,14 @@ the whole batch and for the smallest ghosts?
 
     python -m keras_bn4 reproduce figure3
 
-Setting: `Settings`, with ghosts of 128 (the whole batch, which is batch normalization),
-32, 16, 8, 4 and 2, at example weight 0, without decay of γ and β. 5 seeds at the small
-scale, 1 at the paper's, which doesn't say how many it has. The paper shows validation
-accuracy. Here the best size is selected by the mean validation accuracy over seeds, and
-compared on test data.
+Setting: the usual one (`settings.py`), with ghosts of 128 (the whole batch, which is
+batch normalization), 32, 16, 8, 4 and 2, at example weight 0, without decay of γ and β.
+5 seeds at the small scale, 1 at the paper's, which doesn't say how many it has. The
+paper shows validation accuracy. Here the best size is selected by the mean validation
+accuracy over seeds, and compared on test data.
 
-Selection: The setting of the small scale was found by looking for one that overfits,
-with one seed of three of its rows. Nothing was tuned for any row.
+Selection: The setting of the small scale was chosen because three of its rows overfit
+in it, with one seed. Nothing was tuned for any row.
 
 Expected: On CIFAR-100 the best ghosts gain 0.84 points over the whole batch.
 """

@@ -12,6 +12,10 @@ a larger range of weights, which the figure here has at once.
 
 Expected: The best weight and its gain grow as ghosts shrink. Where accuracy and loss
 are best can differ wildly.
+
+Seen, at the small scale: The best weight grows. The gain grows clearly only below
+ghosts of 8. From 128 to 8 that of the accuracy changes by less than half a point, and
+that of the loss shrinks, so that the smallest ghosts decide the lines fitted below.
 """
 
 import numpy as np

@@ -17,7 +17,7 @@ from keras_bn4.experiments.reproduction.summary import LEAST_SEEDS
 
 SCALE = "small"
 WIDTH = 88
-VERDICTS = ("reproduced", "not", "undecided")
+VERDICTS = ("reproduced", "not reproduced", "undecided")
 PATH = RECORDS.parent / "README.md"
 TITLE = """# The paper, reproduced
 
@@ -30,16 +30,16 @@ the experiments.
 A result has a section below as soon as all trainings of one seed are recorded. Every
 line on a claim says whether it was `reproduced` here (the whole 95 % interval of the
 mean over seeds has the sign that the claim has in the paper: an improvement is above 0
-for accuracies and below 0 for losses), `not` (it has the other sign) or is `undecided`
-(it contains 0, or there are fewer than three seeds). A claim that something makes no
-difference, or brings no gain, names the largest one that counts as none, and the whole
-interval has to stay below it. The least effect to be seen is the true difference that
-as many seeds with this spread would show in four of five cases. Ghost sizes and example
-weights are chosen on validation data, results are on test data. A guess among the 100
-classes is right in 1 % of cases. B' is the ghost batch size, α the example weight.
-Values are means ± standard deviations over n seeds, differences have 95 % intervals in
-brackets and are paired by seed, over the seeds that both have. Where each seed has a
-best weight of its own, the tables have their range, such as 0-0.02.
+for accuracies and below 0 for losses), `not reproduced` (it has the other sign), or is
+`undecided` (it contains 0, or there are fewer than three seeds). A claim that something
+makes no difference, or brings no gain, names the largest one that counts as none, and
+the whole interval has to stay below it. The least effect to be seen is the true
+difference that as many seeds with this spread would show in four of five cases. Ghost
+sizes and example weights are chosen on validation data, results are on test data. A
+guess among the 100 classes is right in 1 % of cases. B' is the ghost batch size, α the
+example weight. Values are means ± standard deviations over n seeds, differences have 95
+% intervals in brackets and are paired by seed, over the seeds that both have. Where
+each seed has a best weight of its own, the tables have their range, such as 0-0.02.
 """
 
 
@@ -74,7 +74,6 @@ def evidence():
     for name, report in _reports(records_by_name()).items():
         for found in line.finditer(report):
             verdict, claim, paper, here, n, rest = found.groups()
-            verdict = "not reproduced" if verdict == "not" else verdict
             if verdict != "not reproduced" and "lies outside" in rest:
                 verdict += ", other size"
             if int(n) < LEAST_SEEDS:

@@ -6,11 +6,12 @@ of whose γ and β have no path to the output without another normalization, gai
 
     python -m keras_bn4 reproduce section3.3
 
-Setting: `Settings` with batch normalization at example weight 0. γ and β decay by the
-same factor as kernels, or not at all. The network without residual connections is the
-same chain of convolutions. (For this the paper compares ResNet-50 with Inception-v3 on
-Caltech-256.) 5 seeds at the small scale, 10 at the paper's, as in the paper. The
-trainings of the residual network without this decay are those of Figure 3.
+Setting: the usual one (`settings.py`) with batch normalization at example weight 0. γ
+and β decay by the same factor as kernels, or not at all. The network without residual
+connections is the same chain of convolutions. (For this the paper compares ResNet-50
+with Inception-v3 on Caltech-256.) 5 seeds at the small scale, 10 at the paper's, as in
+the paper. The trainings of the residual network without this decay are those of Figure
+3.
 
 Selection: nothing was tuned. Test data.
 

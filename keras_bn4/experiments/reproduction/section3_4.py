@@ -5,11 +5,12 @@ also reach over both examples beat group normalization?
 
     python -m keras_bn4 reproduce section3.4
 
-Setting: `Settings` with minibatches of 2, and learning rate and moving statistics that
-follow: the rate is proportional to the size of the minibatch, and the moving statistics
-remember as many images as with 128. 30 epochs at the small scale, which are 37,500
-steps. All networks are weighed at inference, as in the paper. Group normalization is
-`BatchGroupNormalization(ghost_batch_size=1)`, so that it can be weighed. 3 seeds.
+Setting: the usual one (`settings.py`) with minibatches of 2, and learning rate and
+moving statistics that follow: the rate is proportional to the size of the minibatch,
+and the moving statistics remember as many images as with 128. 30 epochs at the small
+scale, which are 37,500 steps. All networks are weighed at inference, as in the paper.
+Group normalization is `BatchGroupNormalization(ghost_batch_size=1)`, so that it can be
+weighed. 3 seeds.
 
 Selection: The number of groups of each method, 4 or 16 at the small scale and 16 or 32
 at the paper's, by the mean validation accuracy over seeds, and the example weight of

@@ -160,12 +160,12 @@ def verdict(difference, sign):
     """Whether a difference has the sign that the paper found.
 
     Returns:
-        `"reproduced"` if the whole interval has this sign, `"not"` if it has the other
-        one, and `"undecided"` if it contains 0.
+        `"reproduced"` if the whole interval has this sign, `"not reproduced"` if it has
+        the other one, and `"undecided"` if it contains 0.
     """
     if not abs(difference.mean) > difference.half_width:
         return "undecided"
-    return "reproduced" if difference.mean * sign > 0 else "not"
+    return "reproduced" if difference.mean * sign > 0 else "not reproduced"
 
 
 def claim(text, paper, difference, sign, form):
@@ -197,7 +197,8 @@ def claim_of_no_change(text, paper, difference, margin, form):
     if abs(difference.mean) + difference.half_width <= margin:
         found = "reproduced"
     else:
-        found = "not" if verdict(difference, 1) != "undecided" else "undecided"
+        is_change = verdict(difference, 1) != "undecided"
+        found = "not reproduced" if is_change else "undecided"
     text = f"{text} (at most {margin:g})"
     return _line(found, text, paper, difference, form)
 
@@ -219,7 +220,8 @@ def claim_of_no_gain(text, paper, difference, sign, margin, form):
     if sign * difference.mean + difference.half_width <= margin:
         found = "reproduced"
     else:
-        found = "not" if verdict(difference, sign) == "reproduced" else "undecided"
+        is_gain = verdict(difference, sign) == "reproduced"
+        found = "not reproduced" if is_gain else "undecided"
     text = f"{text} (at most {margin:g})"
     return _line(found, text, paper, difference, form)
 

@@ -86,7 +86,7 @@ def test_one_seed_decides_nothing():
     ("mean", "sign", "expected"),
     [
         (2, 1, "reproduced"),
-        (2, -1, "not"),
+        (2, -1, "not reproduced"),
         (-2, -1, "reproduced"),
         (0.5, 1, "undecided"),
     ],
@@ -125,7 +125,7 @@ def test_two_seeds_are_too_few_for_a_verdict():
 
 @pytest.mark.parametrize(
     ("mean", "half_width", "expected"),
-    [(0.1, 0.15, "reproduced"), (0.1, 0.5, "undecided"), (1, 0.5, "not")],
+    [(0.1, 0.15, "reproduced"), (0.1, 0.5, "undecided"), (1, 0.5, "not reproduced")],
 )
 def test_verdicts_on_no_change(mean, half_width, expected):
     difference = Difference(mean, half_width, 1.5, 5)
@@ -140,8 +140,8 @@ def test_verdicts_on_no_change(mean, half_width, expected):
         (-3, 1, 1, "reproduced"),
         (0.1, 0.5, 1, "undecided"),
         (-0.1, 0.5, 1, "undecided"),
-        (1, 0.5, 1, "not"),
-        (-1, 0.5, -1, "not"),
+        (1, 0.5, 1, "not reproduced"),
+        (-1, 0.5, -1, "not reproduced"),
         (1, 0.5, -1, "reproduced"),
     ],
 )
