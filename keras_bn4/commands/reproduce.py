@@ -60,7 +60,7 @@ def add(commands):
 
 def run(options):
     """Trains what is missing, and prints and draws the results."""
-    # Imported here, because only this command needs SciPy.
+    # Imported here, so that other commands run without SciPy.
     from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 
     mains = {supplement: name for name, supplement in SUPPLEMENTS.items()}
@@ -184,29 +184,32 @@ def _work_in_processes(trainings, options):
             before, done = done, len(runs.records_of(trainings, folder))
             if done != before or done < len(trainings):
                 progress.update(done)
-            for process, log in zip(processes, logs):
-                if process.poll() and log not in failed:
-                    failed[log] = _failure(process, log)
-                    print(f"\n{failed[log]}", flush=True)
+            for failure in _new_failures(processes, logs, failed):
+                print(f"\n{failure}", flush=True)
             time.sleep(2)
         done = len(runs.records_of(trainings, folder))
         progress.update(done)
     finally:
         _end(processes)
     if done < len(trainings):
-        reasons = [_failure(p, log) for p, log in zip(processes, logs) if p.returncode]
-        raise RuntimeError(
-            f"{len(trainings) - done} of {len(trainings)} trainings are open. "
-            f"{' '.join(reasons)} Run the same command again to go on."
-        )
+        _new_failures(processes, logs, failed)
+        state = f"{len(trainings) - done} of {len(trainings)} trainings are open."
+        advice = "Run the same command again to go on."
+        raise RuntimeError(" ".join([state, *failed.values(), advice]))
 
 
-def _failure(process, log):
-    last = "".join(log.read_text().strip().splitlines()[-1:])
-    return (
-        f"A worker ended with status {process.returncode}: {last}. What it printed is "
-        f"in {log}."
-    )
+def _new_failures(processes, logs, failed):
+    """What to say of processes that have failed since; it is added to a dict by log."""
+    new = {}
+    for process, log in zip(processes, logs):
+        if process.poll() and log not in failed:
+            last = "".join(log.read_text().strip().splitlines()[-1:])
+            new[log] = (
+                f"A worker ended with status {process.returncode}: {last}. What it "
+                f"printed is in {log}."
+            )
+    failed |= new
+    return list(new.values())
 
 
 def _end(processes, seconds=20):

@@ -127,6 +127,7 @@ def _is_command():
 def _module(arguments):
     """The module that Python was told to run, where `-m` can be joined with others."""
     for i, argument in enumerate(arguments[1:], 1):
-        if found := re.match(r"-[A-Za-z]*?m(.*)", argument):
+        # The letters are the options of Python that take no argument.
+        if found := re.match(r"-[bBdEiIOPqsSuvx]*m(.*)", argument):
             return found[1] or "".join(arguments[i + 1 : i + 2])
     return ""

@@ -50,13 +50,13 @@ def copy_of(model):
                 # Also where the classes agree: a layer that a subclassed model creates
                 # has the settings of the constructor, whatever was set since.
                 become(copy_of_layer, type(layer)(**arguments_of(layer)))
-            elif type(layer) not in LAYERS and copy_of_layer.built:
+            elif type(copy_of_layer) in LAYERS and type(layer) not in LAYERS:
                 become(copy_of_layer, None)
-        _copy_trainable(model, copied)
+        notes = _copy_trainable(model, copied)
         shapes = [[w.shape for w in m.weights] for m in (model, copied)]
         if shapes[0] != shapes[1]:
             raise ValueError("the copy has other weights")
-        notes = _compile(model, copied, compile_config)
+        notes += _compile(model, copied, compile_config)
         _load_weights(model, copied)
     except Exception as error:
         # Keras appends whole configurations to some of its messages.
@@ -156,19 +156,26 @@ def _refusal(part, layers):
 
 
 def _copy_trainable(model, copied):
-    """Freezes what is frozen in the model.
+    """Freezes what is frozen in the model. Returns notes on what was not possible.
 
     Of layers that a subclassed model or layer creates itself, a configuration doesn't
     say whether they are.
     """
-    pairs = [layers_of(x, keras.layers.Layer) for x in (model, copied)]
-    if len(pairs[0]) != len(pairs[1]):
+    both, notes = [layers_of(x, keras.layers.Layer) for x in (model, copied)], ()
+    if len(both[0]) != len(both[1]):
         # Layers that a model makes while it runs may be missing.
-        pairs = map(batch_normalizations, (model, copied))
-    # A layer comes before its parts, to which it passes on what it gets.
-    for layer, copy_of_layer in zip(*pairs):
+        if not all(layer.trainable for layer in both[0]):
+            notes = (
+                "only of batch normalization it was copied which layers are frozen, "
+                "because the copy has another number of layers: set `trainable`",
+            )
+        both = map(batch_normalizations, (model, copied))
+    # A layer comes before its parts, and passes on what it gets. Twice, because it also
+    # passes it on to a part that another layer, which came earlier, has as well.
+    for layer, copy_of_layer in 2 * list(zip(*both)):
         if copy_of_layer.trainable != layer.trainable:
             copy_of_layer.trainable = layer.trainable
+    return notes
 
 
 def _compile(model, copied, compile_config):
@@ -187,6 +194,11 @@ def _compile(model, copied, compile_config):
         return (
             f"the copy isn't compiled, because Keras can't rebuild its loss, metrics "
             f"or optimizer ({str(error)[:200]}): compile it",
+        )
+    if not copied.compiled:
+        return (
+            "the copy isn't compiled, because its class has a `compile` and no "
+            "`compile_from_config` of its own: compile it",
         )
     copy_exclusions(model.optimizer, copied.optimizer, model.weights, copied.weights)
     return ()

@@ -30,7 +30,7 @@ class NormalizationPath(
         path: Tuple of names, from the layer to the step that decides its kind. For an
             open layer this is the last step before the output, for a residual one the
             addition or the layer that sums over concatenated channels, and for a closed
-            one the next normalizer.
+            one the next normalizer, or the last step where there is none.
     """
 
 
@@ -103,7 +103,8 @@ def normalization_paths(model: keras.Model) -> NormalizationPaths:
     - `"residual"`: There is no such path, but before the next normalizer the output of
       the layer is added to something that does not scale with it. That normalizer
       undoes the scale of the sum, but not the layer's share in the sum.
-    - `"closed"`: Every path runs into a normalizer that undoes the scale.
+    - `"closed"`: Every path runs into a normalizer that undoes the scale, or ends in an
+      output of a part that the model doesn't use.
 
     The paper says that residual networks have "such paths for many of their
     normalization layers". If only open paths are meant, this is true of networks whose

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -10,11 +11,14 @@ import pytest
 import keras_bn4
 from keras_bn4.commands import inspect_model, main
 
+ROOT = pathlib.Path(keras_bn4.__file__).parents[1]
 
-def run_program(*arguments, folder):
+
+def run_program(*arguments, folder, **environment):
     """Runs `python -m keras_bn4`, and returns its status and both its outputs."""
     # The program silences TensorFlow by itself, where the tests may run with this set.
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    environment = {**os.environ, **environment}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     done = subprocess.run(
         [sys.executable, "-m", "keras_bn4", *arguments],
         cwd=folder,
@@ -29,6 +33,16 @@ def run_program(*arguments, folder):
 def test_the_version(tmp_path):
     printed = f"keras_bn4 {keras_bn4.__version__}\n"
     assert run_program("--version", folder=tmp_path) == (0, printed, "")
+
+
+def test_commands_that_need_no_scipy_run_without_it(tmp_path):
+    (tmp_path / "scipy.py").write_text("raise ImportError('no SciPy')")
+    (tmp_path / "sklearn.py").write_text("raise ImportError('no scikit-learn')")
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    status, printed, errors = run_program("--version", folder=ROOT, **environment)
+    assert (status, errors) == (0, "")
+    assert printed.startswith("keras_bn4 ")
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def test_a_program_of_the_user_hears_everything(capfd):
         (["-m"], ["python", "-m", "pytest"], False),
         (["-m"], ["python", "-mkeras_bn4", "--help"], True),
         (["-m"], ["python", "-um", "keras_bn4"], True),
+        (["-m"], ["python", "-Ximporttime", "-m", "keras_bn4"], True),
         (["-m"], ["python", "-W", "ignore", "-um", "mine.train"], False),
         (["-m"], ["python"], False),
     ],

@@ -62,6 +62,33 @@ class Subclassed(keras.Model):
 
 
 @keras.saving.register_keras_serializable("test_model_copy")
+class Holder(layers.Layer):
+    """Uses a layer that another one made."""
+
+    def __init__(self, part, **kwargs):
+        super().__init__(**kwargs)
+        self.part = part
+
+    def build(self, input_shape):
+        if not self.part.built:
+            self.part.build(input_shape)
+
+    def call(self, inputs, training=None):
+        return self.part(inputs, training=training)
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
+class SharingSubclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        part = layers.BatchNormalization()
+        self.first, self.second = Holder(part), Holder(part)
+
+    def call(self, inputs, training=None):
+        return self.second(self.first(inputs, training), training)
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
 class WithGhosts(keras.Model):
     """Creates layers of this package itself."""
 
@@ -177,6 +204,61 @@ def test_copies_are_frozen_where_the_model_is(part, rng):
         copied.fit(x, x, verbose=0)
         moved = keras.ops.convert_to_numpy(copied.block.norm.moving_mean)
         assert (np.abs(moved).max() > 0) == (part == "dense")
+
+
+def test_layers_that_frozen_and_other_layers_share_train_where_they_do(rng):
+    model = SharingSubclassed()
+    x = rng.normal(size=(5, 4)).astype("float32")
+    model(x)
+    model.second.trainable = False
+    model.first.part.trainable = True
+    copied = convert(model)
+    for name in ("first", "second"):
+        layer, other = getattr(model, name), getattr(copied, name)
+        assert other.trainable == layer.trainable
+        assert other.part.trainable == layer.part.trainable
+    assert copied.second.part is copied.first.part
+    assert copied.first.part.trainable
+    assert not copied.second.trainable
+
+
+@pytest.mark.parametrize("name", ["Mine", "BatchNormalization"])
+def test_copies_keep_classes_of_the_user(name, rng):
+    def call(self, inputs, training=None, mask=None):
+        return 100 + layers.BatchNormalization.call(self, inputs, training, mask)
+
+    own = type(name, (layers.BatchNormalization,), {"call": call})
+    keras.saving.register_keras_serializable("test_model_copy_own")(own)
+    inputs = keras.Input((4,))
+    outputs = own(name="mine")(layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, outputs)
+    x = rng.normal(size=(5, 4)).astype("float32")
+    copied = convert(model, ghost_batch_size=2)
+    assert type(copied.layers[-1]) is own
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(copied.predict(x, verbose=0), expected, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("test_model_copy")
+class OwnCompile(keras.Model):
+    """Compiles in a way that Keras can't repeat, as many networks with two losses."""
+
+    def compile(self, optimizer, other_loss, **kwargs):
+        super().compile(optimizer=optimizer, loss="mse", **kwargs)
+        self.other_loss = other_loss
+
+
+@pytest.mark.filterwarnings("ignore:.*overrides.*compile")
+@pytest.mark.filterwarnings("ignore:.*compile_from_config")
+def test_models_that_compile_in_their_own_way_are_copied_uncompiled():
+    inputs = keras.Input((4,))
+    model = OwnCompile(inputs, layers.BatchNormalization()(inputs))
+    model.compile("sgd", other_loss="mae")
+    copied = convert(model)
+    assert type(copied.layers[-1]) is GhostBatchNormalization
+    assert not copied.compiled
+    (note,) = copied.conversion_report.notes
+    assert "compile it" in note
 
 
 def test_copies_exclude_the_same_from_weight_decay():

@@ -154,7 +154,7 @@ def test_it_goes_on_and_reports(tmp_path):
 @pytest.mark.parametrize(
     ("models", "dataset", "message"),
     [
-        (["model.keras"], "digits", "no model is loaded.*'model'"),
+        (["model.keras"], "digits", "no model is loaded.*'model.keras'"),
         ([], "cifar100", "Name a model"),
         (["a/model.keras", "b/model.keras"], "cifar100", "must differ"),
     ],

@@ -1,7 +1,6 @@
 """The tables of the digits experiment (`measurement.py`)."""
 
 import numpy as np
-from scipy import stats
 
 from keras_bn4.common import tables
 
@@ -132,6 +131,9 @@ def _test(row, metric, best):
 
 def is_shown(differences):
     """Whether the 95 % interval of the mean of paired differences doesn't hold 0."""
+    # Imported here, because commands that don't need SciPy import this module as well.
+    from scipy import stats
+
     n = len(differences)
     if n < 2:
         return False

@@ -116,7 +116,10 @@ def holder(folder, name):
     newest = _newest(folder, name)
     if newest is None:
         return None
-    found = _content(folder / f"{name}.{newest}")
+    try:
+        found = _content(folder / f"{name}.{newest}")
+    except OSError:
+        return None  # A network file system that is away for a moment.
     return f"process {found['process']} on {found['host']}" if found else None
 
 

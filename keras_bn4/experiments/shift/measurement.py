@@ -127,12 +127,12 @@ def run(
 
 
 def _check(paths, is_digits):
-    names = [path.stem for path in paths]
+    names, given = [path.stem for path in paths], list(map(str, paths))
     if is_digits and paths:
         raise ValueError(
             "For dataset='digits' a network is trained, and no model is loaded. Name "
             "the images that the model was trained for, such as dataset='cifar100'. "
-            f"Received: models={names}, dataset='digits'."
+            f"Received: models={given}, dataset='digits'."
         )
     if not is_digits and not paths:
         raise ValueError(
@@ -142,7 +142,7 @@ def _check(paths, is_digits):
     if len(set(names)) < len(names):
         raise ValueError(
             "Results are kept by the names of the models, so these must differ. "
-            f"Received: models={names}."
+            f"Received: models={given}."
         )
 
 
