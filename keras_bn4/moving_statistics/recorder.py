@@ -137,8 +137,8 @@ def training_layers(model):
     layers = [layer for layer in found if layer.trainable]
     if not found:
         raise ValueError(
-            f"Model '{model.name}' has no layer `keras.layers.BatchNormalization` or "
-            "of keras_bn4, so there are no moving statistics."
+            f"Model '{model.name}' has no batch normalization layer, so that it has no "
+            "moving statistics."
         )
     if not layers:
         raise ValueError(

@@ -72,7 +72,7 @@ def test_renorm_is_off_for_a_while():
 
 
 def test_models_without_layers_to_record(model):
-    with pytest.raises(ValueError, match="has no layer `keras"):
+    with pytest.raises(ValueError, match="it has no moving statistics"):
         training_layers(keras.Sequential([keras.Input((3,)), layers.Dense(2)]))
     model.trainable = False
     with pytest.raises(ValueError, match="2 have trainable=False"):

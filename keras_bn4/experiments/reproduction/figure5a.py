@@ -12,13 +12,17 @@ place of ghosts in minibatches of 2, and group normalization in those of 1. Lear
 rate and moving statistics follow the batch size as in Section 3.4. Ideal batch
 normalization is that of minibatches of 128, the same for all sizes. Ghosts alone are
 those of Figure 3, in minibatches of 128, at the ghost batch size in place of the batch
-size. 2 seeds.
+size. 3 seeds.
 
 Selection: the example weight of each training, on validation data. The ghosts of 8 come
 from the search for the small scale's setting, with one seed. Groups of channels: 8 at
 the small scale, 32 at the paper's. Test data.
 
 Expected: On CIFAR-100 all four together are the best at all batch sizes.
+
+Seen, at the small scale: They are from minibatches of 8 on, and not in those of 2. Two
+seeds were planned. The third was added after they had been seen, because two give no
+verdict.
 """
 
 from keras_bn4.common import tables
@@ -38,8 +42,8 @@ from keras_bn4.experiments.reproduction.summary import (
 )
 
 TITLE = "all four improvements over the batch size"
-SEEDS = {"small": 2, "paper": 1}
-HOURS = {"small": 2.0, "paper": None}
+SEEDS = {"small": 3, "paper": 1}
+HOURS = {"small": 2.7, "paper": None}
 BATCH_SIZES = {"small": (128, 32, 8, 2), "paper": (128, 64, 32, 16, 8, 4, 2, 1)}
 GROUPS = {"small": 8, "paper": 32}
 GHOSTS = 8

@@ -10,7 +10,7 @@ Setting: A ResNet-8 with batch normalization is trained on 50 classes of CIFAR-1
 last layer move to networks for the other 50 classes, which are fine-tuned on 10 images
 of each for 60 epochs. These are the networks of Figure 5a, in minibatches of 128, 32, 8
 and 2, and ghosts alone of 32, 8 and 2. Learning rate and moving statistics follow the
-batch size. The classes are cut into halves in the order of their names. 2 seeds, each
+batch size. The classes are cut into halves in the order of their names. 3 seeds, each
 with a source of its own.
 
 Open: The paper fine-tunes a ResNet-152 from ImageNet on Flowers-102 and CUB-2011. This
@@ -25,6 +25,9 @@ of 8 and 8 groups of channels are those of Figure 5a. Test data.
 Expected: All four gain 2.4 points over batch normalization on Flowers-102 and 1.4 on
 CUB-2011, and 6.1 and 3.8 points over group normalization, which starts from weights
 that were trained with batch normalization.
+
+Seen: The gains are as large here, from minibatches of 8 to 32. Two seeds were planned.
+The third was added after they had been seen, because two give no verdict.
 """
 
 from keras_bn4.experiments.reproduction import figure5a
@@ -38,8 +41,8 @@ from keras_bn4.experiments.reproduction.summary import (
 )
 
 TITLE = "all four improvements in transfer learning"
-SEEDS = {"small": 2}
-HOURS = {"small": 1.1}
+SEEDS = {"small": 3}
+HOURS = {"small": 0.9}
 BATCH_SIZES = (128, 32, 8, 2)
 GHOST_BATCH_SIZES = (32, 8, 2)
 LEARNING_RATE = 0.03
