@@ -35,6 +35,7 @@ def test_the_version(tmp_path):
     assert run_program("--version", folder=tmp_path) == (0, printed, "")
 
 
+@pytest.mark.slow
 def test_commands_that_need_no_scipy_run_without_it(tmp_path):
     (tmp_path / "scipy.py").write_text("raise ImportError('no SciPy')")
     (tmp_path / "sklearn.py").write_text("raise ImportError('no scikit-learn')")

@@ -7,7 +7,7 @@ import threading
 import keras
 import numpy as np
 import pytest
-from helpers import keras_hub_backbone
+from helpers import keras_hub_backbone, slow_but
 from keras import layers
 
 from keras_bn4 import (
@@ -185,7 +185,7 @@ def test_copies_have_what_was_set_after_a_subclassed_model_made_its_layers(rng):
 
 
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
-@pytest.mark.parametrize("part", ["block", "norm", "dense"])
+@pytest.mark.parametrize("part", slow_but(["norm"], ["block", "norm", "dense"]))
 def test_copies_are_frozen_where_the_model_is(part, rng):
     model = Subclassed()
     model.compile("sgd", "mse")

@@ -99,6 +99,7 @@ def test_a_second_callback_after_early_stopping_sweeps_the_restored_weights(data
     assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_can_be_an_iterator(data):
     model = classifier(optimizer="adam")
     tuning = ExampleWeightTuning(data, example_weights=(w for w in WEIGHTS))

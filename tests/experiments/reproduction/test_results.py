@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from dataset_helpers import prepare
+from helpers import slow_but
 
 from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
 from keras_bn4.experiments.reproduction.settings import SCALES, Settings
@@ -158,7 +159,7 @@ def test_reports_of_what_is_there_so_far(name, tmp_path):
     assert (tmp_path / "all.png").stat().st_size > 5_000
 
 
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", slow_but(["figure4"], RESULTS))
 def test_a_training_that_came_to_nothing(name, tmp_path):
     result = RESULTS[name]
     records = [
