@@ -69,11 +69,11 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
     """
     records = Records(pathlib.Path(output_dir or "results/pretrained", "results.json"))
     halves = load_halves(dataset, split=split, data_dir=data_dir, seed=seed)
-    results = []
+    results, data = [], identity(dataset)
     for path in map(pathlib.Path, models):
         settings = {
             "model": identity(path),
-            "dataset": identity(dataset),
+            "dataset": data,
             "split": split,
             "seed": seed,
         }

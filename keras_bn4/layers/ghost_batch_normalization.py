@@ -235,7 +235,7 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
             check_mask(mask, narrow, self._channel_axis)
         dtypes = [narrow.dtype, self.compute_dtype]
         if not keras.backend.is_float_dtype(narrow.dtype):
-            # Beside integers, half precision counts as wider.
+            # To Keras half precision is wide enough for any integer.
             dtypes.append("float32")
         narrow = ops.cast(narrow, _wider(*dtypes))
         inputs = ops.cast(narrow, _wider(self.compute_dtype, "float32"))

@@ -11,7 +11,8 @@ channels, `R` replicas and `k` ghosts:
 |---|---|---|
 | `pooled_moments`, whole batch | `C + 1` and `2 C` | `2 C` |
 | `pooled_moments`, ghosts | `C + 1 + R` and `(k + R - 1) (2 C + 2)` | `2 k C` |
-| `average` | `2 C + 1` | |
+| `average` | `2 C + 1`, with `renorm` `5 C + 1` | |
+| `total`, only with `renorm` | `1` | |
 """
 
 import keras

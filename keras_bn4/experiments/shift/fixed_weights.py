@@ -49,10 +49,10 @@ def run_fixed_weights(models, dataset, *, output_dir, data_dir=None, images=None
         `"accuracy"`, the `"difference"` to the first and half the width of its 95 %
         interval, `"half"`.
     """
-    found = {}
+    found, data = {}, identity(dataset)
     for path in map(pathlib.Path, models):
         records = Records(pathlib.Path(output_dir, f"{path.stem}_fixed_weights.json"))
-        common = {"model": identity(path), "dataset": identity(dataset)}
+        common = {"model": identity(path), "dataset": data}
         common |= {"images": images, "backend": keras.backend.backend()}
         wanted = [{**common, "shift": name} for name in SHIFTS]
         missing = [one for one in wanted if records.find(one) is None]

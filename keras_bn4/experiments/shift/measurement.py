@@ -90,11 +90,11 @@ def run(
     is_digits = str(dataset) == "digits"
     paths = [pathlib.Path(path) for path in models]
     _check(paths, is_digits)
-    found = {}
+    found, data = {}, identity(dataset)
     for path in [None] if is_digits else paths:
         name = "digits" if is_digits else path.stem
         records = Records(pathlib.Path(output_dir, f"{name}.json"))
-        source = {"dataset": identity(dataset)}
+        source = {"dataset": data}
         if not is_digits:
             source["model"] = identity(path)
         backend = {"backend": keras.backend.backend()}
