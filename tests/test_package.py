@@ -96,19 +96,6 @@ def test_no_module_is_named_like_one_of_python_or_like_a_public_name():
             assert inspect.ismodule(getattr(package, name)), (folder, name)
 
 
-def test_every_module_has_a_test_file_of_its_name():
-    tests = pathlib.Path(__file__).parent
-    for folder in (ROOT, *FOLDERS):
-        place = folder.relative_to(ROOT)
-        # An experiment of several modules has one test file, and the results of the
-        # reproduction, which are made alike, have one together.
-        if place.parts[:1] == ("experiments",) and len(place.parts) > 1:
-            continue
-        for name in contents(folder):
-            found = (tests / place / f"test_{name}.py", tests / place / name)
-            assert any(path.exists() for path in found), (folder, name)
-
-
 PUBLIC = {
     name: getattr(module, name)
     for module in (keras_bn4, keras_bn4.datasets)
