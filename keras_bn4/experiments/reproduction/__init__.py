@@ -11,7 +11,8 @@ for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a l
 
 Read `settings`, `images`, `weights`, `normalizations`, `training`, `claims`, `runs`,
 `summary`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
-`figure2`, `table1_variants`, `figure5a`, `figure5b`, `figure6`, `appendix_c`, `page`.
+`figure2`, `table1_variants`, `table1_all_images`, `figure5a`, `figure5b`, `figure6`,
+`appendix_c`, `page`.
 """
 
 import pathlib
@@ -28,6 +29,7 @@ from keras_bn4.experiments.reproduction import (
     section3_3,
     section3_4,
     table1,
+    table1_all_images,
     table1_variants,
 )
 
@@ -40,6 +42,7 @@ RESULTS = {
     "section3.4": section3_4,
     "figure2": figure2,
     "table1-variants": table1_variants,
+    "table1-all-images": table1_all_images,
     "figure5a": figure5a,
     "figure5b": figure5b,
     "figure6": figure6,
