@@ -2,9 +2,8 @@
 
 import collections
 
-import keras
-
 from keras_bn4.common.arguments import check_integer, common_divisors
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.weight_decay import normalization_paths
 
 
@@ -44,11 +43,7 @@ def advise(model, *, batch_size=None, overfits=None):
     if batch_size is not None:
         check_integer("batch_size", batch_size)
     paths = normalization_paths(model)
-    layers = [
-        row.layer
-        for row in paths
-        if isinstance(row.layer, keras.layers.BatchNormalization)
-    ]
+    layers = [row.layer for row in paths if isinstance(row.layer, BatchNormalization)]
     advice = []
     if layers:
         advice += _weighing(layers)

@@ -5,6 +5,8 @@ import inspect
 
 import keras
 
+from keras_bn4.common.models import BatchNormalization
+
 # Arguments of batch normalization in other packages, and what to give here instead.
 FOREIGN_NAMES = {
     "virtual_batch_size": "it is called `ghost_batch_size` here",
@@ -66,7 +68,7 @@ def keras_arguments():
     """The names of the arguments that `keras.layers.BatchNormalization` takes."""
     # Keras takes these two without naming them.
     names = {"input_shape", "input_dim"}
-    for layer_class in (keras.layers.BatchNormalization, keras.layers.Layer):
+    for layer_class in (BatchNormalization, keras.layers.Layer):
         names |= inspect.signature(layer_class.__init__).parameters.keys()
     return names - {"self", "kwargs"}
 

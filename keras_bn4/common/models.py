@@ -7,6 +7,10 @@ import warnings
 
 import keras
 
+# Keras' own class, bound once. `keras.layers.BatchNormalization` is another class where
+# somebody has put a layer of this package in its place.
+BatchNormalization = keras.layers.BatchNormalization
+
 
 def layers_of(model, classes):
     """All layers of these classes in a model, or in a layer, each of them once.

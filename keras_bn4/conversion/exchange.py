@@ -9,7 +9,7 @@ import functools
 
 import keras
 
-from keras_bn4.common.models import layers_of
+from keras_bn4.common.models import BatchNormalization, layers_of
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
 
@@ -29,7 +29,7 @@ CHANGEABLE = (
 
 def batch_normalizations(model):
     """The batch normalization layers of a model, those of this package included."""
-    return layers_of(model, keras.layers.BatchNormalization)
+    return layers_of(model, BatchNormalization)
 
 
 def arguments_of(layer):
@@ -50,7 +50,7 @@ def become(layer, template):
     for name in own_attributes() & vars(layer).keys():
         object.__delattr__(layer, name)
     if template is None:
-        layer.__class__ = keras.layers.BatchNormalization
+        layer.__class__ = BatchNormalization
         layer.autocast = True
         return
     layer.__class__ = type(template)
@@ -99,6 +99,6 @@ def become_all(layers, templates):
 @functools.cache
 def own_attributes():
     """The names of the attributes that layers of this package have and Keras' lacks."""
-    of_keras = vars(keras.layers.BatchNormalization(name="of_keras"))
+    of_keras = vars(BatchNormalization(name="of_keras"))
     of_package = (vars(layer_class(name="own")) for layer_class in LAYERS)
     return frozenset().union(*of_package) - of_keras.keys()

@@ -1,14 +1,12 @@
 """Says which layers of a model are converted, and makes what each is exchanged for."""
 
-import keras
-
 from keras_bn4.common.arguments import (
     check_function,
     check_groups,
     check_groups_divide,
     common_divisors,
 )
-from keras_bn4.common.models import check_built, name_of
+from keras_bn4.common.models import BatchNormalization, check_built, name_of
 from keras_bn4.common.tables import some
 from keras_bn4.conversion.exchange import LAYERS, arguments_of, batch_normalizations
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
@@ -95,7 +93,7 @@ def _template(layer, groups, arguments):
 
 
 def _reason_to_skip(layer, select):
-    if type(layer) not in (keras.layers.BatchNormalization, *LAYERS):
+    if type(layer) not in (BatchNormalization, *LAYERS):
         return (
             f"its class {type(layer).__name__} is an unknown subclass of "
             "BatchNormalization, whose behaviour would be lost"

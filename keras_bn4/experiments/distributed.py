@@ -45,6 +45,7 @@ import keras
 import numpy as np
 
 from keras_bn4.common import tables
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.common.progress import progress_bar
 from keras_bn4.datasets import load
 from keras_bn4.experiments import networks
@@ -53,8 +54,8 @@ from keras_bn4.layers import GhostBatchNormalization
 BATCH_SIZE = 32
 STEPS = 20
 LAYERS = {
-    "Keras": (keras.layers.BatchNormalization, {}),
-    "Keras, synchronized": (keras.layers.BatchNormalization, {"synchronized": True}),
+    "Keras": (BatchNormalization, {}),
+    "Keras, synchronized": (BatchNormalization, {"synchronized": True}),
     "ghosts of 8": (GhostBatchNormalization, {"ghost_batch_size": 8}),
     "ghosts of 8, synchronized": (
         GhostBatchNormalization,
@@ -124,7 +125,7 @@ def moving_statistics(strategy, model):
     variables = [
         variable
         for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
+        if isinstance(layer, BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
     held = [strategy.experimental_local_results(v.value) for v in variables]

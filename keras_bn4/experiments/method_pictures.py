@@ -25,6 +25,7 @@ from keras_bn4.common.figures import (
     new_figure,
     styled,
 )
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.layers.ghosts import cut
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
@@ -153,7 +154,7 @@ def _two_blocks():
 
     def normalized(x, name):
         x = layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization(name=name)(x)
+        return BatchNormalization(name=name)(x)
 
     inputs = keras.Input((8, 8, 3))
     x = layers.ReLU()(normalized(inputs, "stem"))

@@ -6,8 +6,10 @@ Their argument `normalization` is a function that makes a normalization layer.
 import keras
 from keras import layers
 
+from keras_bn4.common.models import BatchNormalization
 
-def convolutional(filters, strides, normalization=layers.BatchNormalization):
+
+def convolutional(filters, strides, normalization=BatchNormalization):
     """A chain of convolutions for scikit-learn's digits, each normalized, with ReLU.
 
     Args:
@@ -34,7 +36,7 @@ def resnet(
     blocks,
     *,
     filters=(16, 32, 64),
-    normalization=layers.BatchNormalization,
+    normalization=BatchNormalization,
     normalizes_shortcuts=False,
     residual=True,
 ):

@@ -21,6 +21,7 @@ from keras_bn4.common.attributes import (
     object_of_keras,
     renorm_fits,
 )
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.layers import (
     tensorflow_fused,
     tensorflow_replicas,
@@ -44,7 +45,7 @@ from keras_bn4.layers.pooling import (
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
-class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization):
+class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     """Batch normalization over ghost batches, with inference example weighing.
 
     In training, every ghost is normalized by its own statistics. A ghost is a
@@ -77,7 +78,9 @@ class GhostBatchNormalization(HasExampleWeight, keras.layers.BatchNormalization)
     Weights have the same names, shapes and order, so that weights and checkpoints fit
     both. A program that loads a saved model needs `import keras_bn4`. Positional
     arguments mean the same in both; the arguments that Keras' layer lacks are given by
-    name.
+    name. So `keras.layers.BatchNormalization = keras_bn4.GhostBatchNormalization` works
+    for code that makes its layers afterwards; `keras_bn4.convert` changes a model that
+    stands.
 
     **Relation to `virtual_batch_size` of tf.keras:** with that argument the examples of
     a ghost were not contiguous, its size had to divide the batch size, and the moving

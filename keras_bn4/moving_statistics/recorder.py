@@ -10,7 +10,7 @@ from keras import ops, tree
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
 from keras_bn4.common.errors import reason_of
-from keras_bn4.common.models import check_built, layers_of
+from keras_bn4.common.models import BatchNormalization, check_built, layers_of
 from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.tables import some
 
@@ -132,7 +132,7 @@ def training_layers(model):
         ValueError: if the model is not built or has no such layer.
     """
     check_built(model)
-    found = layers_of(model, keras.layers.BatchNormalization)
+    found = layers_of(model, BatchNormalization)
     found = [layer for layer in found if layer.built]
     layers = [layer for layer in found if layer.trainable]
     if not found:

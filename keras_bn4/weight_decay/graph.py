@@ -5,10 +5,10 @@ import collections
 import keras
 from keras import layers
 
-from keras_bn4.common.models import layers_of
+from keras_bn4.common.models import BatchNormalization, layers_of
 
 NORMALIZERS = (
-    layers.BatchNormalization,
+    BatchNormalization,
     layers.GroupNormalization,
     layers.LayerNormalization,
     layers.RMSNormalization,

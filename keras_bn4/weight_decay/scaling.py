@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.weight_decay.graph import NORMALIZERS
 
 KINDS = ("open", "residual", "closed")
@@ -99,7 +100,7 @@ def _mixes_channels(operation):
 
 
 def _normalizes_by_channel(layer):
-    if isinstance(layer, layers.BatchNormalization):
+    if isinstance(layer, BatchNormalization):
         return getattr(layer, "channels_per_group", 1) == 1
     if isinstance(layer, layers.GroupNormalization):
         return layer.groups in (-1, layer.input_spec.axes[layer.axis])

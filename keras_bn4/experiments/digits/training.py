@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.datasets import non_iid_batches
 from keras_bn4.experiments import networks
 from keras_bn4.experiments.minibatches import minibatches
@@ -39,7 +40,7 @@ def build(ghost_batch_size=None, *, groups=None, l2=None):
                 groups, ghost_batch_size=ghost_batch_size, **keywords
             )
         if ghost_batch_size is None:
-            return keras.layers.BatchNormalization(**keywords)
+            return BatchNormalization(**keywords)
         return GhostBatchNormalization(ghost_batch_size=ghost_batch_size, **keywords)
 
     model = networks.convolutional(FILTERS, STRIDES, normalization)

@@ -7,6 +7,7 @@ import time
 import keras
 import numpy as np
 
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import networks
@@ -88,7 +89,7 @@ def measure(job, rounds):
 
 def _layers(job):
     dtype, channels = job["dtype"], job["shape"][-1]
-    layers = {"Keras": keras.layers.BatchNormalization(dtype=dtype)}
+    layers = {"Keras": BatchNormalization(dtype=dtype)}
     if job["what"] == "inference":
         for weight in (0.0, 0.05):
             layers[f"weight {weight:g}"] = GhostBatchNormalization(

@@ -11,6 +11,7 @@ import sys
 import keras
 import numpy as np
 
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.conversion import convert
 from keras_bn4.experiments import networks
 
@@ -36,7 +37,7 @@ def make(layer, shape, *, training, backward, known, xla, dtype):
     dtype = keras.dtype_policies.get(dtype).compute_dtype
     layer.build((None, *shape[1:]))
     arguments = {}
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, BatchNormalization):
         arguments["training"] = training
     makers = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     maker = makers[keras.backend.backend()]

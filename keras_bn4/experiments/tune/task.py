@@ -5,6 +5,7 @@ import functools
 import keras
 
 from keras_bn4 import datasets
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.experiments import digits, networks
 from keras_bn4.tuner import HyperBatchNormalization
 
@@ -54,7 +55,7 @@ class Task:
             optimizer = keras.optimizers.Adam(digits.LEARNING_RATE)
         else:
             normalization = functools.partial(
-                keras.layers.BatchNormalization, momentum=digits.MOMENTUM
+                BatchNormalization, momentum=digits.MOMENTUM
             )
             model = networks.resnet(
                 x.shape[1:], int(y.max()) + 1, 1, normalization=normalization
