@@ -11,6 +11,9 @@ from keras_bn4.common.array_files import is_file, load_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import new_optimizers_allowed
 
+# The first bytes of such a file.
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 def add_data_dir(parser):
     """Adds the option for the folder of data sets to the parser of a command."""
@@ -32,15 +35,34 @@ def load_model(path):
         with new_optimizers_allowed():
             return keras.models.load_model(path)
     except Exception as error:
-        reason = reason_of(error, most=200)
-        if not pathlib.Path(path).is_file():
-            reason = "there is no such file"
-        elif path.endswith(".keras") and not zipfile.is_zipfile(path):
-            reason = "it is truncated, or no Keras model at all"
+        reason = _wrong_with(pathlib.Path(path)) or reason_of(error)
         raise ValueError(
             f"Can't load {path}: {reason}. Expected a file that `model.save` wrote, "
             "with all its custom classes registered."
         ) from error
+
+
+def _wrong_with(path):
+    """What can be seen of a path from which no model was loaded, or `None`."""
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            return (
+                "it is a SavedModel, a folder with what a model computes, without its "
+                "layers: save the model as a .keras file where it was made"
+            )
+        has_model = (path / "config.json").exists()
+        return None if has_model else "it is a folder without a model"
+    if zipfile.is_zipfile(path):
+        is_named = path.suffix == ".keras"
+        return None if is_named else "it is a zip archive: let its name end in .keras"
+    with open(path, "rb") as file:
+        is_hdf5 = file.read(len(HDF5)) == HDF5
+    if is_hdf5:
+        is_named = path.suffix in (".h5", ".hdf5")
+        return None if is_named else "it is an HDF5 file: let its name end in .h5"
+    return "it is truncated, or no Keras model at all"
 
 
 def check_folder(path):

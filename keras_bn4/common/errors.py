@@ -2,23 +2,43 @@
 
 import re
 
+LONGEST = 500
+# What Keras appends to the cause: arguments of a call, and whole configurations.
+APPENDED = (
+    r"\n\s*Arguments received by |,?\s+using config=|\s*(Full object )?config[=:] ?\{"
+)
+COLORS = r"\x1b\[[\d;]*m"
+# How messages of TensorFlow's graphs go on before the reason.
+FRAMES = (" ", "\t", "Detected at ", "Graph execution error")
 
-def reason_of(error, most=300):
+
+def reason_of(error):
     """The first sentence of an error that says something, on one line.
 
-    Without its full stop. Keras colours its messages, and frames them by the layers and
-    arguments of a call; TensorFlow quotes the stack of the graph before the reason.
+    Without its full stop. Keras colours its messages, puts the cause of an error last,
+    and frames it by the layers, arguments and configurations that it was met in;
+    TensorFlow quotes the stack of the graph before the reason.
 
     Args:
         error: An exception.
-        most: Integer, how many characters to return at the most.
     """
-    text = re.sub(r"\x1b\[\d*m", "", str(error))
-    text = re.split(r"\n\s*Arguments received by ", text)[0]
+    text = re.sub(COLORS, "", str(error)).rpartition("Exception encountered: ")[2]
+    text = re.split(APPENDED, text)[0]
     lines = [line for line in text.splitlines() if line.strip()]
     if text.startswith("Graph execution error"):
-        # The reason is the last line that is neither part of the stack nor of a node.
-        frames = (" ", "\t", "Detected at ", "Graph execution error")
-        lines = [line for line in lines if not line.startswith(frames)][-1:]
+        lines = [line for line in lines if not line.startswith(FRAMES)][-1:]
     lines = [x for x in lines if not x.startswith("Exception encountered when ")]
-    return lines[0].strip()[:most].rstrip(".") if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # A line that ends with a colon announces the next one.
+    reason = lines[0].strip()
+    for line in lines[1:]:
+        if not reason.endswith(":"):
+            break
+        reason += f" {line.strip()}"
+    # Such an error is nothing but the key.
+    if isinstance(error, KeyError):
+        reason = f"KeyError: {reason}"
+    if len(reason) > LONGEST:
+        return f"{reason[:LONGEST]} [...]"
+    return reason.rstrip(".")
