@@ -50,5 +50,5 @@ def _chosen_backend():
     path = pathlib.Path(folder, "keras.json")
     try:
         return json.loads(path.read_text())["backend"], str(path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "tensorflow", "Keras by default"

@@ -4,6 +4,9 @@ import contextlib
 import os
 import pathlib
 
+# In bytes, on the file systems of today.
+LONGEST_NAME = 255
+
 
 @contextlib.contextmanager
 def written_whole(path):
@@ -22,7 +25,11 @@ def written_whole(path):
     """
     check_writable(path)
     path = pathlib.Path(path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
+    end = f".{os.getpid()}.unfinished{path.suffix}"
+    # A name that is as long as it may be has no room for more.
+    room = LONGEST_NAME - len(os.fsencode(f".{end}"))
+    stem = os.fsencode(path.stem)[:room].decode(errors="ignore")
+    unfinished = path.with_name(f".{stem}{end}")
     try:
         yield unfinished
         os.replace(unfinished, path)

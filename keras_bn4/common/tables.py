@@ -91,7 +91,10 @@ def span(values):
 
 def to_csv(rows, path):
     """Writes a list of dicts with the same keys as a CSV file with a header."""
-    with written_whole(path) as unfinished, open(unfinished, "w", newline="") as file:
+    with (
+        written_whole(path) as unfinished,
+        open(unfinished, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -1,5 +1,7 @@
 """Minibatches that are not i.i.d. (Sec. 4.4)."""
 
+import collections
+
 import keras
 import numpy as np
 
@@ -93,9 +95,11 @@ class _NonIIDBatches(keras.utils.PyDataset):
             raise IndexError(f"Minibatch {index} of {self.batches}.")
         rng = np.random.default_rng([self.seed, self.epoch, index])
         share = self.batch_size // self.per_batch
+        draws = rng.integers(len(self.members), size=self.per_batch)
         chosen = [
-            np.resize(rng.permutation(self.members[i]), share)
-            for i in rng.integers(len(self.members), size=self.per_batch)
+            # A class that is drawn twice has two shares, of different examples.
+            np.resize(rng.permutation(self.members[i]), share * times)
+            for i, times in collections.Counter(draws.tolist()).items()
         ]
         chosen = rng.permutation(np.concatenate(chosen))
         return self.x[chosen], self.y[chosen]

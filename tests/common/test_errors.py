@@ -36,8 +36,8 @@ from keras_bn4.common.errors import LONGEST, reason_of
         (
             ValueError(
                 "Graph execution error:\n\nDetected at node a/b defined at (most "
-                'recent call last):\n  File "x.py", line 1, in f\n\nReceived a label value '
-                "of 9.\n\t [[{{node a/b}}]] [Op:__inference_1]"
+                'recent call last):\n  File "x.py", line 1, in f\n\nReceived a label '
+                "value of 9.\n\t [[{{node a/b}}]] [Op:__inference_1]"
             ),
             "Received a label value of 9",
         ),

@@ -9,8 +9,10 @@ from keras_bn4.common import files
 from keras_bn4.common.files import written_whole
 
 
-def test_a_file_is_there_when_it_is_whole(tmp_path):
-    path = tmp_path / "results.json"
+# The longest names that a file can have, in bytes.
+@pytest.mark.parametrize("stem", ["results", "r" * 250, "ä" * 125])
+def test_a_file_is_there_when_it_is_whole(stem, tmp_path):
+    path = tmp_path / f"{stem}.json"
     path.write_text("old")
     with written_whole(path) as unfinished:
         assert unfinished.suffix == ".json"

@@ -26,12 +26,20 @@ def test_batches_hold_few_classes(classes_per_batch):
     assert set(seen) == set(x)
 
 
-def test_examples_repeat_only_when_a_class_is_used_up():
-    x, y = numbered()
-    for images, _ in non_iid_batches(x, y, 20, batches=10):
-        counts = np.unique(images, return_counts=True)[1]
-        assert len(counts) == 8
-        assert set(counts) <= {2, 3}
+@pytest.mark.parametrize("classes_per_batch", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [10, 20, 40])
+def test_examples_repeat_only_when_a_class_is_used_up(batch_size, classes_per_batch):
+    x, y = numbered()  # eight of each class
+    dataset = non_iid_batches(
+        x, y, batch_size, classes_per_batch=classes_per_batch, batches=20
+    )
+    for images, labels in dataset:
+        for label in np.unique(labels):
+            of_class = images[labels == label]
+            counts = np.unique(of_class, return_counts=True)[1]
+            # Also where a class is drawn several times.
+            assert len(counts) == min(len(of_class), 8)
+            assert counts.max() - counts.min() <= 1
 
 
 def test_order_within_a_batch_mixes_the_classes():
