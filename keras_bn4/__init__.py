@@ -6,14 +6,16 @@ above it:
 
 - `common`: what several parts share, one module for each subject
 - `layers`: the two Keras layers, and what they compute with (Sec. 3.1, 3.2, 3.4)
+- `datasets`: data to try it on
 - `weight_decay`: of γ and β, and where in a network it can act (Sec. 3.3)
 - `moving_statistics`: recalibrated, and training against inference (App. A to C)
-- `conversion`: any model to these layers, and back
-- `datasets`: data to try it on
 - `example_weight`: inference example weighing of a trained model (Sec. 3.1)
+- `conversion`: any model to these layers, and back
 - `tuner`: search by Keras Tuner, `HyperBatchNormalization`
-- `experiments`: what the paper shows, run anew
+- `shift`: images that are foggier, darker or noisier, and a network measured on them
+- `demo`: what `python -m keras_bn4` runs, the paper in miniature on digits
 - `commands`: the command line, `python -m keras_bn4 --help`
+- `experiments`: what the paper shows, run anew in a clone (not installed)
 
 Within a folder the modules stand in the reading order that its own documentation gives.
 """

@@ -920,7 +920,7 @@ def test_the_command_line(run, arguments, message):
         (["sweep", MODEL, *DATA, "--batch-size", "2.5"], "invalid int value: '2.5'"),
         (["sweep", MODEL, *DATA, "--mode", "best"], "invalid choice: 'best'"),
         (["inspect", MODEL, "--overfits", "maybe"], "invalid choice: 'maybe'"),
-        (["tune", "--trials", "many"], "invalid int value: 'many'"),
+        (["--seeds", "many"], "invalid int value: 'many'"),
         (["sweeep", MODEL], "invalid choice: 'sweeep'"),
         (["--seeds"], "expected one argument"),
     ],
@@ -933,30 +933,6 @@ def test_the_command_line_as_argparse_reads_it(run, capsys, arguments, message):
     error = capsys.readouterr().err
     assert error.startswith("usage: keras_bn4")
     assert message in error
-
-
-@needs_tuner
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--trials", "0"], "trials=0"),
-        (["--epochs", "-1"], "epochs=-1"),
-        (["--workers", "-1"], "workers=-1"),
-        (["--objective", "val_recall"], "val_cross_entropy.*'val_recall'"),
-        (["--dataset", "digitz"], "Unknown data set 'digitz'"),
-        (["--dataset", "cifar100:9.9.9", "--data-dir", "."], "no such version"),
-        (["--dataset", "cifar100", "--data-dir", "."], "not on disk"),
-        (["--output-dir", ""], "--output-dir must be a folder"),
-        (["--output-dir", MODEL], "--output-dir must be a folder"),
-    ],
-    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
-)
-def test_the_command_line_of_the_search(run, arguments, message):
-    pytest.importorskip("tensorflow_datasets")
-    status, error = run("tune", *arguments)
-    assert status == 1
-    assert error.startswith("error: ")
-    assert re.search(f"(?s){message}", error), error
 
 
 def test_an_unknown_metric_is_reported_at_the_first_batch(run, monkeypatch):

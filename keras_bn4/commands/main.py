@@ -5,7 +5,7 @@ import logging
 import sys
 
 import keras_bn4
-from keras_bn4.commands import inspect_model, miniature, reproduce, sweep, tune
+from keras_bn4.commands import inspect_model, miniature, sweep
 from keras_bn4.common.quiet import (
     INTERRUPTED,
     let_interrupts_end,
@@ -38,7 +38,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name"
     )
-    for command in (sweep, inspect_model, tune, reproduce):
+    for command in (sweep, inspect_model):
         command.add(commands)
     arguments = sys.argv[1:] if arguments is None else list(map(str, arguments))
     options = parser.parse_args(arguments)
@@ -49,6 +49,11 @@ def main(arguments=None):
                 f"options of {options.command_name} are given after it, and these have "
                 f"no effect: {' '.join(before)}"
             )
+    return finish(options)
+
+
+def finish(options):
+    """Runs `options.command`, prints its errors, and returns the exit status."""
     # TensorFlow warns of the many functions that many models make.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
@@ -60,8 +65,8 @@ def main(arguments=None):
             # A progress bar may stand on the last line.
             without = ", without `--fresh`" if getattr(options, "fresh", False) else ""
             print(
-                "\nInterrupted. The digits, the searches of `tune` and the trainings "
-                f"of `reproduce` go on with the same command{without}, from where they "
+                "\nInterrupted. The digits, and the trainings and searches of the "
+                f"experiments, go on with the same command{without}, from where they "
                 "stopped."
             )
             return INTERRUPTED

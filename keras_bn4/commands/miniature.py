@@ -2,8 +2,8 @@
 
 import pathlib
 
+from keras_bn4 import demo
 from keras_bn4.commands.inputs import add_output_dir, check_folder
-from keras_bn4.experiments import digits
 
 
 def add_options(parser):
@@ -34,7 +34,7 @@ def add_options(parser):
 def run(options):
     """Trains the networks, prints a table, and draws a figure."""
     check_folder(options.output_dir)
-    results = digits.run(
+    results = demo.run(
         seeds=options.seeds,
         miniature_seeds=options.miniature_seeds,
         steps=options.steps,
@@ -42,6 +42,6 @@ def run(options):
         fresh=options.fresh,
     )
     figure = pathlib.Path(options.output_dir, "digits.png")
-    print(digits.table(results))
-    digits.figure(results, figure)
+    print(demo.table(results))
+    demo.figure(results, figure)
     print(f"\nFigure: {figure}")

@@ -35,15 +35,14 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bn4 import datasets
+from keras_bn4 import datasets, demo
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, BLUE, GRAY, VERMILION, new_figure, styled
 from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
-from keras_bn4.experiments import digits
-from keras_bn4.experiments.records import Records
-from keras_bn4.experiments.trained import identity
 from keras_bn4.moving_statistics import discrepancy
+from keras_bn4.shift.trained import identity
 
 GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_SIZE = 64
@@ -119,14 +118,14 @@ def run(
 
 def _train(path, ghost_batch_size, x, y, *, steps, seed):
     if path is None:
-        model = digits.build(ghost_batch_size)
-        digits.train(model, x, y, steps=steps, seed=seed)
+        model = demo.build(ghost_batch_size)
+        demo.train(model, x, y, steps=steps, seed=seed)
         return model
     keras.utils.set_random_seed(seed)
     model = convert(
         keras.models.load_model(path),
         ghost_batch_size=ghost_batch_size,
-        momentum=digits.MOMENTUM,
+        momentum=demo.MOMENTUM,
     )
     # A low learning rate, because the network is trained and only adapts to its ghosts.
     model.compile(

@@ -48,7 +48,7 @@ from keras_bn4.common import tables
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.common.progress import progress_bar
 from keras_bn4.datasets import load
-from keras_bn4.experiments import networks
+from keras_bn4.demo import networks
 from keras_bn4.layers import GhostBatchNormalization
 
 BATCH_SIZE = 32

@@ -28,11 +28,11 @@ import pathlib
 import numpy as np
 
 from keras_bn4.common import tables
+from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
+from keras_bn4.demo import temperature
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.experiments import temperature
-from keras_bn4.experiments.records import Records
-from keras_bn4.experiments.trained import (
+from keras_bn4.shift.trained import (
     half_width,
     identity,
     load_halves,

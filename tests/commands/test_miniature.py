@@ -4,13 +4,13 @@ import functools
 
 import pytest
 
-from keras_bn4.experiments import digits
+from keras_bn4 import demo
 
 
 @pytest.mark.slow
 def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
     fewer = {"configurations": ("batch", "ghosts of 8")}
-    monkeypatch.setattr(digits, "run", functools.partial(digits.run, **fewer))
+    monkeypatch.setattr(demo, "run", functools.partial(demo.run, **fewer))
     options = ("--seeds", 2, "--miniature-seeds", 1, "--steps", 2)
     options += ("--output-dir", tmp_path)
     status, printed, _ = run(*options)
@@ -62,5 +62,5 @@ def test_options_reach_the_experiment(options, expected, run, monkeypatch):
     def end(**arguments):
         raise ValueError(f"It was given {arguments}.")
 
-    monkeypatch.setattr(digits, "run", end)
+    monkeypatch.setattr(demo, "run", end)
     assert run(*options) == (1, "", f"error: It was given {expected}.\n")

@@ -4,15 +4,16 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bn4 import demo
 from keras_bn4.datasets import load
-from keras_bn4.experiments import digits, pretrained
+from keras_bn4.experiments import pretrained
 
 
 @pytest.fixture
 def path(tmp_path):
-    model = digits.build()
+    model = demo.build()
     x, y = keras.random.uniform((64, 8, 8, 1)), np.arange(64) % 10
-    digits.train(model, np.asarray(16 * x), y, steps=2)
+    demo.train(model, np.asarray(16 * x), y, steps=2)
     model.save(tmp_path / "small.keras")
     return tmp_path / "small.keras"
 
@@ -47,7 +48,7 @@ def test_the_weight_is_chosen_on_one_half_and_reported_on_the_other(
     with monkeypatch.context() as patch:
         patch.setattr(pretrained, "load_network", None)
         assert pretrained.run([path], **arguments) == results
-    other = digits.build()
-    digits.train(other, *load("digits", "train"), steps=1)
+    other = demo.build()
+    demo.train(other, *load("digits", "train"), steps=1)
     other.save(path)
     assert pretrained.run([path], **arguments)[0]["at_zero"] != result["at_zero"]

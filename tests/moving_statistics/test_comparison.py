@@ -174,12 +174,12 @@ def test_too_little_data(data, steps, message):
 
 
 def test_ghosts_of_a_trained_network_narrow_the_range_of_training():
-    from keras_bn4.experiments import digits
+    from keras_bn4 import demo
 
     x, y = keras_bn4.datasets.load("digits", "train")
     x_test, _ = keras_bn4.datasets.load("digits", "test")
-    model = digits.build(ghost_batch_size=2)
-    digits.train(model, x, y, steps=100)
+    model = demo.build(ghost_batch_size=2)
+    demo.train(model, x, y, steps=100)
     rows = discrepancy(model, x_test[:768], batch_size=64, verbose=0).rows
     last = rows[-1]
     assert last["training_maximum"] > 0.9 * last["bound"]

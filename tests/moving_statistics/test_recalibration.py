@@ -303,11 +303,11 @@ def test_data_sets_and_labels(images):
 
 
 def test_it_mends_a_network_of_digits():
-    from keras_bn4.experiments import digits
+    from keras_bn4 import demo
 
     (x, y), (x_test, y_test) = keras_bn4.datasets.load("digits", ("train", "test"))
-    model = digits.build()
-    digits.train(model, x, y, steps=120)
+    model = demo.build()
+    demo.train(model, x, y, steps=120)
     before = model.evaluate(x_test, y_test, verbose=0)[1]
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):

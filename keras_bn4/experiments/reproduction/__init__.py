@@ -1,4 +1,4 @@
-"""The figures and tables of the paper, made anew (`python -m keras_bn4 reproduce`).
+"""The figures and tables of the paper, made anew (`python -m keras_bn4.experiments`).
 
 First the parts that all of them need: what a training is, what it is trained on, how it
 goes on after an interruption, and how many workers share the trainings. Then what is

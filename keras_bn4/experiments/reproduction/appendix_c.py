@@ -6,7 +6,7 @@ group normalization gain from randomness like that of minibatches, by noise on t
 statistics of groups or by groups of random channels? Does it gain from groups with
 equally many elements in all layers?
 
-    python -m keras_bn4 reproduce appendix-c
+    python -m keras_bn4.experiments appendix-c
 
 Setting: the usual one (`settings.py`), 3 seeds. Batch normalization at example weight 0
 has its moving statistics computed anew of training and of test images, with

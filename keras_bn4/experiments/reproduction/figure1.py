@@ -3,7 +3,7 @@
 Question: Do loss and accuracy of a network that was trained with batch normalization
 gain from a little of an example's own statistics at inference, without retraining?
 
-    python -m keras_bn4 reproduce figure1
+    python -m keras_bn4.experiments figure1
 
 Setting: the trainings of Figure 3 with the whole batch, which is batch normalization,
 and no others. The paper takes trained ImageNet networks instead; files of those are

@@ -3,7 +3,7 @@
 Question: Does a network that was trained with group normalization, where no example has
 a part in the statistics of another, gain from a little of the moving statistics?
 
-    python -m keras_bn4 reproduce figure2
+    python -m keras_bn4.experiments figure2
 
 Setting: the usual one (`settings.py`) with
 `BatchGroupNormalization(ghost_batch_size=1)`, which is group normalization that keeps

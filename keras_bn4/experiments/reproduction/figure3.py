@@ -3,7 +3,7 @@
 Question: Do ghosts of an intermediate size regularize best, with less accuracy both for
 the whole batch and for the smallest ghosts?
 
-    python -m keras_bn4 reproduce figure3
+    python -m keras_bn4.experiments figure3
 
 Setting: the usual one (`settings.py`), with ghosts of 128 (the whole batch, which is
 batch normalization), 32, 16, 8, 4 and 2, at example weight 0, without decay of γ and β.

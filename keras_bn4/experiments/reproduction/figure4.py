@@ -3,7 +3,7 @@
 Question: Does example weighing gain more, and at larger weights, the smaller the ghosts
 of the training were? Does its gain come on top of that of ghosts?
 
-    python -m keras_bn4 reproduce figure4
+    python -m keras_bn4.experiments figure4
 
 Setting: the trainings of Figure 3, and no others, evaluated at all example weights.
 Each is weighed at the weight that is best on validation data, for accuracy and loss

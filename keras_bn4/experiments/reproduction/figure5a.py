@@ -3,7 +3,7 @@
 Question: Are networks with all four improvements better than with group normalization,
 and than batch normalization would be if it did not depend on the batch size?
 
-    python -m keras_bn4 reproduce figure5a
+    python -m keras_bn4.experiments figure5a
 
 Setting: Minibatches of 128, 32, 8 and 2 at the small scale, of all powers of two up to
 128 at the paper's. "All four" are example weighing, decay of γ and β to 0, and ghosts

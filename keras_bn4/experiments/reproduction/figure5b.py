@@ -3,7 +3,7 @@
 Question: Do the four improvements also help a network that was trained elsewhere with
 batch normalization, and is fine-tuned on few images?
 
-    python -m keras_bn4 reproduce figure5b
+    python -m keras_bn4.experiments figure5b
 
 Setting: A ResNet-8 with batch normalization is trained on 50 classes of CIFAR-100, with
 450 images of each, for 16 epochs (2,800 steps of 128). All its weights but those of the

@@ -3,7 +3,7 @@
 Question: Do outputs in training come closer to the bound of Eq. 2 the fewer elements
 are normalized together, and do they exceed it at inference?
 
-    python -m keras_bn4 reproduce figure6
+    python -m keras_bn4.experiments figure6
 
 Setting: the trainings of Figure 3, with a fourth stage at the small scale, so that the
 last normalization has 4 by 4 positions as in the paper: with ghosts of 2, B is 32. The

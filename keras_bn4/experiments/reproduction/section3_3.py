@@ -4,7 +4,7 @@ Question: Does decay of γ and β raise the accuracy of a residual network, does
 whether γ is pulled to 0 or to 1, and does a network without residual connections, most
 of whose γ and β have no path to the output without another normalization, gain nothing?
 
-    python -m keras_bn4 reproduce section3.3
+    python -m keras_bn4.experiments section3.3
 
 Setting: the usual one (`settings.py`) with batch normalization at example weight 0. γ
 and β decay by the same factor as kernels, or not at all. The network without residual

@@ -3,7 +3,7 @@
 Question: With two examples in a minibatch, do statistics of groups of channels that
 also reach over both examples beat group normalization?
 
-    python -m keras_bn4 reproduce section3.4
+    python -m keras_bn4.experiments section3.4
 
 Setting: the usual one (`settings.py`) with minibatches of 2, and learning rate and
 moving statistics that follow: the rate is proportional to the size of the minibatch,

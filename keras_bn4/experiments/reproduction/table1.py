@@ -3,7 +3,7 @@
 Question: When each minibatch has examples of only four classes (Sec. 4.4), what do
 example weighing, ghosts, batch renormalization and batch-group statistics recover?
 
-    python -m keras_bn4 reproduce table1
+    python -m keras_bn4.experiments table1
 
 Setting: Minibatches of 128 that draw four classes at random, with replacement, 32
 examples of each, shuffled within the minibatch. Statistics of ghosts and groups follow

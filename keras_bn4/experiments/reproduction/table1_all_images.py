@@ -4,7 +4,7 @@ Question: That of Table 1 (`table1.py`), in a setting in which batch normalizati
 minibatches of four classes learns something: there it ends at 9.9 %, too little for
 gains like the paper's.
 
-    python -m keras_bn4 reproduce table1-all-images
+    python -m keras_bn4.experiments table1-all-images
 
 Setting: that of Table 1 with 45,000 training and 5,000 validation images and 35 epochs,
 which are 12,285 steps. Batch normalization has ghosts of 128, the whole minibatch, so

@@ -6,7 +6,7 @@ have a single class; and whether the moving variance follows the second moment, 
 contains the spread of batch means, or the variance. As a control, how do batch-group
 statistics do with minibatches of all classes?
 
-    python -m keras_bn4 reproduce table1-variants
+    python -m keras_bn4.experiments table1-variants
 
 Setting: that of Table 1, which each variant changes in one point, and whose own
 trainings it is compared with. 1 seed. Batch normalization and renormalization depend on

@@ -20,9 +20,9 @@ import numpy as np
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.models import layers_of
+from keras_bn4.demo import networks
+from keras_bn4.demo.minibatches import minibatches
 from keras_bn4.example_weight import sweep_example_weight
-from keras_bn4.experiments import networks
-from keras_bn4.experiments.minibatches import minibatches
 from keras_bn4.experiments.reproduction import images, weights
 from keras_bn4.experiments.reproduction.normalizations import normalization
 from keras_bn4.layers import GhostBatchNormalization

@@ -1,9 +1,4 @@
 """Accuracy of trained networks on shifted images, before and after what adapts them.
 
-Read `adaptations`, `measurement`, `fixed_weights`, `report`.
+Read `networks`, `fixed_weights`.
 """
-
-from keras_bn4.experiments.shift.measurement import run
-from keras_bn4.experiments.shift.report import figure, table
-
-__all__ = ["figure", "run", "table"]

@@ -7,13 +7,13 @@ from keras_bn4.experiments.shift.fixed_weights import (
     fixed_weights_table,
     run_fixed_weights,
 )
-from keras_bn4.experiments.shift.measurement import (
-    IMAGES,
+from keras_bn4.experiments.shift.networks import (
     recorded,
     recorded_fixed_weights,
     run,
 )
-from keras_bn4.experiments.shift.report import (
+from keras_bn4.shift.measurement import IMAGES
+from keras_bn4.shift.report import (
     by_severity,
     figure,
     summary_figure,

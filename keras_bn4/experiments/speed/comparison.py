@@ -26,8 +26,8 @@ import keras
 
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.records import Records
 from keras_bn4.experiments import machine
-from keras_bn4.experiments.records import Records
 from keras_bn4.experiments.speed import measurements
 
 SHAPES = ((128, 32, 32, 64), (128, 8, 8, 256), (128, 32, 32, 16), (2, 56, 56, 256))

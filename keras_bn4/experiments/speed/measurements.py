@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.conversion import convert
+from keras_bn4.demo import networks
+from keras_bn4.demo.minibatches import minibatches
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.experiments import networks
-from keras_bn4.experiments.minibatches import minibatches
 from keras_bn4.experiments.speed import steps
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 

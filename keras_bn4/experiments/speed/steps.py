@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.conversion import convert
-from keras_bn4.experiments import networks
+from keras_bn4.demo import networks
 
 
 def make(layer, shape, *, training, backward, known, xla, dtype):

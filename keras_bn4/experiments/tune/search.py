@@ -17,10 +17,10 @@ and compared on test data, paired by seed. Each training is evaluated at its bes
 on validation data. The best of the search and "Keras, weighed", which is the baseline
 with an example weight, are evaluated at their best example weight on validation data.
 
-Command: `python -m keras_bn4 tune` takes about five minutes on two CPU cores. For
-CIFAR-100, `python -m keras_bn4 tune --dataset cifar100 --data-dir DIR --examples 10000`
-takes about an hour. `--workers 2` searches with a chief and two workers on the same
-machine. If the command was interrupted, it continues when it is run again.
+Command: `python -m keras_bn4.experiments.tune` takes about five minutes on two CPU
+cores, with `--dataset cifar100 --data-dir DIR --examples 10000` about an hour.
+`--workers 2` searches with a chief and two workers on the same machine. If the command
+was interrupted, it continues when it is run again.
 """
 
 import json

@@ -4,9 +4,9 @@ import functools
 
 import keras
 
-from keras_bn4 import datasets
+from keras_bn4 import datasets, demo
 from keras_bn4.common.models import BatchNormalization
-from keras_bn4.experiments import digits, networks
+from keras_bn4.demo import networks
 from keras_bn4.tuner import HyperBatchNormalization
 
 BATCH_SIZE = 64
@@ -51,11 +51,11 @@ class Task:
         x, y = self.train
         steps = -(-len(x) // BATCH_SIZE) * self.epochs
         if self._is_digits:
-            model = digits.build()
-            optimizer = keras.optimizers.Adam(digits.LEARNING_RATE)
+            model = demo.build()
+            optimizer = keras.optimizers.Adam(demo.LEARNING_RATE)
         else:
             normalization = functools.partial(
-                BatchNormalization, momentum=digits.MOMENTUM
+                BatchNormalization, momentum=demo.MOMENTUM
             )
             model = networks.resnet(
                 x.shape[1:], int(y.max()) + 1, 1, normalization=normalization

@@ -5,8 +5,8 @@ import numpy as np
 
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.datasets import non_iid_batches
-from keras_bn4.experiments import networks
-from keras_bn4.experiments.minibatches import minibatches
+from keras_bn4.demo import networks
+from keras_bn4.demo.minibatches import minibatches
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 from keras_bn4.weight_decay import CenteredL2
 

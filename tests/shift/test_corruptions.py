@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_bn4.experiments.corruptions import (
+from keras_bn4.shift.corruptions import (
     KINDS,
     SEVERITIES,
     STRENGTHS,

@@ -1,4 +1,4 @@
-"""`keras_bn4 reproduce`: its list, its reports, its workers, its interruption."""
+"""`python -m keras_bn4.experiments`: lists, reports, workers."""
 
 import functools
 import json
@@ -11,7 +11,21 @@ import time
 import pytest
 from helpers import SHARED, needs_shared
 
+from keras_bn4.experiments.__main__ import main
 from keras_bn4.experiments.reproduction import RECORDS, RESULTS, figure3, runs, training
+
+
+@pytest.fixture
+def run(capsys):
+    """A function that runs experiments, and returns the status and both outputs."""
+
+    def run(*arguments):
+        status = main(list(map(str, arguments)))
+        printed, errors = capsys.readouterr()
+        return status, printed, errors
+
+    return run
+
 
 # On scikit-learn's digits.
 SMALLEST = {
@@ -37,7 +51,7 @@ def record(settings, folder):
 def test_the_list(run, tmp_path):
     for settings in figure3.trainings("small", 5)[:7]:
         record(settings, tmp_path)
-    status, printed, errors = run("reproduce", "--output-dir", tmp_path)
+    status, printed, errors = run("--output-dir", tmp_path)
     assert (status, errors) == (0, "")
     shipped = len(runs.records_of(figure3.trainings("small", 5), RECORDS.parent))
     line = rf"^figure3 +accuracy over the ghost batch size +30 +7 +{shipped} +\d"
@@ -46,7 +60,7 @@ def test_the_list(run, tmp_path):
         assert re.search(rf"^{name} ", printed, re.M)
     assert re.search(r"^figure4 \(figure9\) +example weighing", printed, re.M)
     assert "isn't listed" not in printed
-    status, printed, _ = run("reproduce", "--scale", "paper", "--seeds", 2)
+    status, printed, _ = run("--scale", "paper", "--seeds", 2)
     assert status == 0
     assert not re.search("^figure5b ", printed, re.M)
     assert "What can't be made at this scale isn't listed." in printed
@@ -67,14 +81,14 @@ def test_the_list(run, tmp_path):
     ],
 )
 def test_wrong_arguments(arguments, message, run):
-    status, _, errors = run("reproduce", *arguments)
+    status, _, errors = run(*arguments)
     assert status == 1
     assert message in errors
 
 
 def test_data_that_are_not_there(run, tmp_path):
     status, _, errors = run(
-        *("reproduce", "figure3", "--data-dir", tmp_path),
+        *("figure3", "--data-dir", tmp_path),
         *("--output-dir", tmp_path / "out"),
     )
     assert status == 1
@@ -87,7 +101,7 @@ def test_what_comes_with_the_package_is_reported_without_training(
 ):
     monkeypatch.setattr(training, "build", None)
     arguments = ("figure3", "--recorded", "--output-dir", tmp_path)
-    status, printed, _ = run("reproduce", *arguments)
+    status, printed, _ = run(*arguments)
     assert status == 0
     assert "figure3: accuracy over the ghost batch size, scale small" in printed
     assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
@@ -97,7 +111,7 @@ def test_supplements_are_the_same_results(run, tmp_path):
     for settings in figure3.trainings("small", 5):
         record(settings, tmp_path)
     arguments = ("figure9", "figure7", "figure4", "--output-dir", tmp_path)
-    status, printed, _ = run("reproduce", *arguments)
+    status, printed, _ = run(*arguments)
     assert status == 0
     assert re.findall(r"^(figure.*): ", printed, re.M) == [
         *("figure4 (figure9)", "figure1 (figure7)")
@@ -114,7 +128,7 @@ def test_it_trains_reports_and_draws(run, tmp_path, monkeypatch):
 
     def reproduce():
         status, printed, errors = run(
-            *("reproduce", "figure3", "--dataset", "digits", "--seeds", 1),
+            *("figure3", "--dataset", "digits", "--seeds", 1),
             *("--output-dir", tmp_path),
         )
         assert (status, errors) == (0, "")
@@ -132,7 +146,7 @@ def test_it_trains_reports_and_draws(run, tmp_path, monkeypatch):
 def start(folder, *arguments):
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "keras_bn4", "reproduce", "figure3"),
+            *(sys.executable, "-m", "keras_bn4.experiments", "figure3"),
             *("--workers", "2", "--output-dir", str(folder), *map(str, arguments)),
         ],
         stdout=subprocess.PIPE,

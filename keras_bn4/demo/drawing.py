@@ -4,8 +4,8 @@ import numpy as np
 
 from keras_bn4.common.figures import BLACK, GRAY, VERMILION, new_figure, styled
 from keras_bn4.datasets import load
-from keras_bn4.experiments.corruptions import corrupt
-from keras_bn4.experiments.digits.report import shift_accuracies
+from keras_bn4.demo.report import shift_accuracies
+from keras_bn4.shift.corruptions import corrupt
 
 BEFORE, AFTER = BLACK, VERMILION
 

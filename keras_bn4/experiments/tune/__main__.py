@@ -1,14 +1,17 @@
-"""`keras_bn4 tune`: searches how to normalize, and compares the best on test data."""
+"""Searches how to normalize, and compares the best on test data."""
 
+import argparse
 import pathlib
+import sys
 
 from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
+from keras_bn4.commands.main import finish
 
 
-def add(commands):
-    tune = commands.add_parser(
-        "tune",
-        help="search how to normalize, with Keras Tuner",
+def main(arguments=None):
+    """Runs the search that the arguments describe, and returns the exit status."""
+    tune = argparse.ArgumentParser(
+        prog="python -m keras_bn4.experiments.tune",
         description="Searches the kind of statistics, ghosts, channel groups, decay of "
         "γ and β, and the example weight, then compares the best with Keras' layer on "
         "test data. If it was interrupted, it continues where it stopped.",
@@ -62,6 +65,7 @@ def add(commands):
     add_output_dir(tune, "results/tune")
     tune.add_argument("--fresh", action="store_true", help="discard earlier results")
     tune.set_defaults(command=run)
+    return finish(tune.parse_args(arguments))
 
 
 def run(options):
@@ -95,3 +99,7 @@ def run(options):
     trials.to_csv(folder / "trials.csv")
     trials.plot().savefig(folder / "trials.png")
     print(f"Trials: {folder / 'trials.csv'}\nFigure: {folder / 'trials.png'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

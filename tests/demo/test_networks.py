@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_bn4.experiments import networks
+from keras_bn4.demo import networks
 
 
 def test_the_network_is_a_resnet_20():

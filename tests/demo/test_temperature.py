@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bn4.experiments import temperature
+from keras_bn4.demo import temperature
 
 
 @pytest.fixture

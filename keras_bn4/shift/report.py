@@ -12,9 +12,9 @@ from keras_bn4.common.figures import (
     new_figure,
     styled,
 )
-from keras_bn4.experiments.shift.adaptations import adaptations
-from keras_bn4.experiments.shift.measurement import unpacked
-from keras_bn4.experiments.trained import half_width
+from keras_bn4.shift.adaptations import adaptations
+from keras_bn4.shift.measurement import unpacked
+from keras_bn4.shift.trained import half_width
 
 # What the figures show: label, color and line style.
 DRAWN = {

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_bn4 import convert, set_example_weight
+from keras_bn4 import convert, demo, set_example_weight
 from keras_bn4.datasets import load
-from keras_bn4.experiments import digits
-from keras_bn4.experiments.corruptions import corrupt
-from keras_bn4.experiments.digits import measurement, report
-from keras_bn4.experiments.temperature import losses
+from keras_bn4.demo import measurement, report
+from keras_bn4.demo.temperature import losses
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.shift.corruptions import corrupt
 
 SMALL = {
     "seeds": 1,
@@ -29,7 +28,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits") / "made" / "for it"
-    return folder, digits.run(**SMALL, output_dir=folder)
+    return folder, demo.run(**SMALL, output_dir=folder)
 
 
 @pytest.fixture
@@ -66,8 +65,8 @@ def test_results(finished):
 @pytest.mark.slow
 def test_shifted_digits_are_those_of_the_network_that_was_trained(finished):
     (x, y), (x_test, y_test) = load("digits", ("train", "test"))
-    model = digits.build()
-    digits.train(model, x, y, steps=SMALL["steps"])
+    model = demo.build()
+    demo.train(model, x, y, steps=SMALL["steps"])
     weighing = convert(model)
     shifted = finished[1][0]["shifted"]
     rows = finished[1][0]["validation"]
@@ -94,7 +93,7 @@ def test_shifted_digits_are_those_of_the_network_that_was_trained(finished):
 def test_finished_networks_are_not_trained_again(finished, no_training):
     folder, results = finished
     before = (folder / "results.json").stat().st_mtime_ns
-    assert digits.run(**SMALL, output_dir=folder) == results
+    assert demo.run(**SMALL, output_dir=folder) == results
     assert (folder / "results.json").stat().st_mtime_ns == before
 
 
@@ -109,7 +108,7 @@ def test_other_settings_and_fresh_train_again(finished, no_training, tmp_path):
         {"configurations": ("batch", "decay")},
     ):
         with pytest.raises(AssertionError, match="trained again"):
-            digits.run(**{**arguments, **change})
+            demo.run(**{**arguments, **change})
 
 
 @pytest.mark.slow
@@ -125,12 +124,12 @@ def test_an_interrupted_run_goes_on(finished, monkeypatch, tmp_path):
 
     monkeypatch.setattr(keras.Model, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        digits.run(**arguments)
+        demo.run(**arguments)
     assert len(json.loads((tmp_path / "results.json").read_text())) == 1
     # As if a process had been killed while it wrote.
     unfinished = tmp_path / ".results.0.unfinished.json"
     unfinished.write_text('[{"settings"')
-    resumed = digits.run(**arguments)
+    resumed = demo.run(**arguments)
     assert len(calls) == 4
     assert set(tmp_path.iterdir()) == {tmp_path / "results.json", unfinished}
     for again, result in zip(resumed, finished[1]):
@@ -144,10 +143,10 @@ def test_an_interrupted_run_goes_on(finished, monkeypatch, tmp_path):
 def test_every_configuration_runs(tmp_path):
     arguments = {**SMALL, "steps": 2, "output_dir": tmp_path}
     del arguments["configurations"]
-    results = digits.run(**arguments)
+    results = demo.run(**arguments)
     names = [result["settings"]["configuration"] for result in results]
     assert names == list(measurement.CONFIGURATIONS)
-    text = digits.table(results)
+    text = demo.table(results)
     for name, *_ in report.COMPARISONS:
         assert name in text
 
@@ -173,7 +172,7 @@ def of_seeds(finished, seeds=4):
 
 
 def test_the_table_of_shifted_digits(finished):
-    text = digits.table(of_seeds(finished))
+    text = demo.table(of_seeds(finished))
     lines = text.splitlines()
     (clean,) = [line for line in lines if line.startswith("clean")]
     assert clean.split("  ")[-1].strip() == "-1.5 ± 1.3"
@@ -221,7 +220,7 @@ def test_figure(finished, tmp_path, saved_figures):
     path = tmp_path / "digits.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        digits.figure(finished[1], path)
+        demo.figure(finished[1], path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 50_000
     (figure,) = saved_figures
@@ -233,23 +232,23 @@ def test_figure_without_matplotlib(finished, monkeypatch, tmp_path):
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "keras_bn4\[plot\]"'):
-        digits.figure(finished[1], tmp_path / "digits.png")
+        demo.figure(finished[1], tmp_path / "digits.png")
 
 
 @pytest.mark.parametrize("name", ["seeds", "miniature_seeds", "steps"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3"])
 def test_bad_arguments(name, value, tmp_path):
     with pytest.raises(ValueError, match=f"`{name}` must be an integer from 1"):
-        digits.run(**{**SMALL, name: value, "output_dir": tmp_path / "new"})
+        demo.run(**{**SMALL, name: value, "output_dir": tmp_path / "new"})
     assert not (tmp_path / "new").exists()
 
 
 def test_networks_differ_in_their_normalization_only():
-    plain, ghosts = digits.build(), digits.build(4)
-    grouped = digits.build(1, groups=4)
+    plain, ghosts = demo.build(), demo.build(4)
+    grouped = demo.build(1, groups=4)
     found = [x for x in grouped.layers if type(x) is BatchGroupNormalization]
     assert [(x.groups, x.ghost_batch_size) for x in found] == [(4, 1)] * 3
-    decayed = digits.build(l2=1e-3)
+    decayed = demo.build(l2=1e-3)
     found = [x for x in decayed.layers if type(x) is keras.layers.BatchNormalization]
     assert [(x.gamma_regularizer.center, x.beta_regularizer.center) for x in found] == [
         (1.0, 0.0)
@@ -269,10 +268,10 @@ def test_networks_differ_in_their_normalization_only():
 @pytest.mark.slow
 def test_training_starts_anew_from_its_seed():
     x, y = load("digits", "train")
-    model, other = digits.build(), digits.build(64)
+    model, other = demo.build(), demo.build(64)
 
     def train(model, steps, seed):
-        digits.train(model, x, y, steps=steps, seed=seed)
+        demo.train(model, x, y, steps=steps, seed=seed)
         return model.get_weights()
 
     first = train(model, 4, 0)

@@ -9,20 +9,17 @@ import pytest
 
 from keras_bn4 import (
     convert,
+    demo,
     recalibrate,
     set_example_weight,
+    shift,
     sweep_example_weight,
 )
 from keras_bn4.datasets import load
-from keras_bn4.experiments import digits, shift, trained
-from keras_bn4.experiments.shift import (
-    adaptations,
-    fixed_weights,
-    measurement,
-    report,
-)
+from keras_bn4.experiments.shift import fixed_weights, networks
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
+from keras_bn4.shift import adaptations, measurement, report, trained
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -31,9 +28,9 @@ SMALL = {"kinds": ["contrast", "fog"], "severities": [1, 4], "verbose": 0}
 
 @pytest.fixture
 def network(rng):
-    model = digits.build()
+    model = demo.build()
     x = rng.uniform(0, 16, (64, 8, 8, 1)).astype("float32")
-    digits.train(model, x, np.arange(64) % 10, steps=3)
+    demo.train(model, x, np.arange(64) % 10, steps=3)
     return model
 
 
@@ -94,8 +91,8 @@ def test_without_spread_variances_are_mixed_alone(network, images):
 
 @pytest.mark.slow
 def test_weights_are_chosen_on_clean_images_within_half_a_point():
-    network = digits.build(8)
-    digits.train(network, *load("digits", "train"), steps=150)
+    network = demo.build(8)
+    demo.train(network, *load("digits", "train"), steps=150)
     model = convert(network)
     x, y = load("digits", "validation")
     weights, rows = adaptations.choose(model, x, y)
@@ -116,23 +113,20 @@ def test_weights_are_chosen_on_clean_images_within_half_a_point():
 
 
 @pytest.mark.slow
-def test_it_goes_on_and_reports(tmp_path):
-    results = shift.run(**SMALL, output_dir=tmp_path)
+def test_it_goes_on_and_reports(tmp_path, monkeypatch):
+    results = networks.run(**SMALL, output_dir=tmp_path)
     path = tmp_path / "digits.json"
     whole = json.loads(path.read_text())
     # A run that was killed after three records.
     path.write_text(json.dumps(whole[:3]))
-    again = shift.run(**SMALL, output_dir=tmp_path)
+    again = networks.run(**SMALL, output_dir=tmp_path)
     assert [cell["settings"] for cell in again["digits"]] == [
         cell["settings"] for cell in results["digits"]
     ]
     assert again["digits"][:3] == whole[:3]
     # One that is finished trains nothing.
-    digits_build, measurement.digits.build = measurement.digits.build, None
-    try:
-        assert shift.run(**SMALL, output_dir=tmp_path) == again
-    finally:
-        measurement.digits.build = digits_build
+    monkeypatch.setattr(demo, "build", None)
+    assert networks.run(**SMALL, output_dir=tmp_path) == again
 
     found = report.Accuracies(results["digits"])
     assert (found.kinds, found.severities) == (["contrast", "fog"], [1, 4])
@@ -161,7 +155,7 @@ def test_it_goes_on_and_reports(tmp_path):
 )
 def test_models_and_data_that_do_not_fit(models, dataset, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        shift.run(models, dataset, output_dir=tmp_path / "new")
+        networks.run(models, dataset, output_dir=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -169,7 +163,7 @@ def test_models_and_data_that_do_not_fit(models, dataset, message, tmp_path):
 @pytest.mark.parametrize("name", ["digits", "small"])
 def test_results_are_those_of_the_images_and_the_network(name, tmp_path, rng):
     x = rng.integers(0, 256, (40, 8, 8, 1)).astype("uint8")
-    model = digits.build()
+    model = demo.build()
     model.save(tmp_path / f"{name}.keras")
     classes = model.predict(x, verbose=0).argmax(-1)
     arguments = {**SMALL, "kinds": ["contrast"], "output_dir": tmp_path}

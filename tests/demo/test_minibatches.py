@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bn4.experiments.minibatches import minibatches
+from keras_bn4.demo.minibatches import minibatches
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_bn4.experiments.records import Records
+from keras_bn4.common.records import Records
 
 
 def test_results_are_kept_at_once_and_found_by_their_settings(tmp_path):

@@ -1,5 +1,6 @@
-"""`keras_bn4 reproduce`: makes the figures and tables of the paper anew."""
+"""`python -m keras_bn4.experiments`: makes the paper's figures and tables anew."""
 
+import argparse
 import os
 import pathlib
 import signal
@@ -8,54 +9,56 @@ import sys
 import time
 
 from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
+from keras_bn4.commands.main import finish
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.figures import styled
 from keras_bn4.common.progress import progress_bar
 
 
-def add(commands):
-    reproduce = commands.add_parser(
-        "reproduce",
-        help="make the figures and tables of the paper anew",
+def main(arguments=None):
+    """Runs the experiments that the arguments name, and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_bn4.experiments",
         description="Trains the networks of figures and tables of the paper and "
         "reports what they show. Without names, lists them. It can be killed at any "
         "time and goes on with the same command. Any number of processes, on all "
         "machines that share the output folder, can run the same command at once.",
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "names", nargs="*", metavar="NAME", help="figures and tables, such as figure3"
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--scale",
         choices=("small", "paper"),
         default="small",
         help="small networks and few images, or those of the paper (default: small)",
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--dataset",
         default="cifar100",
         help="a name of tensorflow-datasets (default: cifar100)",
     )
-    add_data_dir(reproduce)
-    reproduce.add_argument(
+    add_data_dir(parser)
+    parser.add_argument(
         "--seeds",
         type=int,
         help="trainings of each row (default: by result, see the list)",
     )
-    add_output_dir(reproduce, "results/reproduce")
-    reproduce.add_argument(
+    add_output_dir(parser, "results/reproduce")
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
         help="processes that train at the same time and share the cores (default: 1)",
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--recorded",
         action="store_true",
-        help="report the records that come with the package, and train nothing",
+        help="report the published records, and train nothing",
     )
-    reproduce.set_defaults(command=run)
+    parser.set_defaults(command=run)
+    return finish(parser.parse_args(arguments))
 
 
 def run(options):
@@ -161,7 +164,7 @@ def _work_in_processes(trainings, options):
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, threads)}
     arguments = [
-        *(sys.executable, "-m", "keras_bn4", "reproduce", *options.names),
+        *(sys.executable, "-m", "keras_bn4.experiments", *options.names),
         *("--scale", options.scale, "--dataset", options.dataset),
         *(("--seeds", str(options.seeds)) if options.seeds else ()),
         *(("--data-dir", options.data_dir) if options.data_dir else ()),
@@ -223,3 +226,7 @@ def _end(processes, seconds=20):
             else:
                 process.kill()
         time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -40,11 +40,11 @@ import numpy as np
 
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
 from keras_bn4.datasets import load
-from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.experiments.corruptions import KINDS, corrupt
-from keras_bn4.experiments.digits.training import (
+from keras_bn4.demo.temperature import losses
+from keras_bn4.demo.training import (
     BATCH_SIZE,
     FILTERS,
     LEARNING_RATE,
@@ -52,8 +52,8 @@ from keras_bn4.experiments.digits.training import (
     build,
     train,
 )
-from keras_bn4.experiments.records import Records
-from keras_bn4.experiments.temperature import losses
+from keras_bn4.example_weight import set_example_weight, sweep_example_weight
+from keras_bn4.shift.corruptions import KINDS, corrupt
 
 EXAMPLE_WEIGHTS = (
     *(0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7),

@@ -1,0 +1,23 @@
+"""Handwritten digits: robustness to shift, and the paper in miniature.
+
+- `networks`: the network of the digits, and residual networks for small images
+- `minibatches`: arrays as `fit` reads them without waiting at its end
+- `temperature`: what the loss of the example weight is compared with
+- `training`, `measurement`: how the network is trained, and what is measured
+- `report`, `drawing`: tables and the figure
+
+Read `networks`, `minibatches`, `temperature`, `training`, `measurement`, `report`,
+`drawing`.
+"""
+
+from keras_bn4.demo.drawing import figure
+from keras_bn4.demo.measurement import run
+from keras_bn4.demo.report import table
+from keras_bn4.demo.training import (
+    LEARNING_RATE,
+    MOMENTUM,
+    build,
+    train,
+)
+
+__all__ = ["LEARNING_RATE", "MOMENTUM", "build", "figure", "run", "table", "train"]
