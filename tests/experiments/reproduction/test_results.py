@@ -113,7 +113,7 @@ def test_trainings_are_paired_by_seed_and_come_seed_by_seed(name, scale):
     assert whole <= {2_500, 10_000, 40_000, 45_000}
     assert {s.dataset for s in result.trainings(scale, 1, "cifar10")} == {"cifar10"}
     assert result.SEEDS[scale] >= 1
-    assert f"reproduce {name.partition('-')[0]}" in result.__doc__
+    assert f"keras_bn4.experiments {name.partition('-')[0]}" in result.__doc__
     assert set(result.SEEDS) == set(result.HOURS) <= set(SCALES)
 
 
