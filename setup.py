@@ -30,6 +30,7 @@ test = [
     "keras-hub>=0.26",
     "ipykernel",
     "nbclient",
+    "mypy",
     "nbformat",
     "pytest>=8",
     "pytest-xdist",
@@ -57,8 +58,10 @@ setuptools.setup(
         ]
     },
     entry_points={"console_scripts": ["keras_bn4 = keras_bn4.commands.main:main"]},
+    # Type checkers don't find what is installed in the other modes.
+    options={"editable_wheel": {"mode": "compat"}},
     python_requires=">=3.11",
-    install_requires=["keras>=3.14", "numpy"],
+    install_requires=["keras>=3.14,<4", "numpy"],
     extras_require={
         "tensorflow": tensorflow,
         "tune": tune,

@@ -20,7 +20,8 @@ above it:
 Within a folder the modules stand in the reading order that its own documentation gives.
 """
 
-import importlib
+import importlib.util
+from typing import TYPE_CHECKING
 
 from keras_bn4.common.backends import check_backend
 from keras_bn4.common.quiet import quiet_in_commands
@@ -60,15 +61,23 @@ __all__ = [
 __version__ = "0.2.0"
 
 # Keras Tuner takes seconds to import, and need not be installed.
-_FROM_TUNER = ("HyperBatchNormalization", "ExampleWeightSearch")
+_FROM_TUNER = ("HyperBatchNormalization", "ExampleWeightSearch", "tuner")
+
+if TYPE_CHECKING:
+    # The aliases say that these are to be had from here.
+    from keras_bn4 import tuner as tuner
+    from keras_bn4.tuner import ExampleWeightSearch as ExampleWeightSearch
+    from keras_bn4.tuner import HyperBatchNormalization as HyperBatchNormalization
+else:  # A type checker would take any name for one that is made when it is asked for.
+
+    def __getattr__(name):
+        if name not in _FROM_TUNER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        tuner = importlib.import_module("keras_bn4.tuner")
+        return tuner if name == "tuner" else getattr(tuner, name)
 
 
 def __dir__():
-    return [*globals(), "tuner", *_FROM_TUNER]
-
-
-def __getattr__(name):
-    if name != "tuner" and name not in _FROM_TUNER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    tuner = importlib.import_module("keras_bn4.tuner")
-    return tuner if name == "tuner" else getattr(tuner, name)
+    # What looks at every name, as `help` does, would fail at one that is not there.
+    has_tuner = importlib.util.find_spec("keras_tuner") is not None
+    return [*__all__, *(_FROM_TUNER if has_tuner else ())]

@@ -108,6 +108,15 @@ if importlib.util.find_spec("keras_tuner"):
     PUBLIC["ExampleWeightSearch"] = keras_bn4.tuner.ExampleWeightSearch
 
 
+def test_what_is_listed_is_public():
+    assert set(dir(keras_bn4)) - {"tuner"} == set(PUBLIC) - set(
+        keras_bn4.datasets.__all__
+    )
+    for name in ("set_example_weigth", "common_", "__path"):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
+            getattr(keras_bn4, name)
+
+
 SIGNATURES = {name: x for name, x in PUBLIC.items() if not inspect.ismodule(x)}
 SIGNATURES["ExampleWeightSweep"] = keras_bn4.example_weight.ExampleWeightSweep
 if importlib.util.find_spec("keras_tuner"):

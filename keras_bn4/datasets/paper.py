@@ -120,14 +120,14 @@ def augmentation(
             else f"Images of {name!r} have many sizes: give the one that they are "
             "loaded with, image_size=(height, width)."
         )
-    seeds = [None, None]
+    seeds: list[int | None] = [None, None]
     if seed is not None:
         # Two layers with the same seed would draw the same numbers. PyTorch needs seeds
         # that fit 31 bits.
         seed = check_integer("seed", seed, least=0)
         states = np.random.SeedSequence(seed).generate_state(2)
         seeds = [int(state) >> 1 for state in states]
-    if is_small:
+    if image_size is None:
         layers = [_shift((32, 32), [(SMALL_SHIFT, SMALL_SHIFT)] * 2, seeds[0])]
     else:
         check_pair(image_size)
