@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_bn4 import datasets
-from keras_bn4.common.array_files import is_file, load_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import new_optimizers_allowed
+from keras_bn4.datasets.array_files import is_file, load_arrays
 
 # The first bytes of such a file.
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -17,12 +17,20 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 def add_data_dir(parser):
     """Adds the option for the folder of data sets to the parser of a command."""
-    parser.add_argument("--data-dir", help="folder of tensorflow-datasets")
+    parser.add_argument(
+        "--data-dir",
+        help="folder of tensorflow-datasets (default: TFDS_DATA_DIR of the "
+        "environment, or else ~/tensorflow_datasets)",
+    )
 
 
 def add_output_dir(parser, default):
     """Adds the option for the folder of results to the parser of a command."""
-    parser.add_argument("--output-dir", default=default, help="folder for the results")
+    parser.add_argument(
+        "--output-dir",
+        default=default,
+        help="folder for the results (default: %(default)s)",
+    )
 
 
 def load_model(path):

@@ -1,17 +1,43 @@
-"""`keras_bn4 inspect`: lists the normalizers of a saved model and gives advice."""
+"""`keras_bn4 inspect`: lists the normalizers of a saved model, and what may help it."""
 
-from keras_bn4.commands.advice import advise
+import textwrap
+
 from keras_bn4.commands.inputs import load_model
 from keras_bn4.common import tables
+from keras_bn4.common.arguments import check_integer
+from keras_bn4.common.models import BatchNormalization
 from keras_bn4.weight_decay import normalization_paths
+
+# What was measured with this package, by the README and the pages of the methods.
+EXAMPLE_WEIGHT = (
+    "Sweep the example weight on validation data, which needs no training: "
+    "keras_bn4.sweep_example_weight. Measured on four networks: 1.6 to 7.7 points of "
+    "accuracy more on shifted images, at most 1.1 less on clean ones. On clean images "
+    "alone no accuracy is gained."
+)
+GHOSTS = (
+    "Where it overfits, train it with ghosts of 16: keras_bn4.convert(model, "
+    "ghost_batch_size=16). Measured on a ResNet-8 that overfits 2,500 images of "
+    "CIFAR-100, in minibatches of 128: 1.75 points of accuracy more [1.14, 2.36]; with "
+    "ghosts of 2, 6 less."
+)
+NO_GHOSTS = (
+    "Where it does not overfit, leave ghosts out. Measured on the digits, which are "
+    "hardly overfitted: no more accuracy."
+)
+UNDECIDED = (
+    "What decay of γ and β gains a residual network was too little to be measured "
+    "(0.11 points [-0.37, 0.59]), and batch-group statistics in minibatches of 2 were "
+    "no better than group normalization. The paper found both to help."
+)
 
 
 def add(commands):
     inspect = commands.add_parser(
         "inspect",
-        help="list the normalizers of a saved model, and advise what to change",
+        help="list the normalizers of a saved model, and what may help it",
         description="Lists the normalizers of a saved model, says which of their γ and "
-        "β can act on the output (Sec. 3.3), and what the paper's findings advise.",
+        "β can act on the output (Sec. 3.3), and what was measured that may help it.",
     )
     inspect.add_argument("model", metavar="MODEL.keras", help="file of the model")
     inspect.add_argument("--batch-size", type=int, help="batch size of the training")
@@ -25,9 +51,9 @@ def add(commands):
 
 def run(options):
     """Prints the normalizers of a saved model, their paths, and advice."""
+    if options.batch_size is not None:
+        check_integer("batch_size", options.batch_size)
     model = load_model(options.model)
-    overfits = {None: None, "yes": True, "no": False}[options.overfits]
-    advice = advise(model, batch_size=options.batch_size, overfits=overfits)
     paths = normalization_paths(model)
     if not paths:
         print("The model has no normalizer.")
@@ -44,5 +70,21 @@ def run(options):
         lines.append([row.name, type(row.layer).__name__, *cells])
     print(tables.text(lines, left=2), end="\n\n")
     print(paths, end="\n\n")
-    for item in advice:
-        print(f"- {item}")
+    layers = [row.layer for row in paths]
+    for text in _advice(layers, options.batch_size, options.overfits):
+        print(textwrap.fill(text, 88, initial_indent="- ", subsequent_indent="  "))
+
+
+def _advice(layers, batch_size, overfits):
+    layers = [x for x in layers if isinstance(x, BatchNormalization)]
+    if not layers:
+        return []
+    advice = []
+    if not any(getattr(layer, "example_weight", 0) for layer in layers):
+        advice.append(EXAMPLE_WEIGHT)
+    if all(getattr(layer, "ghost_batch_size", None) is None for layer in layers):
+        if overfits == "no":
+            advice.append(NO_GHOSTS)
+        elif batch_size is None or batch_size > 16:
+            advice.append(GHOSTS)
+    return [*advice, UNDECIDED]

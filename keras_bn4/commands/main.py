@@ -1,17 +1,24 @@
 """Parses the command line `keras_bn4`, runs a command, and prints errors."""
 
 import argparse
+import io
 import logging
+import os
 import sys
 
 import keras_bn4
-from keras_bn4.commands import inspect_model, miniature, sweep
-from keras_bn4.common.quiet import (
-    INTERRUPTED,
-    let_interrupts_end,
-    let_interrupts_raise,
-    was_interrupted,
-)
+from keras_bn4.commands import demo, inspect_model, sweep
+from keras_bn4.common.quiet import INTERRUPTED
+
+ERROR = 1
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors have the exit status of all others."""
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        self.exit(ERROR, f"error: {message}\n")
 
 
 def main(arguments=None):
@@ -23,7 +30,12 @@ def main(arguments=None):
     Returns:
         Integer, the exit status of the process.
     """
-    parser = argparse.ArgumentParser(
+    arguments = sys.argv[1:] if arguments is None else list(map(str, arguments))
+    return finish(_parse, arguments)
+
+
+def _parse(arguments):
+    parser = Parser(
         prog="keras_bn4",
         description="Without a command, trains small networks on scikit-learn's "
         "digits with Keras' batch normalization, makes them robust to shifted images "
@@ -34,13 +46,12 @@ def main(arguments=None):
     parser.add_argument(
         "--version", action="version", version=f"keras_bn4 {keras_bn4.__version__}"
     )
-    miniature.add_options(parser)
+    demo.add_options(parser)
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name"
     )
     for command in (sweep, inspect_model):
         command.add(commands)
-    arguments = sys.argv[1:] if arguments is None else list(map(str, arguments))
     options = parser.parse_args(arguments)
     if options.command_name is not None:
         before = arguments[: arguments.index(options.command_name)]
@@ -49,31 +60,43 @@ def main(arguments=None):
                 f"options of {options.command_name} are given after it, and these have "
                 f"no effect: {' '.join(before)}"
             )
-    return finish(options)
+    return options
 
 
-def finish(options):
-    """Runs `options.command`, prints its errors, and returns the exit status."""
+def finish(parse, arguments=None):
+    """Runs a command and prints its errors, each on one line.
+
+    Args:
+        parse: Function of the arguments that returns the options, with the function to
+            run, of the options, as `command`.
+        arguments: List of strings, or `None` for those of the process.
+
+    Returns:
+        Integer, the exit status of the process.
+    """
     # TensorFlow warns of the many functions that many models make.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Not every terminal has Greek letters, nor is every file name Unicode.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        let_interrupts_raise()
-        options.command(options)
-    except BaseException as error:
-        let_interrupts_end()
-        if isinstance(error, KeyboardInterrupt) or was_interrupted():
-            # A progress bar may stand on the last line.
-            without = ", without `--fresh`" if getattr(options, "fresh", False) else ""
-            print(
-                "\nInterrupted. The digits, and the trainings and searches of the "
-                f"experiments, go on with the same command{without}, from where they "
-                "stopped."
-            )
-            return INTERRUPTED
-        if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
-            raise
+        try:
+            options = parse(arguments)
+            options.command(options)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        # A progress bar may stand on the last line.
+        print(
+            "\nInterrupted. The demonstration, trainings and searches go on with the "
+            "same command, without `--fresh`, from where they stopped."
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has ended, and Python would complain when it ends as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        let_interrupts_end()
+        return ERROR
     return 0

@@ -17,10 +17,10 @@ from keras_bn4.common.arguments import (
     check_integer,
     check_number,
 )
-from keras_bn4.common.array_files import is_file
 from keras_bn4.common.figures import new_figure
 from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert
+from keras_bn4.datasets.array_files import is_file
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
     set_example_weight,
@@ -57,7 +57,9 @@ def add(commands):
         "--download", action="store_true", help="download the data set if necessary"
     )
     sweep.add_argument(
-        "--metric", default="loss", help="metric that --save goes by (default: loss)"
+        "--metric",
+        default="loss",
+        help="metric that --save goes by (default: %(default)s)",
     )
     sweep.add_argument(
         "--mode",
@@ -68,14 +70,15 @@ def add(commands):
         "--batch-size",
         type=int,
         default=128,
-        help="batch size to evaluate with (default: 128)",
+        help="batch size to evaluate with (default: %(default)s)",
     )
     sweep.add_argument(
         "--example-weights",
         type=float,
         nargs="+",
         default=EXAMPLE_WEIGHTS,
-        help="weights to evaluate at, from 0 to 1",
+        help="weights to evaluate at, from 0 to 1 (default: "
+        f"{' '.join(f'{weight:g}' for weight in EXAMPLE_WEIGHTS)})",
     )
     sweep.add_argument(
         "--schedule",

@@ -4,10 +4,8 @@ import contextlib
 import os
 import pathlib
 import re
-import signal
 import sys
 import tempfile
-import threading
 
 INTERRUPTED = 130
 
@@ -30,89 +28,21 @@ def quiet_in_commands():
     with tempfile.TemporaryFile() as held:
         standard_error = os.dup(2)
         os.dup2(held.fileno(), 2)
-        _end_when_interrupted()
         try:
             yield
+        except KeyboardInterrupt:
+            print("Interrupted.")
+            sys.exit(INTERRUPTED)
         except ImportError as error:
-            os.dup2(standard_error, 2)
-            print(f"error: {error}", file=sys.stderr)
+            os.write(standard_error, f"error: {error}\n".encode())
             sys.exit(1)
         except BaseException:
-            os.dup2(standard_error, 2)
             held.seek(0)
-            os.write(2, held.read())
+            os.write(standard_error, held.read())
             raise
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
-
-
-def _end_when_interrupted():
-    """Lets Ctrl-C end the process at once, as long as nothing has to be kept.
-
-    A `KeyboardInterrupt` within an import can be swallowed by the module that is
-    imported, or leave it half made.
-    """
-    if _handles_interrupts(signal.default_int_handler):
-        signal.signal(signal.SIGINT, _end)
-
-
-def let_interrupts_raise():
-    """Lets Ctrl-C raise `KeyboardInterrupt` again, for a command that can end well."""
-    if _handles_interrupts(_end):
-        signal.signal(signal.SIGINT, _raise)
-        sys.unraisablehook = _interrupt_again
-
-
-def let_interrupts_end():
-    """Lets Ctrl-C end the process at once again, when a command has ended.
-
-    A `KeyboardInterrupt` while Python shuts down would be printed with its traceback.
-    """
-    sys.stdout.flush()
-    if _handles_interrupts(_raise):
-        signal.signal(signal.SIGINT, _end)
-
-
-def was_interrupted():
-    """Whether there was a Ctrl-C since `let_interrupts_raise`.
-
-    Compiled functions of a backend turn a `KeyboardInterrupt` into other errors.
-    """
-    return bool(_interrupts)
-
-
-def _handles_interrupts(handler):
-    # Only the main thread may set handlers.
-    is_main = threading.current_thread() is threading.main_thread()
-    return is_main and signal.getsignal(signal.SIGINT) is handler
-
-
-_interrupts = []
-
-
-def _raise(number, frame):
-    _interrupts.append(number)
-    raise KeyboardInterrupt
-
-
-def _interrupt_again(unraisable):
-    """Repeats an interrupt that was raised where Python only prints exceptions.
-
-    Such a place is JAX's callback of the garbage collector.
-    """
-    if unraisable.exc_type is KeyboardInterrupt:
-        again = (os.getpid(), signal.SIGINT)
-        threading.Timer(0.05, os.kill, again).start()
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
-def _end(number, frame):
-    # One line is enough, however often the keys are pressed.
-    if not was_interrupted():
-        os.write(1, b"Interrupted.\n")
-    os._exit(INTERRUPTED)
 
 
 def _is_command():

@@ -36,9 +36,10 @@ class Records:
             return []
         try:
             results = json.loads(self.path.read_text())
-            if not all("settings" in result for result in results):
+            are_dicts = all(isinstance(x, dict) and "settings" in x for x in results)
+            if not isinstance(results, list) or not are_dicts:
                 raise ValueError("it holds something else")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             aside = self.path.with_suffix(".unreadable")
             shutil.move(self.path, aside)
             warnings.warn(

@@ -1,8 +1,11 @@
-"""Tables and lists as plain text, and tables as CSV files."""
+"""Tables, lists and progress as plain text, and tables as CSV files."""
 
 import csv
 import itertools
+import sys
 from html import escape
+
+import keras
 
 from keras_bn4.common.files import written_whole
 
@@ -98,3 +101,30 @@ def to_csv(rows, path):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def progress_bar(target, *, unit_name="step", verbose=1):
+    """Makes a `keras.utils.Progbar`.
+
+    On a terminal and in a notebook it is drawn all the time. Anywhere else, such as in
+    a file, it is drawn once in half a minute, and at the end.
+
+    Args:
+        target: Integer, how many units there are, or `None` if that isn't known.
+        unit_name: String, what one unit of the work is called.
+        verbose: Whether to show anything.
+    """
+    interval = {} if _is_screen() else {"interval": 30}
+    return keras.utils.Progbar(
+        target, verbose=int(bool(verbose)), unit_name=unit_name, **interval
+    )
+
+
+def verbose_of_evaluation(verbose):
+    """The `verbose` of `model.evaluate`: where `"auto"` is no bar, it is one line."""
+    return 2 if verbose == "auto" and not _is_screen() else verbose
+
+
+def _is_screen():
+    is_terminal = getattr(sys.stdout, "isatty", lambda: False)()
+    return is_terminal or type(sys.stdout).__module__.startswith("ipykernel")

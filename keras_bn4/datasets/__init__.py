@@ -4,7 +4,8 @@ A data set by its name, a split of it by another: `load` gives arrays, and `stre
 `tf.data.Dataset` where these would not fit into memory. `paper_splits` names the splits
 of the paper, and `augmentation` makes the layers that change the training images.
 
-Read `digits`, `caltech256`, `builders`, `loading`, `streaming`, `paper`, `non_iid`.
+Read `array_files`, `digits`, `caltech256`, `builders`, `loading`, `streaming`,
+`paper`, `non_iid`.
 """
 
 from keras_bn4.datasets.loading import load, split_names

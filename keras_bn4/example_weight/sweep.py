@@ -12,7 +12,7 @@ from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import are_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
-from keras_bn4.common.progress import of_evaluation
+from keras_bn4.common.tables import verbose_of_evaluation
 from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.schedules import Schedule, layer_weights
@@ -129,7 +129,7 @@ def sweep_example_weight(
                 distinct,
                 differences.add,
                 x,
-                **of_evaluation(verbose),
+                verbose=verbose_of_evaluation(verbose),
                 **{name: value for name, value in given.items() if value is not None},
             )
     if not results:

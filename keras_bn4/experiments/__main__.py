@@ -1,6 +1,5 @@
 """`python -m keras_bn4.experiments`: makes the paper's figures and tables anew."""
 
-import argparse
 import os
 import pathlib
 import signal
@@ -9,16 +8,16 @@ import sys
 import time
 
 from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
-from keras_bn4.commands.main import finish
+from keras_bn4.commands.main import Parser, finish
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.figures import styled
-from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.tables import progress_bar
 
 
 def main(arguments=None):
     """Runs the experiments that the arguments name, and returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m keras_bn4.experiments",
         description="Trains the networks of figures and tables of the paper and "
         "reports what they show. Without names, lists them. It can be killed at any "
@@ -58,7 +57,7 @@ def main(arguments=None):
         help="report the published records, and train nothing",
     )
     parser.set_defaults(command=run)
-    return finish(parser.parse_args(arguments))
+    return finish(parser.parse_args, arguments)
 
 
 def run(options):

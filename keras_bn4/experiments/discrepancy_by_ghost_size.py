@@ -38,8 +38,8 @@ import numpy as np
 from keras_bn4 import datasets, demo
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, BLUE, GRAY, VERMILION, new_figure, styled
-from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.records import Records
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.moving_statistics import discrepancy
 from keras_bn4.shift.trained import identity

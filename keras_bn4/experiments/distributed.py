@@ -46,7 +46,7 @@ import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.models import BatchNormalization
-from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.datasets import load
 from keras_bn4.demo import networks
 from keras_bn4.layers import GhostBatchNormalization

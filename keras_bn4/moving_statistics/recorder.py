@@ -11,8 +11,7 @@ from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import BatchNormalization, check_built, layers_of
-from keras_bn4.common.progress import progress_bar
-from keras_bn4.common.tables import some
+from keras_bn4.common.tables import progress_bar, some
 
 
 class Recorder(keras.Model):

@@ -22,8 +22,8 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.records import Records
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.datasets import load
 from keras_bn4.shift.adaptations import Adapter, choose

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_bn4 import datasets
-from keras_bn4.common.array_files import is_file, load_arrays
+from keras_bn4.datasets.array_files import is_file, load_arrays
 
 
 def load_network(path):

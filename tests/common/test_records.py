@@ -23,7 +23,13 @@ def test_results_are_kept_at_once_and_found_by_their_settings(tmp_path):
     assert Records(path).all == [one, other]
 
 
-@pytest.mark.parametrize("text", ['[{"settings": {"mini', "[1, 2]", '{"a": 1}', ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('[{"settings": {"mini', "[1, 2]", '{"a": 1}', "", "3", "null"),
+        *('{"settings": 1}', '["settings"]', "[" * 100_000),
+    ],
+)
 def test_unreadable_results_are_put_aside(text, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(text)

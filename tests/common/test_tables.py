@@ -1,6 +1,9 @@
+import re
 import sys
 import types
 
+import keras
+import numpy as np
 import pytest
 
 from keras_bn4.common import tables
@@ -59,3 +62,34 @@ def test_data_frames_of_pandas():
     frame = tables.to_dataframe(rows)
     assert isinstance(frame, pandas.DataFrame)
     assert frame.to_dict("records") == rows
+
+
+@pytest.mark.parametrize(("is_terminal", "interval"), [(True, 0.05), (False, 30)])
+def test_progress_is_shown_rarely_where_nobody_watches(
+    is_terminal, interval, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    bar = tables.progress_bar(200, unit_name="network")
+    assert bar.interval == interval
+    for _ in range(200):
+        bar.add(1)
+    printed = capsys.readouterr().out
+    assert "200/200" in printed
+    assert "/network" in printed
+    tables.progress_bar(1, verbose=0).add(1)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "verbose", "expected"),
+    [(True, "auto", r"\r"), (False, "auto", r"^3/3 - .*loss.*\n$"), (False, 0, "^$")],
+)
+def test_progress_of_an_evaluation(is_terminal, verbose, expected, monkeypatch, capsys):
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.ReLU()(inputs))
+    model.compile(loss="mse")
+    x = np.ones((6, 1), "float32")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    verbose = tables.verbose_of_evaluation(verbose)
+    model.evaluate(x, x, batch_size=2, verbose=verbose)
+    assert re.search(expected, capsys.readouterr().out)

@@ -15,7 +15,7 @@ import time
 import keras
 
 from keras_bn4.common.files import written_whole
-from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.experiments import machine
 from keras_bn4.experiments.reproduction import claims, weights
 from keras_bn4.experiments.reproduction.settings import Settings

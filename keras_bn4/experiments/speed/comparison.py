@@ -25,8 +25,8 @@ import pathlib
 import keras
 
 from keras_bn4.common.arguments import check_integer
-from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.records import Records
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.experiments import machine
 from keras_bn4.experiments.speed import measurements
 

@@ -1,16 +1,15 @@
 """Searches how to normalize, and compares the best on test data."""
 
-import argparse
 import pathlib
 import sys
 
 from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
-from keras_bn4.commands.main import finish
+from keras_bn4.commands.main import Parser, finish
 
 
 def main(arguments=None):
     """Runs the search that the arguments describe, and returns the exit status."""
-    tune = argparse.ArgumentParser(
+    tune = Parser(
         prog="python -m keras_bn4.experiments.tune",
         description="Searches the kind of statistics, ghosts, channel groups, decay of "
         "γ and β, and the example weight, then compares the best with Keras' layer on "
@@ -65,7 +64,7 @@ def main(arguments=None):
     add_output_dir(tune, "results/tune")
     tune.add_argument("--fresh", action="store_true", help="discard earlier results")
     tune.set_defaults(command=run)
-    return finish(tune.parse_args(arguments))
+    return finish(tune.parse_args, arguments)
 
 
 def run(options):

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import stats
 
 from keras_bn4.common import tables
-from keras_bn4.common.progress import progress_bar
 from keras_bn4.common.records import Records
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments.tune.task import BATCH_SIZE

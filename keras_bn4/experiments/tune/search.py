@@ -34,7 +34,7 @@ import keras_tuner
 
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.files import written_whole
-from keras_bn4.common.progress import progress_bar
+from keras_bn4.common.tables import progress_bar
 from keras_bn4.experiments.tune import processes
 from keras_bn4.experiments.tune import repeats as repeated
 from keras_bn4.experiments.tune.task import Task

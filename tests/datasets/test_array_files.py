@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_bn4.common.array_files import is_file, load_arrays
+from keras_bn4.datasets.array_files import is_file, load_arrays
 
 
 def test_names_of_files():

@@ -30,37 +30,34 @@ def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "given"),
     [
-        (
-            (),
-            {
-                "seeds": 10,
-                "miniature_seeds": 5,
-                "steps": 300,
-                "output_dir": "results/digits",
-                "fresh": False,
-            },
-        ),
+        ((), (10, 5, 300, "results/digits", False)),
         (
             (
                 *("--seeds", 1, "--miniature-seeds", 2, "--steps", 2),
                 *("--output-dir", "elsewhere", "--fresh"),
             ),
-            {
-                "seeds": 1,
-                "miniature_seeds": 2,
-                "steps": 2,
-                "output_dir": "elsewhere",
-                "fresh": True,
-            },
+            (1, 2, 2, "elsewhere", True),
         ),
     ],
     ids=["none", "all"],
 )
-def test_options_reach_the_experiment(options, expected, run, monkeypatch):
+def test_options_reach_the_demonstration(options, given, run, monkeypatch):
+    names = ("seeds", "miniature_seeds", "steps", "output_dir", "fresh")
+
     def end(**arguments):
-        raise ValueError(f"It was given {arguments}.")
+        assert arguments == dict(zip(names, given))
+        raise ValueError("the end")
 
     monkeypatch.setattr(demo, "run", end)
-    assert run(*options) == (1, "", f"error: It was given {expected}.\n")
+    assert run(*options) == (1, "", "error: the end\n")
+
+
+def test_results_of_another_kind(run, tmp_path, monkeypatch):
+    results = [{"settings": {"configuration": "batch", "seed": 0}, "test": "high"}]
+    monkeypatch.setattr(demo, "run", lambda **arguments: results)
+    status, _, error = run("--output-dir", tmp_path)
+    assert status == 1
+    assert "results.json holds other results than this program writes (" in error
+    assert error.endswith("Remove it, or give --fresh.\n")
