@@ -75,6 +75,24 @@ def check_data(x):
         )
 
 
+def check_repeatable(name, data, steps=None):
+    """Raises `ValueError` for an iterator, which is at its end after it was read once.
+
+    Args:
+        name: String, the name that the message gives to the data.
+        data: Data as `iterate` takes them.
+        steps: Positive integer, how many batches are read each time. An iterator is
+            expected to have no end then. `None` for all batches.
+    """
+    if steps is None and hasattr(data, "__next__"):
+        raise ValueError(
+            f"Argument `{name}` is an iterator, which is at its end after it was read "
+            "once, and these data are read several times. Give arrays, a "
+            "tf.data.Dataset or a keras.utils.PyDataset; or, if it has no end, how "
+            f"many batches to use each time. Received: {name}={data!r}."
+        )
+
+
 def check_examples(**data):
     """Raises `ValueError` unless these are arrays of equally many examples.
 

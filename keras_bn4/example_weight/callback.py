@@ -1,11 +1,13 @@
 """A callback that finds the example weight on validation data."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import keras
+import numpy as np
 
 from keras_bn4.common.arguments import check_flag, check_verbose
-from keras_bn4.common.batches import check_data
+from keras_bn4.common.batches import check_data, check_repeatable
 from keras_bn4.example_weight.schedules import Schedule
 from keras_bn4.example_weight.setting import set_example_weight, weighing_layers
 from keras_bn4.example_weight.sweep import sweep_example_weight
@@ -33,7 +35,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     can't know for this name. Between the end of an epoch and the begin of the next one
     the model has its best example weight, so that a `ModelCheckpoint` after this
     callback saves a model as good as the value that it monitors. At the end of training
-    the model is swept once more, and keeps its best example weight.
+    the model keeps its best example weight, and is swept once more where its weights
+    have changed since the last sweep.
 
     `EarlyStopping(restore_best_weights=True)` restores other weights after that, when
     its own turn comes, and these may have another best example weight. So put a second
@@ -45,7 +48,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
 
     Args:
         validation_data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or a
-            data set as `keras_bn4.sweep_example_weight` takes it.
+            data set as `keras_bn4.sweep_example_weight` takes it, which can be read in
+            every epoch again.
         metric: Name of the metric that decides, as `model.evaluate` names it.
         example_weights: Floats from 0 to 1.
         schedule: How a weight is spread over the layers, or a list of several
@@ -59,6 +63,10 @@ class ExampleWeightTuning(keras.callbacks.Callback):
 
     Attributes:
         sweep: The last `ExampleWeightSweep`, `None` before the first.
+
+    Raises:
+        ValueError: if an argument is not as above. An iterator of batches is refused,
+            unless it is swept once (`every_epoch=False`) or `steps` is given.
 
     Example:
 
@@ -93,16 +101,20 @@ class ExampleWeightTuning(keras.callbacks.Callback):
                 "Argument `metric` must be the name of a metric, as `model.evaluate` "
                 f"names it, such as 'loss'. Received: metric={metric!r}."
             )
+        check_flag("every_epoch", every_epoch)
         _check_validation_data(validation_data)
         check_mode({metric: mode})
         check_sizes(batch_size=batch_size, steps=steps)
-        check_flag("every_epoch", every_epoch)
         check_verbose(verbose)
+        if every_epoch:
+            data = validation_data
+            data = data[0] if isinstance(data, (tuple, list)) else data
+            check_repeatable("validation_data", data, steps)
         self.validation_data = validation_data
         self.metric = metric
         self.every_epoch = every_epoch
         self.sweep = None
-        self._given = None
+        self._given = self._swept = None
         self._arguments = {
             "example_weights": checked_weights(example_weights),
             "schedule": checked_schedules(schedule),
@@ -126,16 +138,16 @@ class ExampleWeightTuning(keras.callbacks.Callback):
             if logs is not None:
                 logs[f"val_{self.metric}_at_best_example_weight"] = best[self.metric]
                 logs["best_example_weight"] = best["example_weight"]
-            self._set(best)
+            set_example_weight(self.model, best)
 
     def on_train_begin(self, logs=None):
-        self._given = None
+        self._given = self._swept = None
 
     def on_train_end(self, logs=None):
-        self._set(self._find_best())
-
-    def _set(self, row):
-        set_example_weight(self.model, row["example_weight"], schedule=row["schedule"])
+        # Other callbacks may have restored the weights of another epoch.
+        is_swept = self._swept == _digest(self.model)
+        best = self.sweep.best(self.metric) if is_swept else self._find_best()
+        set_example_weight(self.model, best)
 
     def _find_best(self):
         data = self.validation_data
@@ -153,7 +165,16 @@ class ExampleWeightTuning(keras.callbacks.Callback):
                 # back at its end whose memory the evaluation has taken.
                 model._jax_state_synced = True
             raise
+        self._swept = _digest(model)
         return self.sweep.best(self.metric)
+
+
+def _digest(model):
+    """A number that is another one where the weights of a model are others."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).data)
+    return digest.digest()
 
 
 def _check_validation_data(data):

@@ -18,11 +18,11 @@ from keras_bn4.example_weight.example_values import (
 )
 from keras_bn4.example_weight.metric_attributes import attributes_kept
 from keras_bn4.example_weight.setting import example_weights_kept
-from keras_bn4.example_weight.steps import StatefulSteps, StatelessSteps
+from keras_bn4.example_weight.steps import StatefulFunction, StatelessFunction
 
-# The attribute of Keras' test function that keeps the one which a sweep made in its
-# place. `compile` forgets the first, and so the second as well.
-KEPT = "_keras_bn4_test_function"
+# The attribute of the model's test function that keeps the one which a sweep traced in
+# its place. `compile` forgets the first, and so the second as well.
+TRACED = "_keras_bn4_traced"
 
 _under_way = {}
 
@@ -40,8 +40,9 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
         model: A compiled `keras.Model`.
         layers: List of its layers that have an example weight.
         settings: List of settings, each a list with the weight of every layer.
-        on_step: Function that is called after every step with the number of the
-            setting and a `Step`.
+        on_step: Function that is called after every step with two lists, which have an
+            element for each setting: the logs of the step, and the values of examples
+            as `example_values.added_to_logs` adds them, `{}` where there are none.
         *args: Arguments of `model.evaluate`.
         **kwargs: Arguments of `model.evaluate`.
 
@@ -52,6 +53,8 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
     Raises:
         SweptAlready: if the model is in another sweep.
     """
+    # As `evaluate` makes it where there is none yet, so that it can keep another one.
+    model.make_test_function()
     sweep = object()
     # In one operation, so that of two threads one alone goes on.
     if _under_way.setdefault(id(model), sweep) is not sweep:
@@ -59,7 +62,7 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
             f"Model '{model.name}' is being swept already. Wait until that sweep ends, "
             "or sweep a copy of the model."
         )
-    before = model.test_function
+    own = model.test_function
     on_jax = keras.backend.backend() == "jax"
     try:
         with (
@@ -68,27 +71,21 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
             added_to_logs(model),
             _new_test_step(model),
         ):
-            steps = (StatelessSteps if on_jax else StatefulSteps)(
+            swept = (StatelessFunction if on_jax else StatefulFunction)(
                 model, layers, settings, on_step
             )
-            with steps.state_kept():
-                steps.test_function = getattr(before, KEPT, None) or _made(model)
-                model.test_function = steps
+            with swept.state_kept():
+                swept.test_function = getattr(own, TRACED, None)
+                if swept.test_function is None:
+                    model.make_test_function(force=True)
+                    swept.test_function = model.test_function
+                model.test_function = swept
                 model.evaluate(*args, **kwargs)
-                if before is not None:
-                    # Tracing can take as long as many steps.
-                    setattr(before, KEPT, steps.test_function)
-                return steps.results()
+                setattr(own, TRACED, swept.test_function)
+                return swept.results()
     finally:
-        model.test_function = before
+        model.test_function = own
         del _under_way[id(model)]
-
-
-def _made(model):
-    """Makes another test function of a model."""
-    model.test_function = None
-    model.make_test_function()
-    return model.test_function
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@
 differ by more than chance depends on the numbers of every example, at both of them.
 This is the only module that looks into how Keras compiles losses and metrics. Keras has
 no public names for that. Where one of the private names is missing or means something
-else, there are no values, and intervals are computed from batches.
+else, there are no values, and no intervals.
 """
 
 import contextlib
@@ -67,7 +67,11 @@ def _replicas(model):
 
 
 def _example_values(model, y, y_pred, sample_weight):
-    """Dict by metric of pairs of tensors: every example's value, and its weight."""
+    """Dict by metric of pairs of tensors: every example's value, and its weight.
+
+    A loss or metric that returns one number for a batch, such as `keras.losses.Dice`,
+    or one for each class, has no values of examples.
+    """
     found = {}
     # An error here means that a metric is not made as expected. It has no values then.
     with contextlib.suppress(Exception):
@@ -86,12 +90,17 @@ def _loss_values(model, y, y_pred, sample_weight):
             for values in (y, y_pred, sample_weight)
         ]
         values = _unreduced(part.loss, *arguments)
+        if values is None:
+            total = None
+            continue
         if len(compiled._flat_losses) > 1:
             found[f"{part.name}_loss"] = (values, ops.ones_like(values))
         weight = 1.0 if part.loss_weights is None else part.loss_weights
-        total = total + weight * values
-    # What regularizers add is the same for all examples, and cancels in differences.
-    return {**found, "loss": (total, ops.ones_like(total))}
+        total = None if total is None else total + weight * values
+    if total is not None:
+        # What regularizers add is the same for all examples, and cancels.
+        found["loss"] = (total, ops.ones_like(total))
+    return found
 
 
 def _output(compiled, values, path):
@@ -109,12 +118,20 @@ def _output(compiled, values, path):
 
 
 def _unreduced(loss, y_true, y_pred, sample_weight):
-    """What every example adds to a loss: values whose mean is the reduced loss."""
+    """What every example adds to a loss, so that the mean is the loss, or `None`."""
+    # One number for a batch is one for each example once it is weighted.
+    unweighted = loss.call(
+        *tree.map_structure(
+            lambda x: ops.convert_to_tensor(x, loss.dtype), (y_true, y_pred)
+        )
+    )
+    if _by_example(unweighted, y_pred) is None:
+        return None
     reduced = loss(y_true, y_pred, sample_weight)
     reduction = loss.reduction
     loss.reduction = "none"
     try:
-        values = _by_example(loss(y_true, y_pred, sample_weight))
+        values = _by_example(loss(y_true, y_pred, sample_weight), y_pred)
     finally:
         loss.reduction = reduction
     # Reductions differ in what they divide by, which is the same for all examples.
@@ -128,9 +145,13 @@ def _metric_values(model, y, y_pred, sample_weight):
     for name, (metric, y_true, prediction, weight) in zip(names, rows):
         # Other metrics, such as AUC, are no mean over examples.
         if isinstance(metric, keras.metrics.MeanMetricWrapper):
-            values = _by_example(metric._fn(y_true, prediction, **metric._fn_kwargs))
-            weights = ops.ones_like(values) if weight is None else _by_example(weight)
-            found[name] = (values, weights)
+            values = metric._fn(y_true, prediction, **metric._fn_kwargs)
+            values = _by_example(values, prediction)
+            if values is not None:
+                weights = _by_example(
+                    ops.ones_like(values) if weight is None else weight, prediction
+                )
+                found[name] = (values, weights)
     return found
 
 
@@ -201,7 +222,11 @@ def direction(name, metrics):
 MEAN = keras.metrics.Mean
 
 
-def _by_example(values):
+def _by_example(values, y_pred):
+    """A value for each example, or `None` where there are no values by example."""
+    shape, n = tuple(values.shape), tree.flatten(y_pred)[0].shape[0]
+    if not shape or shape[0] not in (n, None):
+        return None
     values = ops.cast(values, "float32")
-    axes = list(range(1, len(values.shape)))
+    axes = list(range(1, len(shape)))
     return ops.mean(values, axes) if axes else values

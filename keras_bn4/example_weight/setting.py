@@ -1,12 +1,12 @@
 """The example weight of all layers of a model at once: set it, and keep it."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from keras_bn4.common.arguments import check_example_weight
+from keras_bn4.common.arguments import check_example_weight, is_number
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import some
 from keras_bn4.example_weight.schedules import Schedule, check_schedule, layer_weights
@@ -37,7 +37,9 @@ def weighing_layers(model):
 
 def set_example_weight(
     model: keras.Model,
-    example_weight: float | Sequence[float] | Callable[[keras.layers.Layer], float],
+    example_weight: (
+        float | Sequence[float] | Callable[[keras.layers.Layer], float] | Mapping
+    ),
     *,
     schedule: Schedule = "uniform",
 ) -> None:
@@ -50,7 +52,9 @@ def set_example_weight(
     Args:
         model: A built `keras.Model` with layers of this package.
         example_weight: Float from 0 to 1; or a sequence of these, one for each layer
-            from first to last; or a function of the layer that returns its weight.
+            from first to last; or a function of the layer that returns its weight; or a
+            row of a sweep (see `keras_bn4.sweep_example_weight`), whose weight and
+            schedule it sets.
         schedule: How a float is spread over the layers: `"uniform"` gives all of them
             this weight, `"falling"` gives it to the first one and less to the others,
             linearly to 0 in the last one. A function of the float and a relative depth
@@ -82,10 +86,14 @@ def set_example_weight(
     is_sequence = isinstance(example_weight, (list, tuple)) or (
         isinstance(example_weight, np.ndarray) and example_weight.ndim > 0
     )
-    if (is_sequence or callable(example_weight)) and schedule != "uniform":
+    is_row = isinstance(example_weight, Mapping) and (
+        {"example_weight", "schedule"} <= example_weight.keys()
+    )
+    if schedule != "uniform" and (is_row or is_sequence or callable(example_weight)):
+        what = "a row of a sweep" if is_row else "weights for each layer"
         raise ValueError(
             "A schedule spreads a single example weight over the layers. Received: "
-            f"schedule={schedule!r} and weights for each layer, {example_weight!r}."
+            f"schedule={schedule!r} and {what}, {example_weight!r}."
         )
     if callable(example_weight):
         weights = [_weight_of(layer, example_weight(layer)) for layer in layers]
@@ -99,6 +107,19 @@ def set_example_weight(
             )
         weights = [_weight_of(*pair) for pair in zip(layers, example_weight)]
     else:
+        if is_row:
+            example_weight, schedule = map(
+                example_weight.get, ("example_weight", "schedule")
+            )
+            check_schedule(schedule)
+        if not is_number(example_weight):
+            raise ValueError(
+                "Argument `example_weight` must be a number from 0 (ordinary "
+                "inference) to 1; a list, tuple or array of these, one for each layer; "
+                "a function of a layer that returns one; or a row of a sweep, with its "
+                "'example_weight' and 'schedule'. Received: "
+                f"example_weight={example_weight!r}."
+            )
         check_example_weight(example_weight)
         weights = layer_weights(schedule, example_weight, len(layers))
     for layer, weight in zip(layers, weights):

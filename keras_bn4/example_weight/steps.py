@@ -11,62 +11,30 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bn4.example_weight.example_values import (
-    KEY,
-    metrics_by_name,
-    metrics_with_attributes,
-)
+from keras_bn4.common.models import layers_of
+from keras_bn4.example_weight.example_values import KEY, metrics_with_attributes
 from keras_bn4.example_weight.metric_attributes import (
     attributes_of,
     give_attributes,
 )
-from keras_bn4.example_weight.variables import (
-    are_equal,
-    assign_changed,
-    assigning,
-    recurrent_states,
-    value_of,
-)
 
 
-class Step:
-    """One test step at one setting.
+class _SweptFunction:
+    """A test function that runs every step at every setting.
 
-    Attributes:
-        logs: Dict of what the step returned, without the values of examples.
-        example_values: Dict of pairs of arrays by metric, the value of every example of
-            the batch and its weight, where they can be had.
+    The first setting comes last in every step, so that `evaluate` shows its metrics and
+    ends with them.
     """
-
-    def __init__(self, logs, metrics, before, after):
-        self.logs = {k: v for k, v in logs.items() if KEY not in k}
-        self.example_values = logs.get(KEY, {})
-        self._metrics = metrics
-        self._before = before
-        self._after = after
-
-    def batch_value(self, name):
-        """The mean of a metric over the batch and its weight, or `None`.
-
-        It is known of the metrics that are a mean, `keras.metrics.Mean`.
-        """
-        if name not in self._metrics:
-            return None
-        total, count = (
-            float(self._after[i]) - float(self._before[i]) for i in self._metrics[name]
-        )
-        return (total / count, count) if count else None
-
-
-class _Steps:
-    """A test function that runs every step at every setting."""
 
     def __init__(self, model, layers, settings, on_step):
         self.model = model
         self.layers = layers
         self.settings = settings
+        self.order = range(len(settings))[::-1]
         self.on_step = on_step
         self.logs = None
+        # The model's own test function, which runs a step.
+        self.test_function = None
 
     def batches(self, iterator):
         """The batches of one execution, for which a model can have several steps."""
@@ -78,22 +46,16 @@ class _Steps:
     def begin(self):
         """Prepares for the first step, when all variables of metrics are there."""
         self.logs = [None] * len(self.settings)
-        places = {id(v): i for i, v in enumerate(self.model.metrics_variables)}
-        self.means = {
-            name: (places[id(metric.total)], places[id(metric.count)])
-            for name, metric in metrics_by_name(self.model).items()
-            if isinstance(metric, keras.metrics.Mean) and id(metric.total) in places
-        }
         self.metrics = metrics_with_attributes(self.model)
         self.attributes = [attributes_of(self.metrics)] * len(self.settings)
 
-    def end_step(self, i, logs, before, after):
-        self.attributes[i] = attributes_of(self.metrics)
-        step = Step(logs, self.means, before, after)
-        self.logs[i] = step.logs
-        self.on_step(i, step)
+    def end_step(self):
+        """Hands over what the step returned at each setting."""
+        self.logs = [dict(logs) for logs in self.logs]
+        self.on_step(self.logs, [logs.pop(KEY, {}) for logs in self.logs])
 
     def results(self):
+        """What `evaluate` returns for each setting, `[]` where there was no batch."""
         if self.logs is None:
             return []
         found = []
@@ -107,36 +69,36 @@ class _Steps:
         return found
 
 
-class StatefulSteps(_Steps):
+class StatefulFunction(_SweptFunction):
     """On TensorFlow and PyTorch, where a step assigns to variables."""
 
     @contextlib.contextmanager
     def state_kept(self):
         own = {id(v) for v in _example_weight_variables(self.layers)}
-        states = recurrent_states(self.model)
+        states = _recurrent_states(self.model)
         others = [*self.model.non_trainable_variables, *states]
         self.others = [v for v in others if id(v) not in own]
-        others = [value_of(v) for v in self.others]
-        metrics = [value_of(v) for v in self.model.metrics_variables]
+        others = [_value_of(v) for v in self.others]
+        metrics = [_value_of(v) for v in self.model.metrics_variables]
         try:
             yield
         finally:
-            assign_changed(self.others, others)
+            _assign_changed(self.others, others)
             if len(metrics) == len(self.model.metrics_variables):
-                assign_changed(self.model.metrics_variables, metrics)
+                _assign_changed(self.model.metrics_variables, metrics)
 
     def __call__(self, iterator):
         batches = self.batches(iterator)
         if self.logs is None:
             self._try_a_step(batches[0])
         for batch in batches:
-            for i, weights in enumerate(self.weights):
-                before = self.states[i]
-                self.assign([*weights, *before])
+            for i in self.order:
+                self.assign([*self.weights[i], *self.states[i]])
                 give_attributes(self.metrics, self.attributes[i])
-                logs = self.test_function([batch])
-                self.states[i] = [value_of(v) for v in self.exchanged]
-                self.end_step(i, logs, before, self.states[i])
+                self.logs[i] = self.test_function([batch])
+                self.states[i] = [_value_of(v) for v in self.exchanged]
+                self.attributes[i] = attributes_of(self.metrics)
+            self.end_step()
         return self.logs[0]
 
     def _try_a_step(self, batch):
@@ -149,28 +111,28 @@ class StatefulSteps(_Steps):
             # Assigned by the layers once, which may have to warn of a weight.
             for layer, weight in zip(self.layers, setting):
                 layer.example_weight = weight
-        before = [value_of(v) for v in self.others]
+        before = [_value_of(v) for v in self.others]
         self.test_function([batch])
-        after = [value_of(v) for v in self.others]
-        changed = [not are_equal(*pair) for pair in zip(before, after)]
-        assign_changed(self.others, before)
+        after = [_value_of(v) for v in self.others]
+        changed = [not _are_equal(*pair) for pair in zip(before, after)]
+        _assign_changed(self.others, before)
         self.model.reset_metrics()
         self.begin()
         self.exchanged = [
             *self.model.metrics_variables,
             *itertools.compress(self.others, changed),
         ]
-        first = [value_of(v) for v in self.exchanged]
+        first = [_value_of(v) for v in self.exchanged]
         self.states = [first] * len(self.settings)
         variables = _example_weight_variables(self.layers)
         self.weights = [
             [np.asarray(weight, v.dtype) for v, weight in zip(variables, setting)]
             for setting in self.settings
         ]
-        self.assign = assigning([*variables, *self.exchanged])
+        self.assign = _assignment(self.test_function, [*variables, *self.exchanged])
 
 
-class StatelessSteps(_Steps):
+class StatelessFunction(_SweptFunction):
     """On JAX, where a step takes the state of the model and returns the new one."""
 
     @contextlib.contextmanager
@@ -178,7 +140,7 @@ class StatelessSteps(_Steps):
         # `evaluate` hands the memory of all variables to a compiled function, and an
         # error there would leave the model without them.
         variables = [*self.model.variables, *self.model.metrics_variables]
-        values = [value_of(v) for v in variables]
+        values = [_value_of(v) for v in variables]
         try:
             yield
         finally:
@@ -191,16 +153,16 @@ class StatelessSteps(_Steps):
             state = self._try_a_step(state, batches[0])
         trainable, others, metrics = state
         for batch in batches:
-            for i in range(len(self.settings)):
-                before = [np.array(value) for value in self.states[i]]
-                others = self._with(others, self.exchanged[i])
+            for i in self.order:
+                others = [self.exchanged[i].get(*pair) for pair in enumerate(others)]
                 give_attributes(self.metrics, self.attributes[i])
-                logs, (trainable, others, metrics) = self.test_function(
+                self.logs[i], (trainable, others, metrics) = self.test_function(
                     (trainable, others, self.states[i]), iter([batch])
                 )
                 self.states[i] = metrics
                 self.exchanged[i] = {place: others[place] for place in self.places}
-                self.end_step(i, logs, before, metrics)
+                self.attributes[i] = attributes_of(self.metrics)
+            self.end_step()
         return self.logs[0], (trainable, others, metrics)
 
     def _try_a_step(self, state, batch):
@@ -222,7 +184,7 @@ class StatelessSteps(_Steps):
         changed = [
             place
             for place, value in enumerate(before)
-            if place not in own and not are_equal(np.asarray(others[place]), value)
+            if place not in own and not _are_equal(np.asarray(others[place]), value)
         ]
         self.places = [*own, *changed]
         self.states, self.exchanged = [], []
@@ -241,17 +203,13 @@ class StatelessSteps(_Steps):
             )
         return trainable, others, first
 
-    @staticmethod
-    def _with(values, exchanged):
-        return [exchanged.get(place, value) for place, value in enumerate(values)]
-
 
 def flat(logs):
     """Logs as pairs of a name and a float, as `evaluate` flattens and converts them.
 
     The elements of a vector get the names `name_0`, `name_1`, and so on.
     """
-    for name, value in sorted(logs.items()):
+    for name, value in logs.items():
         if isinstance(value, dict):
             yield from flat(value)
             continue
@@ -264,5 +222,50 @@ def flat(logs):
 
 
 def _example_weight_variables(layers):
-    """The variables behind the example weights of layers."""
     return [layer._example_weight_variable for layer in layers]
+
+
+def _recurrent_states(model):
+    """The states of stateful recurrent layers, which are none of `variables`."""
+    states = [x.states for x in layers_of(model, keras.layers.RNN) if x.stateful]
+    return [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
+
+
+def _value_of(variable):
+    """The value of a variable, a NumPy array of its own."""
+    return np.array(ops.convert_to_numpy(variable))
+
+
+def _are_equal(a, b):
+    """Whether two arrays of the same dtype are equal. NaN is equal to NaN."""
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _assign_changed(variables, values):
+    """Gives variables the values that they had, where they have another now."""
+    for variable, value in zip(variables, values):
+        if not _are_equal(_value_of(variable), value):
+            variable.assign(value)
+
+
+def _assignment(test_function, variables):
+    """Makes a function that assigns a list of arrays to these variables.
+
+    On TensorFlow it is one call for all variables, because one for each takes long in
+    every step. It is kept with the test function, so that later sweeps of the same
+    model find it traced.
+    """
+
+    def assign(values):
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+
+    if keras.backend.backend() != "tensorflow":
+        return assign
+    import tensorflow as tf
+
+    kept, traced = getattr(test_function, "assignment", ((), None))
+    if list(map(id, kept)) != list(map(id, variables)):
+        traced = tf.function(assign, autograph=False)
+        test_function.assignment = variables, traced
+    return traced

@@ -15,6 +15,7 @@ from keras_bn4.common.models import check_compiled
 from keras_bn4.common.tables import verbose_of_evaluation
 from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
+from keras_bn4.example_weight.paired_difference import PairedDifference
 from keras_bn4.example_weight.schedules import Schedule, layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.steps import flat
@@ -27,7 +28,7 @@ from keras_bn4.example_weight.sweep_arguments import (
     checked_schedules,
     checked_weights,
 )
-from keras_bn4.example_weight.sweep_result import ExampleWeightSweep, PairedDifference
+from keras_bn4.example_weight.sweep_result import COLUMNS, ExampleWeightSweep
 
 
 def sweep_example_weight(
@@ -53,7 +54,9 @@ def sweep_example_weight(
     metrics and outputs that `evaluate` takes, runs the test step of the model, its own
     one included, and agrees with `evaluate` in all results. Every batch is evaluated at
     every weight before the next one is read, so that a data set that shuffles is
-    compared with itself. The model is afterwards as it was.
+    compared with itself. The model is afterwards as it was. While the sweep runs, it is
+    at one weight after another: what another thread predicts with it meanwhile is at
+    any of them. A copy of the model can be swept beside that (`copy.deepcopy`).
 
     Args:
         model: A built and compiled `keras.Model` with layers of this package (see
@@ -77,11 +80,12 @@ def sweep_example_weight(
             drawn, such as in a file, a line is printed every half a minute at most.
 
     Returns:
-        An `ExampleWeightSweep`.
+        An `ExampleWeightSweep`. It warns of metrics that are NaN at some weight.
 
     Raises:
         ValueError: if an argument is not as above, the model has no layer of this
-            package or is not compiled, or the data are empty or lack labels.
+            package or is not compiled, the data are empty or lack labels, or a metric
+            has the name of another column, such as `"example_weight"`.
         RuntimeError: if the model is in another sweep.
 
     Example:
@@ -96,9 +100,7 @@ def sweep_example_weight(
     >>> best = sweep.best("loss")
     >>> best["schedule"], best["example_weight"]
     ('uniform', 0.0)
-    >>> keras_bn4.set_example_weight(
-    ...     model, best["example_weight"], schedule=best["schedule"]
-    ... )
+    >>> keras_bn4.set_example_weight(model, best)
     """
     weights = checked_weights(example_weights)
     schedules = checked_schedules(schedule)
@@ -115,7 +117,7 @@ def sweep_example_weight(
     ]
     # Some are the same, above all those at weight 0. That one comes first.
     distinct = list(dict.fromkeys(of_layers for _, _, of_layers in settings))
-    differences = _Differences(model, len(distinct), mode)
+    found = _Differences(model, len(distinct), mode)
     given = {"y": y, "sample_weight": sample_weight}
     given |= {"batch_size": batch_size, "steps": steps}
     with warnings.catch_warnings():
@@ -127,7 +129,7 @@ def sweep_example_weight(
                 model,
                 layers,
                 distinct,
-                differences.add,
+                found.add,
                 x,
                 verbose=verbose_of_evaluation(verbose),
                 **{name: value for name, value in given.items() if value is not None},
@@ -138,16 +140,13 @@ def sweep_example_weight(
     for schedule, weight, of_layers in settings:
         i = distinct.index(of_layers)
         row = {"schedule": schedule, "example_weight": weight}
-        for name in differences.modes:
-            value = results[i][name]
-            difference = value - results[0][name]
-            half = differences.half_width(i, name, value, results[0][name])
-            row[name] = value
-            row[f"{name}_difference"] = difference
-            row[f"{name}_difference_lower"] = difference - half
-            row[f"{name}_difference_upper"] = difference + half
+        for name in found.modes:
+            row |= found.columns(i, name, results[i][name], results[0][name])
         rows.append(row)
-    return ExampleWeightSweep(rows, differences.modes)
+    sweep = ExampleWeightSweep(rows, found.modes)
+    for remark in sweep.remarks_on_nan():
+        warnings.warn(remark, stacklevel=2)
+    return sweep
 
 
 class _Differences:
@@ -157,37 +156,30 @@ class _Differences:
         self.modes = None
         self._model = model
         self._mode = mode
-        self._by_example, self._by_batch = (
-            [collections.defaultdict(PairedDifference) for _ in range(settings)]
-            for _ in range(2)
-        )
+        self._paired = [
+            collections.defaultdict(PairedDifference) for _ in range(settings)
+        ]
 
-    def add(self, i, step):
-        """Adds a step at a setting; that of the first setting comes first."""
-        names = [name for name, _ in flat(step.logs)]
+    def add(self, logs, example_values):
+        """Adds a step, as `evaluate_at_settings` hands it over."""
         if self.modes is None:
+            names = [name for name, _ in flat(logs[0])]
             self.modes = _modes(self._mode, names, self._model)
-        if i == 0:
-            self._baseline = step
-        for name in names:
-            if name in step.example_values and name in self._baseline.example_values:
-                values, weights = step.example_values[name]
-                baseline, _ = self._baseline.example_values[name]
-                self._by_example[i][name].add(values, baseline, weights)
-            batch, baseline = (s.batch_value(name) for s in (step, self._baseline))
-            if batch is not None and baseline is not None:
-                pair = ([batch[0]], [baseline[0]], [batch[1]])
-                self._by_batch[i][name].add(*pair)
+        first = example_values[0]
+        for paired, at_setting in zip(self._paired, example_values):
+            for name in first.keys() & at_setting.keys():
+                paired[name].add(*at_setting[name], first[name][0])
 
-    def half_width(self, i, name, value, baseline):
-        """Half the width of the 95 % interval of a difference, or NaN without one."""
-        by_example = self._by_example[i].get(name)
-        # Where they don't add up to the difference, something else is in the metric.
+    def columns(self, i, metric, value, baseline):
+        """What the row of a setting has of a metric, by the names of its columns."""
+        difference = value - baseline
+        paired = self._paired[i][metric]
+        # Where the examples don't add up to it, something else is in the metric.
         tolerance = 1e-4 * max(abs(value), abs(baseline), 1e-3)
-        if by_example and abs(by_example.mean() - (value - baseline)) <= tolerance:
-            return by_example.half_width()
-        by_batch = self._by_batch[i].get(name)
-        return by_batch.half_width() if by_batch else math.nan
+        adds_up = abs(paired.mean() - difference) <= tolerance
+        half = paired.half_width() if adds_up else math.nan
+        values = (value, difference, difference - half, difference + half)
+        return {f"{metric}{column}": v for column, v in zip(COLUMNS, values)}
 
 
 @contextlib.contextmanager
@@ -225,6 +217,7 @@ def _explained(model, x, y):
 
 def _modes(mode, names, model):
     """Each metric's direction: as given, else as the metric says itself."""
+    _check_names(names)
     metrics = metrics_by_name(model)
     order = [name for name in metrics if name in names]
     names = [*order, *(name for name in names if name not in order)]
@@ -236,3 +229,16 @@ def _modes(mode, names, model):
             "some of these, or compile the model with the missing metric."
         )
     return {name: given.get(name) or direction(name, metrics) for name in names}
+
+
+def _check_names(metrics):
+    """Raises `ValueError` for metrics whose columns other columns would overwrite."""
+    columns = ["schedule", "example_weight"]
+    columns += [f"{metric}{column}" for metric in metrics for column in COLUMNS]
+    for metric in metrics:
+        if columns.count(metric) > 1:
+            raise ValueError(
+                f"A metric is named {metric!r}, as another column of a sweep's rows. "
+                "Compile the model with another name for it: every metric of Keras "
+                f"takes one, as in `keras.metrics.Mean(name='my_{metric}')`."
+            )

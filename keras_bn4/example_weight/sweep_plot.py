@@ -12,37 +12,45 @@ TICKS = (*(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7), 1)
 
 
 @styled
-def draw(sweep, metrics):
+def draw(sweep, metrics, chosen=None, ax=None):
     """Draws a panel for each metric.
 
     Args:
         sweep: An `ExampleWeightSweep`.
         metrics: List of names of its metrics.
+        chosen: The row to mark, which all panels show, or `None`.
+        ax: The panel of a single metric, or `None` for a new figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     columns = min(COLUMNS, len(metrics))
-    rows = -(-len(metrics) // columns)
-    figure = new_figure(4.2 * columns + 0.4, 3.3 * rows + 0.4)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for panel in panels.flat[len(metrics) :]:
+    if ax is None:
+        rows = -(-len(metrics) // columns)
+        figure = new_figure(4.2 * columns + 0.4, 3.3 * rows + 0.4)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    else:
+        figure, panels = ax.figure, [ax]
+    for panel in panels[len(metrics) :]:
         panel.set_axis_off()
-    for panel, metric in zip(panels.flat, metrics):
-        _draw_metric(panel, sweep, metric)
+    for panel, metric in zip(panels, metrics):
+        _draw_metric(panel, sweep, metric, chosen)
+    if ax is not None:
+        ax.legend()
+        return figure
     # The same thing has the same name in all panels.
-    found = [panel.get_legend_handles_labels() for panel in panels.flat]
+    found = [panel.get_legend_handles_labels() for panel in panels]
     handles = {name: one for pair in found for one, name in zip(*pair)}
     figure.legend(
         handles.values(),
         handles,
         loc="outside lower left",
-        ncols=2 if columns == 1 else 5,
+        ncols=2 if columns == 1 else 6,
     )
     return figure
 
 
-def _draw_metric(panel, sweep, metric):
+def _draw_metric(panel, sweep, metric, chosen):
     name = f"{metric}_difference"
     panel.axhline(0, color="0.6", linewidth=1)
     for i, schedule in enumerate(sweep.schedules):
@@ -77,12 +85,20 @@ def _draw_metric(panel, sweep, metric):
     if sweep.has_direction(metric):
         best = sweep.best(metric)
         limits = _limits(sweep, metric, best)
+        if chosen and None not in limits and math.isfinite(chosen[name]):
+            limits = (
+                min(limits[0], 1.15 * chosen[name]),
+                max(limits[1], 1.15 * chosen[name]),
+            )
         panel.set_ylim(*limits)
-        largest = _largest_within(sweep, metric, limits, best)
+        largest = _largest_within(sweep, metric, limits, chosen or best)
         if math.isfinite(best[name]):
             at = best["example_weight"], best[name]
             panel.plot(*at, "D", markersize=5, label="best weight", **above)
         values += _text_of_best(sweep, metric, best)
+    if chosen and math.isfinite(chosen[name]):
+        at = chosen["example_weight"], chosen[name]
+        panel.plot(*at, "s", mfc="none", markersize=11, label="chosen weight", **above)
     panel.set_title(f"{broken(metric, 42)}\n{values}")
     _scale(panel, largest)
     panel.set_ylabel("difference to weight 0")
@@ -125,8 +141,11 @@ def _limits(sweep, metric, best):
     return (-good, bad) if sign == 1 else (-bad, good)
 
 
-def _largest_within(sweep, metric, limits, best):
-    """The largest weight to show: the first from which on all is outside the limits."""
+def _largest_within(sweep, metric, limits, row):
+    """The largest weight to show: the first from which on all is outside the limits.
+
+    It is some more than the weight of the row.
+    """
     weights = sorted({row["example_weight"] for row in sweep.rows})
     if None in limits:
         return weights[-1]
@@ -137,7 +156,7 @@ def _largest_within(sweep, metric, limits, best):
         or limits[0] <= row[f"{metric}_difference"] <= limits[1]
     )
     # Some more than the best, so that one sees that it gets no better.
-    shown = max(weights.index(seen) + 1, weights.index(best["example_weight"]) + 3)
+    shown = max(weights.index(seen) + 1, weights.index(row["example_weight"]) + 3)
     return weights[min(shown, len(weights) - 1)]
 
 

@@ -1,48 +1,23 @@
 """What a sweep of the example weight found: rows, intervals, table, plot."""
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_number
-from keras_bn4.example_weight.schedules import schedule_name
+from keras_bn4.example_weight.schedules import Schedule, schedule_name
 from keras_bn4.example_weight.sweep_plot import draw
 
 if TYPE_CHECKING:
     import os
 
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-class PairedDifference:
-    """The 95 % interval of a weighted mean of paired differences, added by batches."""
-
-    def __init__(self):
-        self.sums = np.zeros(5)
-        self.count = 0
-
-    def add(self, values, baseline, weights):
-        d = np.asarray(values, "float64") - np.asarray(baseline, "float64")
-        w = np.broadcast_to(np.asarray(weights, "float64"), d.shape)
-        self.sums += [t.sum() for t in (w, w * w, w * d, w * w * d, (w * d) ** 2)]
-        self.count += len(d)
-
-    def mean(self):
-        """The weighted mean of the differences."""
-        return self.sums[2] / self.sums[0] if self.sums[0] else math.nan
-
-    def half_width(self):
-        """Half the interval's width, by the normal approximation; NaN for n < 2."""
-        w, ww, wd, wwd, wwdd = self.sums.tolist()
-        if self.count < 2 or w == 0:
-            return math.nan
-        mean = wd / w
-        squares = max(0.0, wwdd - 2 * mean * wwd + mean**2 * ww)
-        return 1.959964 * math.sqrt(squares * self.count / (self.count - 1)) / w
+# What a row has of a metric `m`: `m` itself, `m_difference`, and so on.
+COLUMNS = ("", "_difference", "_difference_lower", "_difference_upper")
 
 
 class ExampleWeightSweep:
@@ -63,17 +38,23 @@ class ExampleWeightSweep:
         self.metrics = list(modes)
         self._modes = modes
 
-    def best(self, metric: str = "loss") -> dict:
+    def best(self, metric: str = "loss", *, schedule: Schedule | None = None) -> dict:
         """The row with the best value of a metric, at the smallest weight among equals.
 
         Use it where the data to come are like those of the sweep, and `largest` where
         they may shift.
 
+        Args:
+            metric: Name of a metric.
+            schedule: The schedule whose weights to choose among. `None` for all.
+
         Raises:
-            ValueError: if there is no such metric, or its direction isn't known.
+            ValueError: if there is no such metric or schedule, the direction of the
+                metric isn't known, or it is NaN in all rows.
         """
         mode = self.mode(metric)
-        rows = [row for row in self.rows if not math.isnan(row[metric])]
+        rows = self.rows if schedule is None else self.rows_of(schedule)
+        rows = [row for row in rows if not math.isnan(row[metric])]
         if not rows:
             raise ValueError(f"Metric {metric!r} is NaN at every example weight.")
         sign = 1 if mode == "min" else -1
@@ -84,7 +65,7 @@ class ExampleWeightSweep:
         metric: str = "accuracy",
         *,
         within: float,
-        schedule: str | Callable | None = None,
+        schedule: Schedule | None = None,
     ) -> dict:
         """The row with the largest weight at which a metric is hardly worse than at 0.
 
@@ -103,20 +84,21 @@ class ExampleWeightSweep:
 
         Raises:
             ValueError: if there is no such metric or schedule, the direction of the
-                metric isn't known, or the sweep has several schedules and none is
-                given.
+                metric isn't known, it is NaN at weight 0, or the sweep has several
+                schedules and none is given.
         """
         sign = 1 if self.mode(metric) == "min" else -1
         check_number("within", within, least=0)
         rows = self.rows_of(schedule)
+        if math.isnan(rows[0][metric]):
+            raise ValueError(
+                f"Metric {metric!r} is NaN at example weight 0, with which all other "
+                "weights are compared."
+            )
         # Metrics are in single precision, in which .91 - .905 is .005000012.
         allowed = within + 1e-6 * abs(rows[0][metric])
-        found = rows[0]
-        for row in rows[1:]:
-            if not sign * row[f"{metric}_difference"] <= allowed:
-                break
-            found = row
-        return found
+        worse = [sign * row[f"{metric}_difference"] for row in rows]
+        return rows[_last_within(worse, allowed)]
 
     @property
     def schedules(self) -> list:
@@ -127,7 +109,7 @@ class ExampleWeightSweep:
                 found.append(row["schedule"])
         return found
 
-    def rows_of(self, schedule: str | Callable | None = None) -> list[dict]:
+    def rows_of(self, schedule: Schedule | None = None) -> list[dict]:
         """The rows of one schedule, of the only one of the sweep by default.
 
         Raises:
@@ -189,7 +171,13 @@ class ExampleWeightSweep:
         """
         return tables.to_dataframe(self._named_rows())
 
-    def plot(self, metrics: str | list[str] | None = None) -> "Figure":
+    def plot(
+        self,
+        metrics: str | list[str] | None = None,
+        *,
+        chosen: dict | None = None,
+        ax: "Axes | None" = None,
+    ) -> "Figure":
         """Draws the difference to weight 0 over the example weight, with its interval.
 
         Each panel shows where the metric gains, and not the whole of the loss at large
@@ -197,13 +185,18 @@ class ExampleWeightSweep:
 
         Args:
             metrics: Name of a metric, list of such names, or `None` for all.
+            chosen: A row, such as `largest` returns it, or `None`. It is marked in all
+                panels, and all of them show its weight, whatever it costs there.
+            ax: The `matplotlib.axes.Axes` to draw one metric in. `None` for a new
+                figure.
 
         Returns:
             A `matplotlib.figure.Figure` with a panel for each metric.
 
         Raises:
             ImportError: if matplotlib is not installed.
-            ValueError: if there is no such metric.
+            ValueError: if there is no such metric or row, or there are several metrics
+                for `ax`.
         """
         metrics = self.metrics if metrics is None else metrics
         metrics = [metrics] if isinstance(metrics, str) else metrics
@@ -214,7 +207,17 @@ class ExampleWeightSweep:
             )
         for metric in metrics:
             self._check(metric)
-        return draw(self, metrics)
+        if chosen is not None and chosen not in self.rows:
+            raise ValueError(
+                "Argument `chosen` must be one of the rows of this sweep, as "
+                f"`sweep.largest(...)` returns it. Received: chosen={chosen!r}."
+            )
+        if ax is not None and len(metrics) > 1:
+            raise ValueError(
+                "There is one panel for each metric, and `ax` is one: name the metric, "
+                f"as in sweep.plot({metrics[0]!r}, ax=ax). Received: metrics={metrics}."
+            )
+        return draw(self, metrics, chosen, ax)
 
     def _check(self, metric):
         if metric not in self.metrics:
@@ -228,7 +231,7 @@ class ExampleWeightSweep:
         ]
 
     def _without_nan(self, row):
-        ends = {f"{m}_difference_{e}" for m in self.metrics for e in ("lower", "upper")}
+        ends = {f"{m}{column}" for m in self.metrics for column in COLUMNS[2:]}
         return {k: "" if k in ends and math.isnan(v) else v for k, v in row.items()}
 
     def _table(self):
@@ -239,8 +242,22 @@ class ExampleWeightSweep:
         names = [row["schedule"] for row in self._named_rows()]
         return ["schedule", *header], [[name, *x] for name, x in zip(names, lines)]
 
+    def remarks_on_nan(self) -> list[str]:
+        """A sentence for each metric that is NaN at some weights."""
+        found = []
+        for metric in self.metrics:
+            nan = [row for row in self.rows if math.isnan(row[metric])]
+            if nan:
+                weights = dict.fromkeys(f"{row['example_weight']:g}" for row in nan)
+                found.append(
+                    f"Metric {metric!r} is NaN at example weight "
+                    f"{tables.some(weights)}. No such row is chosen by it."
+                )
+        return found
+
     def _remarks(self):
-        """Sentences on what is missing: intervals, and larger weights in the grid."""
+        """Sentences on NaN, missing intervals, and larger weights than the grid's."""
+        yield from self.remarks_on_nan()
         without = [m for m in self.metrics if not self.has_interval(m)]
         if without:
             yield f"There are no 95 % intervals for {tables.some(without)}."
@@ -270,3 +287,15 @@ class ExampleWeightSweep:
     def _repr_html_(self):
         remarks = "".join(f"<p>{tables.escape(x)}</p>" for x in self._remarks())
         return tables.html(*self._table()) + remarks
+
+
+def _last_within(worse, allowed):
+    """The place of the last weight up to which a metric is worse by at most `allowed`.
+
+    Args:
+        worse: List of floats by how much the metric is worse than at weight 0, which
+            is the first of them.
+        allowed: Float.
+    """
+    beyond = (i for i, value in enumerate(worse) if i and not value <= allowed)
+    return next(beyond, len(worse)) - 1

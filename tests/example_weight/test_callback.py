@@ -99,6 +99,25 @@ def test_a_second_callback_after_early_stopping_sweeps_the_restored_weights(data
     assert evaluated["loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("factor", [1, 2], ids=["as they were", "changed"])
+def test_the_last_epoch_is_swept_again_only_where_weights_have_changed(data, factor):
+    model = classifier(optimizer="adam")
+    kernel = model.layers[-1].kernel
+    tuning = ExampleWeightTuning(data, example_weights=[0.1])
+    sweeps = []
+    before = keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: kernel.assign(factor * kernel)
+    )
+    after = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: sweeps.append(tuning.sweep)
+    )
+    model.fit(*data, epochs=2, verbose=0, callbacks=[before, tuning, after])
+    assert sweeps[0] is not sweeps[1]
+    assert (tuning.sweep is sweeps[1]) == (factor == 1)
+    evaluated = model.evaluate(*data, verbose=0, return_dict=True)
+    assert evaluated["loss"] == pytest.approx(tuning.sweep.best()["loss"], rel=1e-5)
+
+
 @pytest.mark.slow
 def test_weights_can_be_an_iterator(data):
     model = classifier(optimizer="adam")

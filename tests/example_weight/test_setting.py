@@ -85,6 +85,14 @@ def test_weights_by_layer_take_effect_without_a_trace(data):
     ("weight", "keywords", "message"),
     [
         ([0.1, 0.2], {}, r"Give 3, or a single one for all. Received: 2"),
+        ({"weight": 0.1}, {}, r"a list, tuple or array .*a function of a layer.*a row"),
+        ({"example_weight": 2, "schedule": "uniform"}, {}, r"example_weight=2"),
+        ({"example_weight": 0.1, "schedule": "up"}, {}, r"one of \['uniform'"),
+        (
+            {"example_weight": 0.1, "schedule": "uniform"},
+            {"schedule": "falling"},
+            r"schedule='falling' and a row of a sweep",
+        ),
         ([0.1, 0.2, 1.2], {}, r"For layer '.*example_weight=1.2"),
         (lambda layer: "much", {}, r"For layer '.*'much'"),
         ([0.1, 0.2, 0.3], {"schedule": "falling"}, r"schedule='falling' and weights"),
@@ -93,7 +101,7 @@ def test_weights_by_layer_take_effect_without_a_trace(data):
         (0.1, {"schedule": ["falling"]}, r"must be one of"),
         (0.1, {"schedule": lambda w, d: 1.5}, r"returned 1.5"),
     ],
-    ids=["few", "large", "no number", "both", "name", "None", "list", "function"],
+    ids=str,
 )
 def test_nothing_is_set_where_an_argument_is_bad(weight, keywords, message):
     model = chain()
@@ -109,6 +117,15 @@ def test_set_example_weight_is_all_or_nothing():
         with pytest.raises(ValueError, match="example_weight"):
             set_example_weight(model, bad)
     assert weights_of(model) == [0, 0, 0]
+
+
+def test_a_row_of_a_sweep_is_set_as_it_is():
+    model = chain()
+    for schedule in ("falling", lambda weight, depth: weight * (1 - depth)):
+        row = {"schedule": schedule, "example_weight": 0.4, "loss": 1.0}
+        set_example_weight(model, row)
+        assert weights_of(model) == [0.4, 0.2, 0.0]
+        set_example_weight(model, 0)
 
 
 def test_weights_by_layer_survive_saving_and_conversion(tmp_path):

@@ -1,4 +1,4 @@
-"""Single steps of a sweep: names of logs, values of batches, several at once."""
+"""Single steps of a sweep: names of logs, several at once."""
 
 import keras
 import numpy as np
@@ -27,30 +27,14 @@ def test_logs_are_named_as_evaluate_names_them():
     }
 
 
-def test_the_value_of_a_batch_is_what_it_adds_to_a_mean():
-    # Places of the total and of the count.
-    step = steps.Step({"loss": 3.0}, {"loss": (0, 1)}, [6.0, 2.0], [18.0, 5.0])
-    assert step.batch_value("loss") == (4.0, 3.0)
-    assert step.batch_value("auc") is None
-    nothing = steps.Step({}, {"loss": (0, 1)}, [6.0, 2.0], [6.0, 2.0])
-    assert nothing.batch_value("loss") is None
-
-
-def test_values_of_examples_are_no_logs():
-    values = {"loss": (np.ones(3), np.ones(3))}
-    step = steps.Step({"loss": 1.0, steps.KEY: values}, {}, [], [])
-    assert step.logs == {"loss": 1.0}
-    assert step.example_values == values
-
-
 def test_an_execution_of_several_steps_takes_their_batches():
     model = keras.Sequential([keras.Input((2,)), GhostBatchNormalization()])
     model.compile(loss="mse", steps_per_execution=3)
-    kind = steps.StatefulSteps
+    kind = steps.StatefulFunction
     if keras.backend.backend() == "jax":
-        kind = steps.StatelessSteps
+        kind = steps.StatelessFunction
     batches = iter(range(5))
-    of_model = kind(model, model.layers, [[0.0], [0.1]], lambda i, step: None)
+    of_model = kind(model, model.layers, [[0.0], [0.1]], print)
     assert of_model.batches(batches) == [0, 1, 2]
     assert of_model.batches(batches) == [3, 4]
     with pytest.raises(StopIteration):

@@ -185,13 +185,18 @@ def test_steps_and_endless_data(data):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="nothing is traced in PyTorch")
 def test_one_trace_for_all_weights_and_for_later_sweeps(data):
-    model = classifier()
     x, y = data[0][:64], data[1][:64]
-    model.evaluate(x, y, verbose=0)  # Keras infers the shapes of metrics.
-    CountTraces.traces = 0
-    for _ in range(2):
-        sweep_example_weight(model, x, y, example_weights=[0.1, 0.2, 0.3], verbose=0)
-        assert CountTraces.traces == 1
+    for was_evaluated in (False, True):
+        model = classifier()
+        if was_evaluated:
+            model.evaluate(x, y, verbose=0)
+        CountTraces.traces = 0
+        for _ in range(2):
+            weights = [0.1, 0.2, 0.3]
+            sweep_example_weight(model, x, y, example_weights=weights, verbose=0)
+            # Keras infers the shapes of metrics in the first evaluation.
+            assert CountTraces.traces == (1 if was_evaluated else 2)
+        CountTraces.traces = 1
     if BACKEND == "tensorflow":  # One more for a shorter last batch.
         sweep_example_weight(model, *data, example_weights=[0.1], verbose=0)
         assert CountTraces.traces == 2
@@ -289,6 +294,21 @@ def test_table_csv_and_plot(tmp_path, data):
     figure = sweep.plot()
     assert len(figure.axes) == 2
     figure.savefig(tmp_path / "sweep.png")
+
+
+def test_the_progress_ends_on_the_metrics_at_weight_0(data, capsys):
+    sweep = sweep_example_weight(classifier(), *data, example_weights=[0.9], verbose=2)
+    shown = capsys.readouterr().out
+    first, last = (f"loss: {row['loss']:.4f}" for row in sweep.rows)
+    assert first != last
+    assert shown.strip().endswith(first)
+
+
+def test_a_loss_that_is_nan_is_said(data):
+    model = classifier()
+    model.layers[-1].kernel.assign(np.nan * model.layers[-1].kernel)
+    with pytest.warns(UserWarning, match="'loss' is NaN at example weight 0, 0.1"):
+        sweep_example_weight(model, *data, example_weights=[0.1], verbose=0)
 
 
 def test_progress_is_shown_unless_silenced(data, capsys):

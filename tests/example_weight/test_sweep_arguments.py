@@ -82,3 +82,27 @@ def test_unfit_schedules(rng, schedule, message):
     ):
         with pytest.raises(ValueError, match=message):
             attempt()
+
+
+@pytest.mark.parametrize(
+    "name", ["example_weight", "schedule", "loss_difference", "loss_difference_upper"]
+)
+def test_a_metric_with_the_name_of_another_column_is_refused(data, name):
+    metric = keras.metrics.SparseCategoricalAccuracy(name=name)
+    model = classifier(metrics=[metric])
+    with pytest.raises(ValueError, match=f"A metric is named '{name}'.*another name"):
+        sweep_example_weight(model, *data, verbose=0)
+    assert model.layers[3].example_weight == 0
+
+
+def test_data_that_can_be_read_only_once_are_refused_before_the_training(data):
+    for one_shot in (iter([data]), (iter([data]),), zip(*data)):
+        with pytest.raises(
+            ValueError, match=r"`validation_data` is an iterator.* once"
+        ):
+            ExampleWeightTuning(one_shot)
+    ExampleWeightTuning(iter([data]), steps=1)
+    model = classifier(optimizer="adam")
+    at_the_end = ExampleWeightTuning(iter([data]), every_epoch=False)
+    model.fit(*data, verbose=0, callbacks=[at_the_end])
+    assert at_the_end.sweep.best()["loss"] > 0

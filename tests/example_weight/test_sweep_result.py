@@ -138,7 +138,11 @@ def test_largest_is_that_of_brute_force(mode, rng):
         if rng.random() < 0.2:
             values[rng.integers(len(values))] = math.nan
         within = rng.integers(0, 4) / 64
-        expected = 0 if math.isnan(values[0]) else by_brute_force(values, within, mode)
+        if math.isnan(values[0]):
+            with pytest.raises(ValueError, match="'metric' is NaN at example weight 0"):
+                as_sweep(values, mode).largest("metric", within=within)
+            continue
+        expected = by_brute_force(values, within, mode)
         row = as_sweep(values, mode).largest("metric", within=within)
         assert row["example_weight"] == expected / 10
         found.add(expected)
@@ -152,9 +156,15 @@ def test_largest_allows_what_single_precision_adds():
     assert row["example_weight"] == 0.1
 
 
-def test_largest_of_one_of_several_schedules():
+def test_choices_among_several_schedules():
     rows = as_sweep([0.9, 0.8]).rows + as_sweep([0.9, 0.9], schedule="falling").rows
+    rows[1]["metric"] = 0.95
     sweep = ExampleWeightSweep(rows, {"metric": "max"})
+    assert sweep.best("metric") is sweep.best("metric", schedule="uniform") is rows[1]
+    assert sweep.best("metric", schedule="falling") is rows[2]
+    with pytest.raises(ValueError, match=r"Unknown schedule 'rising'"):
+        sweep.best("metric", schedule="rising")
+    rows[1]["metric"] = 0.8
     assert sweep.largest("metric", within=0, schedule="uniform") is rows[0]
     assert sweep.largest("metric", within=0, schedule="falling") is rows[3]
     with pytest.raises(ValueError, match=r"Say which of \['uniform', 'falling'\]"):
@@ -171,3 +181,14 @@ def test_what_largest_is_given_is_checked():
         as_sweep([1.0]).largest("loss", within=0)
     with pytest.raises(ValueError, match="more is better"):
         as_sweep([1.0], mode=None).largest("metric", within=0)
+
+
+def test_nan_is_said_and_never_chosen():
+    found = as_sweep([0.5, math.nan, 0.7, math.nan])
+    remark = "Metric 'metric' is NaN at example weight 0.1, 0.3. No such row is chosen"
+    assert found.remarks_on_nan()[0].startswith(remark)
+    assert as_sweep([0.5]).remarks_on_nan() == []
+    assert found.best("metric") is found.rows[2]
+    assert found.largest("metric", within=1) is found.rows[0]
+    with pytest.raises(ValueError, match="NaN at every example weight"):
+        as_sweep([math.nan, math.nan]).best("metric")
