@@ -136,29 +136,39 @@ def optimization_barrier(*tensors):
     return barrier(*tensors)
 
 
-def when_positive(example_weight, mixed, plain):
+def when_positive(example_weight, mixed, plain, selected):
     """Returns `mixed()` if the example weight is above zero, and otherwise `plain()`.
 
     The branch is chosen when a compiled function runs, not when it is traced, so that a
     compiled `predict` follows a change of the example weight. It is a branch and not a
     `where`, because at weight zero inference has to cost what it does in Keras, and has
     to fold into the convolution before it.
+
+    Args:
+        example_weight: `ExampleWeightVariable`.
+        mixed: Function without arguments.
+        plain: Function without arguments.
+        selected: Function of a Boolean scalar tensor that gives the outputs of either
+            without a branch, for PyTorch's tracers.
     """
     backend = keras.backend.backend()
     if backend == "torch":
-        import torch
-
-        if example_weight.device.type == "meta":  # Keras infers shapes.
-            return mixed()
-        # Under `torch.compile` a branch on data would break the graph in two. The
-        # mixture is exact at weight zero as well.
-        if torch.compiler.is_compiling() or example_weight > 0:
-            return mixed()
-        return plain()
+        if example_weight.number is None or _torch_traces():
+            return selected(ops.convert_to_tensor(example_weight) > 0)
+        return mixed() if example_weight.number > 0 else plain()
+    weight = ops.convert_to_tensor(example_weight)
     if backend == "jax":
         import jax
 
         # Outside of a trace `lax.cond` would compile both branches at every call.
-        if not isinstance(example_weight, jax.core.Tracer):
-            return mixed() if float(example_weight) > 0 else plain()
-    return ops.cond(example_weight > 0, mixed, plain)
+        if not isinstance(weight, jax.core.Tracer):
+            return mixed() if float(weight) > 0 else plain()
+    return ops.cond(weight > 0, mixed, plain)
+
+
+def _torch_traces():
+    """Whether PyTorch records what is computed, for which a number is a constant."""
+    import torch
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return torch.compiler.is_compiling() or get_proxy_mode() is not None

@@ -13,6 +13,39 @@ from keras_bn4.common.arguments import check_example_weight
 ASSET = "example_weight.json"
 
 
+class ExampleWeightVariable(keras.Variable):
+    """A scalar that on PyTorch is known as a Python number, too.
+
+    There every branch on a tensor waits for the device, and tracers refuse it.
+    """
+
+    def __init__(self, number, dtype):
+        super().__init__(
+            # Keras' initializer `Constant` would round to float32.
+            initializer=lambda shape, dtype: ops.convert_to_tensor(number, dtype),
+            shape=(),
+            dtype=dtype,
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name="example_weight",
+        )
+        self._number = number
+
+    @property
+    def number(self):
+        """The value as a float, or `None` where only a tensor has it."""
+        # Private, because Keras does not say whether it infers shapes, or takes values
+        # from a `keras.StatelessScope`, in place of the variable's own.
+        return self._number if self.value is self._value else None
+
+    def assign(self, value):
+        assigned = super().assign(value)
+        if keras.backend.backend() == "torch" and self.value is self._value:
+            self._number = float(assigned)
+        return assigned
+
+
 class HasExampleWeight:
     """Gives a batch normalization layer the property `example_weight`.
 
@@ -21,7 +54,8 @@ class HasExampleWeight:
     fit `keras.layers.BatchNormalization`. A Python float is a constant in a compiled
     function; so is, on JAX, a variable that the layer's `variables` do not list; and
     whatever Keras tracks is a weight. So this is a variable that Keras does not track,
-    and that `variables` lists.
+    and that `variables` lists, except on PyTorch, where Keras makes the `state_dict` of
+    a model of all that they list.
     """
 
     def _set_initial_example_weight(self, value):
@@ -42,27 +76,19 @@ class HasExampleWeight:
             for i, size in enumerate(input_shape)
             if i not in (0, self._channel_axis)
         )
-        variable = keras.Variable(
-            # Keras' initializer `Constant` would round to float32.
-            initializer=lambda shape, dtype: ops.convert_to_tensor(
-                self._example_weight, dtype
-            ),
-            shape=(),
-            dtype=self.variable_dtype,
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-            name="example_weight",
-        )
+        variable = ExampleWeightVariable(self._example_weight, self.variable_dtype)
         # `object.__setattr__` goes past Keras' tracking of variables.
         object.__setattr__(self, "_example_weight_variable", variable)
         self._warn_of_constant_output()
 
     @property
     def variables(self):
-        """The weights, and the variable of the example weight, which is no weight."""
+        """The weights, and but on PyTorch the example weight, which is no weight."""
         variables = super().variables
-        if self._example_weight_variable is not None:
+        if (
+            self._example_weight_variable is not None
+            and keras.backend.backend() != "torch"
+        ):
             variables.append(self._example_weight_variable)
         return variables
 
@@ -96,13 +122,6 @@ class HasExampleWeight:
             variable = self._example_weight_variable.value
             children = {**children, "_example_weight_variable": variable}
         return children
-
-    def _track_variables(self):
-        # Private, because Keras has no public way to tell PyTorch what `state_dict`
-        # holds. Keras would register all `variables`; only the weights belong there.
-        super()._track_variables()
-        if self._example_weight_variable is not None:
-            self._post_untrack_variable(self._example_weight_variable)
 
     @property
     def example_weight(self) -> float:

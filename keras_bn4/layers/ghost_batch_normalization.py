@@ -260,15 +260,18 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         """Mixes the example's own moments into the moving statistics (Eq. 3)."""
         mean, variance, _ = self._moving(inputs.dtype)
         moving = self._pool_channels(Moments(mean[None], variance[None]))
-        weight = ops.convert_to_tensor(self._example_weight_variable)
 
-        def mixed():
-            share = ops.cast(weight, inputs.dtype)
-            examples = self._moments_to_mix(inputs, mask, moving, share)
+        def mixed(choose=lambda mixture: mixture):
+            weight = ops.cast(
+                ops.convert_to_tensor(self._example_weight_variable), inputs.dtype
+            )
+            # A masked NaN must not reach gradients of what counts, by way of moments.
+            shown, counting = hide_masked(inputs, mask, self._channel_axis)
+            examples = self._moments_to_mix(shown, counting, moving, weight)
             mean, variance = optimization_barrier(examples.mean, examples.variance)
             examples = self._pool_channels(Moments(mean, variance, examples.count))
-            mixture = mix(examples, moving, share)
-            return scale_and_shift(inputs, mixture, **self._affine(inputs))
+            mixture = choose(mix(examples, moving, weight))
+            return scale_and_shift(shown, mixture, **self._affine(inputs))
 
         def plain():
             # The operation that Keras' own layer uses, so that not a bit changes.
@@ -282,14 +285,23 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
                 epsilon=self.epsilon,
             )
 
-        return when_positive(weight, mixed, plain)
+        def selected(is_positive):
+            return mixed(
+                lambda mixture: Moments(
+                    *(
+                        ops.where(is_positive, one, other)
+                        for one, other in zip(mixture[:2], moving[:2])
+                    )
+                )
+            )
+
+        return when_positive(self._example_weight_variable, mixed, plain, selected)
 
     def _moments_to_mix(self, inputs, mask, moving, weight):
         """The moments of every example and channel, by the fastest kernel."""
         axis = self._channel_axis
         if mask is None and tensorflow_selected.serves(inputs, axis):
             return tensorflow_selected.selected_moments(inputs, moving.variance, weight)
-        mask = None if mask is None else element_mask(mask, inputs, axis)
         return example_moments(inputs, axis, mask, training=False)
 
     def _train_with_renorm(self, inputs, mask):

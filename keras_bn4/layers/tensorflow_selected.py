@@ -7,18 +7,18 @@ twice and write nothing. It brings three difficulties, and this is how they are 
 
 * LiteRT and XLA lack the norm, and a function that is traced may be exported at any
   time. So the graph calls the usual computation, and holds the one by the norm beside
-  it. TensorFlow's optimizer of graphs (its "implementation selector", made for
-  recurrent layers) puts it in place when a function is about to run on a CPU. What is
-  exported or compiled never sees it.
+  it, which nothing calls. TensorFlow's optimizer of graphs (its "implementation
+  selector", made for recurrent layers) puts it in place when a function is about to run
+  on a CPU. A SavedModel holds both, and is optimized in the same way once it is loaded;
+  LiteRT and XLA see the usual one alone.
 * Its gradient is not a number where all elements are 0. The optimizer replaces only
   calls of which no gradient is taken, so that its gradient never is.
 * `E[x²] - E[x]²` loses digits where the mean is large. So the variances are centred,
   as they usually are, unless what is lost is too little to matter.
 """
 
-import functools
 import math
-import uuid
+import weakref
 
 import keras
 
@@ -65,22 +65,40 @@ def selected_moments(x, moving_variance, example_weight):
     """
     import tensorflow as tf
 
-    usual, by_norm = _implementations(tuple(x.shape[1:]))
+    graph = tf.compat.v1.get_default_graph()
+    usual, by_norm = _implementations(graph, tuple(x.shape[1:]))
     mean, variance = usual(x, moving_variance, example_weight)
     for tensor in (mean, variance):
         tensor.set_shape((x.shape[0], x.shape[-1]))
-    by_norm.get_concrete_function().add_to_graph(tf.compat.v1.get_default_graph())
+    by_norm.get_concrete_function().add_to_graph(graph)
     return Moments(mean, variance)
 
 
-@functools.cache
-def _implementations(shape):
+# By function that is traced and shape, so that layers of one shape share them, and a
+# function that is gone leaves nothing behind.
+_made = weakref.WeakKeyDictionary()
+
+
+def _implementations(graph, shape):
     """Both computations for examples of a shape, as functions of TensorFlow."""
+    # Out of branches and loops. Outermost is the graph of the whole process.
+    while hasattr(getattr(graph, "outer_graph", None), "outer_graph"):
+        graph = graph.outer_graph
+    made = _made.setdefault(graph, {})
+    if shape not in made:
+        made[shape] = _make(shape)
+    return made[shape]
+
+
+def _make(shape):
     import tensorflow as tf
 
+    from keras_bn4 import __version__
+
     # The optimizer takes all functions of one name for the same computation, also those
-    # of another model that has been loaded from a file.
-    name = f"keras_bn4_moments_{uuid.uuid4()}"
+    # of another layer, or of a model that has been loaded from a file.
+    sizes = "x".join(map(str, shape))
+    name = f"keras_bn4_{__version__}_moments_{sizes}"
     channels = shape[-1]
     signature = [
         tf.TensorSpec((None, *shape)),
