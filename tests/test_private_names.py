@@ -80,8 +80,7 @@ NAMES = {
         ),
     },
     "layers/example_weight_variable.py": {
-        "_post_untrack_variable": layers.BatchNormalization,
-        "_track_variables": layers.BatchNormalization,
+        "_value": lambda: keras.Variable(0.0),
         "_trackable_children": layers.BatchNormalization,
     },
     "layers/ghost_batch_normalization.py": {"_moments": layers.BatchNormalization},
@@ -102,8 +101,6 @@ ON_ONE_BACKEND = {
     "GraphOrParentsInXlaContext": "tensorflow",
     "optimization_barrier": "tensorflow",
     "_jax_state_synced": "jax",
-    "_post_untrack_variable": "torch",
-    "_track_variables": "torch",
     "_trackable_children": "tensorflow",
 }
 

@@ -9,7 +9,9 @@ from keras_bn4.common.models import BatchNormalization
 
 # Arguments of batch normalization in other packages, and what to give here instead.
 FOREIGN_NAMES = {
-    "virtual_batch_size": "it is called `ghost_batch_size` here",
+    "virtual_batch_size": "it is called `ghost_batch_size` here. A file of tf_keras "
+    "with it cannot be loaded as a whole: make the model anew, and give the layer the "
+    "weights as vectors by `set_weights` (the page of the layers shows how)",
     "ghost_size": "it is called `ghost_batch_size` here",
     "num_splits": "give the examples of a ghost instead, as `ghost_batch_size`",
     "num_groups": "it is called `groups` here, an argument of BatchGroupNormalization",

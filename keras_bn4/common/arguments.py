@@ -106,18 +106,15 @@ def check_groups(groups):
 
 def check_groups_divide(groups, channels):
     """Raises `ValueError` unless `channels` can be cut into `groups` groups."""
+    if groups == -1 or channels % groups == 0:
+        return
+    rule = "The number of channels must be divisible by the number of groups"
     if groups > channels:
-        raise ValueError(
-            f"Number of groups ({groups}) cannot be more than the number of channels "
-            f"({channels})."
-        )
-    if groups != -1 and channels % groups:
-        divisors = common_divisors([channels])
-        raise ValueError(
-            f"Number of groups ({groups}) doesn't divide the channels ({channels}); in "
-            'the words of keras.layers.GroupNormalization it "must be a multiple of '
-            f'the number of channels". Allowed: {divisors}, or -1.'
-        )
+        rule += ", which cannot be more than the number of channels"
+    raise ValueError(
+        f"{rule}. Allowed for {channels} channels: {common_divisors([channels])}, or "
+        f"-1. Received: groups={groups}."
+    )
 
 
 def common_divisors(channels):

@@ -72,10 +72,10 @@ def templates_of(layers, groups, arguments):
             f"Groups that divide the channels of all layers: {divisors}, and -1. "
             "`groups` can be a function of the layer, too. "
         )
+        hint = "" if groups is UNCHANGED else hint
         raise ValueError(
             f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
-            f"changed. {some(problems)}\n{'' if groups is UNCHANGED else hint}"
-            "With `select` layers can be left out."
+            f"changed. {hint}With `select` layers can be left out. {some(problems)}"
         )
     return templates
 

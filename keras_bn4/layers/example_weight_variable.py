@@ -95,7 +95,7 @@ class HasExampleWeight:
     @property
     def variable_dtype(self):
         """The dtype of all variables. Not half precision, which statistics overflow."""
-        dtype = super().variable_dtype
+        dtype = self.dtype_policy.variable_dtype
         return "float32" if dtype in ("float16", "bfloat16") else dtype
 
     def save_assets(self, inner_path):

@@ -9,11 +9,11 @@ from helpers import (
     gradients_of,
     on_jax,
     on_tensorflow,
-    on_torch,
     tensor,
 )
 
 from keras_bn4.layers import backend
+from keras_bn4.layers.example_weight_variable import ExampleWeightVariable
 
 
 def compiled(function, how):
@@ -150,59 +150,48 @@ def test_an_optimization_barrier_is_one_in_xla_alone():
 
 @pytest.mark.parametrize("how", HOWS)
 def test_the_branch_is_chosen_when_a_compiled_function_runs(how):
-    traces = []
+    weight, traces = ExampleWeightVariable(0.0, "float32"), []
 
-    def function(weight, x):
-        traces.append(weight)
-        return backend.when_positive(weight, lambda: x + 1, lambda: x - 1)
+    def function(value, x):
+        traces.append(value)
+        with keras.StatelessScope([(weight, value)]):
+            return backend.when_positive(
+                weight,
+                lambda: x + 1,
+                lambda: x - 1,
+                lambda is_positive: keras.ops.where(is_positive, x + 1, x - 1),
+            )
 
     branch = compiled(function, how)
-    for weight, expected in ((0.0, 4.0), (0.1, 6.0), (0.0, 4.0), (1.0, 6.0)):
-        assert array(branch(tensor(weight), tensor(5.0))) == expected
+    for value, expected in ((0.0, 4.0), (0.1, 6.0), (0.0, 4.0), (1.0, 6.0)):
+        assert array(branch(tensor(value), tensor(5.0))) == expected
     # TensorFlow may trace more than once at the first call.
     assert how == "eager" or len(traces) < 4
 
 
 def test_the_other_branch_is_not_executed():
-    executed = []
+    weight, executed = ExampleWeightVariable(0.0, "float32"), []
 
     def branch(name):
         executed.append(name)
         return tensor(0.0)
 
-    for weight in (0.0, 0.5):
+    for value in (0.0, 0.5):
+        weight.assign(value)
         backend.when_positive(
-            tensor(weight), lambda: branch("mixed"), lambda: branch("plain")
+            weight, *(lambda *_, name=name: branch(name) for name in "mps")
         )
-    assert executed == ["plain", "mixed"]
+    assert executed == ["p", "m"]
 
 
 @on_jax
 def test_the_branch_of_a_traced_weight_stays_a_branch():
     import jax
 
-    def function(weight, x):
-        return backend.when_positive(weight, lambda: x + 1, lambda: x - 1)
+    weight = ExampleWeightVariable(0.5, "float32")
+
+    def function(value, x):
+        with keras.StatelessScope([(weight, value)]):
+            return backend.when_positive(weight, lambda: x + 1, lambda: x - 1, None)
 
     assert "cond" in str(jax.make_jaxpr(function)(0.5, 1.0))
-
-
-@on_torch
-def test_a_weight_without_data_is_taken_for_positive():
-    import torch
-
-    weight = torch.zeros((), device="meta")
-    assert backend.when_positive(weight, lambda: "mixed", lambda: "plain") == "mixed"
-
-
-@on_torch
-@pytest.mark.slow
-def test_a_branch_does_not_break_the_graph_of_torch_compile():
-    import torch
-
-    function = torch.compile(
-        lambda weight, x: backend.when_positive(weight, lambda: x + 1, lambda: x - 1),
-        backend="eager",
-        fullgraph=True,
-    )
-    assert function(torch.tensor(0.5), torch.tensor(1.0)) == 2

@@ -1,5 +1,7 @@
 """The example weight: set at any time, followed by compiled functions, no weight."""
 
+import pathlib
+import re
 import warnings
 
 import keras
@@ -9,19 +11,25 @@ import reference
 from helpers import (
     BACKEND,
     EPSILON,
+    array,
+    check_inference,
     close,
     example_batch,
     layer_of,
+    on_torch,
     randomize,
     weights,
     with_kernels,
 )
 
+import keras_bn4
 from keras_bn4 import (
     BatchGroupNormalization,
     GhostBatchNormalization,
     set_example_weight,
 )
+
+with_groups = pytest.mark.parametrize("groups", [None, 2])
 
 
 @pytest.mark.parametrize(
@@ -58,6 +66,69 @@ def test_it_is_what_something_else_has_assigned_to_the_variable():
     assert layer.example_weight == layer.get_config()["example_weight"] == 0.5
 
 
+@with_groups
+@on_torch
+def test_on_torch_no_tensor_is_read_to_choose_the_branch(rng, monkeypatch, groups):
+    import torch
+
+    layer = randomize(layer_of(groups), (3, 6), rng)
+    x = torch.tensor(example_batch(rng, 4, (3, 6))[0])
+    variable = layer._example_weight_variable
+
+    def set_property(value):
+        layer.example_weight = value
+
+    for assign in (variable.assign, set_property):
+        for weight in (0.3, 0.0, 1.0):
+            assign(np.float32(weight))
+            check_inference(layer, array(x), groups or -1)
+            with monkeypatch.context() as patch:
+                for name in ("__bool__", "__float__", "item", "numpy", "tolist"):
+                    patch.setattr(torch.Tensor, name, None)
+                layer(x)
+
+
+@with_groups
+@on_torch
+@pytest.mark.parametrize(
+    "how", ["make_fx", pytest.param("torch.compile", marks=pytest.mark.slow)]
+)
+def test_what_torch_traces_follows_the_weight_and_keeps_infinities_apart(
+    rng, groups, how
+):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    layer = randomize(layer_of(groups), (3, 6), rng)
+    x = torch.tensor(example_batch(rng, 4, (3, 6))[0])
+    infinite = x.clone()
+    infinite[0, 0, 0] = float("inf")
+    with torch.no_grad():
+        if how == "make_fx":
+            traced = make_fx(lambda x: layer(x))(x)
+        else:
+            traced = torch.compile(lambda x: layer(x), backend="eager", fullgraph=True)
+        for weight in (0.0, 0.3, 0.0):
+            layer.example_weight = weight
+            check_inference(layer, array(x), groups or -1, array(traced(x)))
+        assert int((~torch.isfinite(traced(infinite))).sum()) == 1
+
+
+def test_it_is_part_of_the_state_that_a_stateless_call_takes(rng):
+    """As the page shows it for functions that one compiles oneself on JAX."""
+    layer = randomize(layer_of(), (3, 6), rng)
+    model = keras.Sequential([keras.Input((3, 6)), layer])
+    x, _ = example_batch(rng, 4, (3, 6))
+    page = (pathlib.Path(keras_bn4.layers.__file__).parent / "README.md").read_text()
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "jit" in b)
+    if BACKEND != "jax":
+        block = block.replace("import jax\n", "").replace("@jax.jit\n", "")
+    names = {"model": model, "x_test": x}
+    exec(block, names)
+    layer.example_weight = 0.1 if BACKEND != "torch" else 0.0
+    check_inference(layer, x, outputs=array(names["outputs"]))
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing here")
 def test_it_can_be_read_while_a_function_is_compiled():
     layer = GhostBatchNormalization(example_weight=0.25)
@@ -82,7 +153,8 @@ def test_it_is_a_variable_and_no_weight(groups):
     layer.build((None, 6))
     variable = layer._example_weight_variable
     ids = {id(v) for v in layer.variables}
-    assert id(variable) in ids
+    # On PyTorch `variables` make the `state_dict` of a model.
+    assert (id(variable) in ids) == (BACKEND != "torch")
     assert {id(w) for w in layer.weights} == ids - {id(variable)}
     assert variable.path == f"{layer.name}/example_weight"
 

@@ -4,7 +4,9 @@ The parameter `groups` says which layer it is, as in `test_training.py`.
 """
 
 import copy
+import pathlib
 import pickle
+import re
 
 import keras
 import numpy as np
@@ -15,15 +17,19 @@ from helpers import (
     close,
     example_batch,
     layer_and_keras_layer,
+    layer_of,
     model_to_save,
     on_tensorflow,
     on_torch,
     randomize,
 )
 
+import keras_bn4
 from keras_bn4 import (
     BatchGroupNormalization,
     GhostBatchNormalization,
+    convert,
+    revert,
     set_example_weight,
 )
 
@@ -156,6 +162,55 @@ def test_export(rng, tmp_path, groups, example_weight):
     check_inference(model.layers[-1], x, groups or -1, array(loaded.serve(x)))
 
 
+HISTORIES = {
+    "made": lambda model, _: model,
+    "converted": lambda model, _: convert(model, ghost_batch_size=2),
+    "in place": lambda model, _: convert(model, ghost_batch_size=2, in_place=True),
+    "converted twice": lambda model, _: convert(convert(model), example_weight=0.7),
+    "cloned": lambda model, _: keras.models.clone_model(model),
+    "loaded": save_and_load,
+    "pickled": lambda model, _: pickle.loads(pickle.dumps(model)),
+    "deepcopied": lambda model, _: copy.deepcopy(model),
+    "reverted": lambda model, _: revert(convert(model)),
+}
+
+
+@on_torch
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("groups", [None, 2, "of Keras"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_state_dict_is_that_of_keras_whatever_the_history(
+    tmp_path, history, groups, wrapped
+):
+    import torch
+
+    def model_of(layer):
+        inputs = keras.Input((3, 6))
+        return keras.Model(inputs, layer(inputs))
+
+    keras_model = model_of(keras.layers.BatchNormalization(name="norm"))
+    if groups == "of Keras":
+        layer = keras.layers.BatchNormalization(name="norm")
+    else:
+        layer = layer_of(groups, name="norm")
+    if history == "reverted" and groups == 2:
+        pytest.skip("reverting groups would change predictions")
+    model = HISTORIES[history](model_of(layer), tmp_path)
+    own, layer = layer.variables, model.layers[-1]
+    assert len(own) == len(layer.variables) == 4
+    if wrapped:
+        model, keras_model = model_of(model), model_of(keras_model)
+    keys = [key.replace("norm_1/", "norm/") for key in keras_model.state_dict()]
+    assert list(model.state_dict()) == keys
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    averaged.update_parameters(model)
+    assert set(averaged.state_dict()) == {"n_averaged", *(f"module.{k}" for k in keys)}
+    if history != "reverted" and groups != "of Keras":
+        before, layer.example_weight = dict(model.state_dict()), 0.25
+        model.load_state_dict(before)
+        assert layer.example_weight == 0.25
+
+
 @on_torch
 def test_state_dict_is_that_of_keras(rng):
     layer, keras_layer = layer_and_keras_layer(rng, (3, 6))
@@ -165,3 +220,26 @@ def test_state_dict_is_that_of_keras(rng):
     x, _ = example_batch(rng, 4, (3, 6))
     layer.example_weight = 0.0
     close(array(keras_layer(x)), array(layer(x)))
+
+
+def test_a_file_of_tf_keras_with_virtual_batches_is_read_as_the_page_shows(
+    rng, tmp_path
+):
+    h5py = pytest.importorskip("h5py")
+    # Weights as tf_keras writes them: with an axis for virtual batches.
+    layer = randomize(GhostBatchNormalization(name="norm"), (3, 6), rng)
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        group = file.create_group("model_weights/norm")
+        names = [f"norm/{weight.name}:0" for weight in layer.weights]
+        for name, value in zip(names, layer.get_weights()):
+            group[name] = value.reshape(1, 1, 1, 6)
+        group.attrs["weight_names"] = names
+    other = GhostBatchNormalization(ghost_batch_size=4, name="norm")
+    model = keras.Sequential([keras.Input((3, 6)), other])
+    page = (pathlib.Path(keras_bn4.layers.__file__).parent / "README.md").read_text()
+    (block,) = (
+        b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "h5py" in b
+    )
+    exec(block.replace("old.h5", str(tmp_path / "old.h5")), {"model": model})
+    for weight, expected in zip(other.get_weights(), layer.get_weights()):
+        np.testing.assert_array_equal(weight, expected)

@@ -89,6 +89,35 @@ def test_masked_inference(rng, shape, axis, example_weight, groups):
     close(rows(outputs, axis)[-1], expected[-1])
 
 
+@pytest.mark.parametrize("how", slow_by_xla(["eager", *COMPILED]))
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize(("shape", "axis"), [((4, 6), -1), ((6, 4), 1)])
+def test_gradients_of_inference_beside_masked_nan(
+    rng, shape, axis, groups, trainable, how
+):
+    layer = layer_of(groups, axis=axis, example_weight=0.3, trainable=trainable)
+    randomize(layer, shape, rng)
+    before = weights(layer)
+    x, upstream, mask = masked_batch(rng, 4, shape, axis)
+    _, to_x, to_weights = run(layer, x, upstream, mask, training=False, how=how)
+    values, g = rows(np.nan_to_num(x), axis), rows(upstream, axis)
+    counting = reference.mask_rows(mask, x.shape, axis)
+
+    def loss(x=values, **changed):
+        arguments = {"epsilon": EPSILON, "example_weight": 0.3, "mask": counting}
+        arguments |= {**before, **changed, "groups": groups or -1}
+        return np.sum(reference.infer(x, **arguments) * g)
+
+    close(rows(to_x, axis), reference.central_differences(loss, values), atol=2e-4)
+    assert len(to_weights) == 2 * trainable
+    for name, gradient in zip(("gamma", "beta"), to_weights):
+        expected = reference.central_differences(
+            lambda value, name=name: loss(**{name: value}), before[name]
+        )
+        close(gradient, expected, atol=2e-4)
+
+
 def test_finite_masked_positions_are_normalized_too(rng):
     layer = randomize(layer_of(ghost_batch_size=2), (4, 6), rng)
     before = weights(layer)

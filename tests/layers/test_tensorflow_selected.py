@@ -3,12 +3,16 @@
 That inference by them is right, `test_inference.py` tests as well.
 """
 
+import gc
+import re
+
 import keras
 import numpy as np
 import pytest
 import reference
 from helpers import BACKEND, array, close, layer_of, randomize, run, weights
 
+import keras_bn4
 from keras_bn4.layers import tensorflow_selected
 from keras_bn4.layers.moments import example_moments
 
@@ -36,9 +40,7 @@ def marked(monkeypatch):
         return 100 * ones, ones
 
     monkeypatch.setattr(tensorflow_selected, "_by_norm", other)
-    tensorflow_selected._implementations.cache_clear()
-    yield lambda outputs: array(outputs).max() < -0.1
-    tensorflow_selected._implementations.cache_clear()
+    return lambda outputs: array(outputs).max() < -0.1
 
 
 @pytest.mark.parametrize("shape", [(16, 3), (4, 4, 3), (2, 4, 2, 3)])
@@ -146,6 +148,56 @@ def test_layers_of_several_shapes_in_one_model(rng):
     model.add(layer_of(example_weight=0.1))
     x = rng.normal(1, 2, (5, 16, 16, 4)).astype("float32")
     close(model.predict(x, verbose=0), array(model(x)), rtol=1e-5, atol=2e-6)
+
+
+def names_of(text):
+    return set(re.findall(rb"keras_bn4_[0-9.]+_moments_[0-9x]+", text))
+
+
+def test_an_export_holds_names_that_depend_on_shape_and_version_alone(rng, tmp_path):
+    for i in range(2):
+        model = keras.Sequential(
+            [keras.Input((16, 8, 2)), layer_of(example_weight=0.3), layer_of(2)]
+        )
+        model.export(tmp_path / str(i), verbose=False)
+        text = (tmp_path / str(i) / "saved_model.pb").read_bytes()
+        name = f"keras_bn4_{keras_bn4.__version__}_moments_16x8x2"
+        assert names_of(text) == {name.encode()}
+        # As the docstring says, both computations are in the file.
+        assert b"EuclideanNorm" in text
+    x = rng.normal(1, 2, (5, 16, 8, 2)).astype("float32")
+    # Functions of one name from two files.
+    one, other = (tf.saved_model.load(tmp_path / str(i)) for i in range(2))
+    expected = model(model(x))
+    found = tf.function(lambda x: other.serve(one.serve(x)))(x)
+    close(array(found), array(expected), rtol=1e-5, atol=2e-6)
+
+
+def test_a_function_that_is_gone_leaves_no_graph_behind(rng):
+    layer = layer_of(example_weight=0.3)
+    randomize(layer, SHAPE[1:], rng)
+    x = rng.normal(1, 2, SHAPE).astype("float32")
+
+    def graphs_after_calls():
+        for size in (8, 12, 16):
+            inference(layer, x[:, :size])(x[:, :size])
+        gc.collect()
+        return sum(isinstance(each, tf.Graph) for each in gc.get_objects())
+
+    graphs_after_calls()  # What other tests have left goes as well.
+    before = graphs_after_calls()
+    assert graphs_after_calls() <= before
+
+
+def test_layers_of_one_shape_share_the_functions_of_their_graph(monkeypatch):
+    made = []
+    make = tensorflow_selected._make
+    monkeypatch.setattr(
+        tensorflow_selected, "_make", lambda shape: made.append(shape) or make(shape)
+    )
+    model = keras.Sequential([keras.Input((16, 4)), layer_of(), layer_of(), layer_of()])
+    tf.function(lambda x: model(x))(np.ones((2, 16, 4), "float32"))
+    assert made == [(16, 4)]
 
 
 def test_an_empty_batch(rng):

@@ -1,8 +1,10 @@
 """A pytest plugin that runs Keras' own tests with the layers of this package.
 
-`-p keras_own_tests_plugin` assigns them to the names by which the test files refer to
-Keras' layers, `layers.BatchNormalization` of `keras.src`, before a test is executed.
+`-p keras_own_tests_plugin` assigns them to the names by which the test files, and Keras
+itself, refer to Keras' layers, before a test is executed.
 """
+
+import unittest
 
 import keras
 from keras.src import layers, testing
@@ -29,7 +31,19 @@ def run_layer_test(self, layer_class, *args, **kwargs):
 _run_layer_test = testing.TestCase.run_layer_test
 
 
+def assert_raises_regex(self, error, expected, *args, **kwargs):
+    # Keras has it the wrong way round: the channels are the multiple.
+    if expected == "must be a multiple of the number of channels":
+        expected = "must be divisible by the number of groups"
+    return _assert_raises_regex(self, error, expected, *args, **kwargs)
+
+
+_assert_raises_regex = unittest.TestCase.assertRaisesRegex
+
+
 def pytest_collection_modifyitems():
-    layers.BatchNormalization = GhostBatchNormalization
-    layers.GroupNormalization = GroupNormalization
+    for module in (layers, keras.layers):
+        module.BatchNormalization = GhostBatchNormalization
+        module.GroupNormalization = GroupNormalization
     testing.TestCase.run_layer_test = run_layer_test
+    unittest.TestCase.assertRaisesRegex = assert_raises_regex
