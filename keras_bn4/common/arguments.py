@@ -108,13 +108,12 @@ def check_groups_divide(groups, channels):
     """Raises `ValueError` unless `channels` can be cut into `groups` groups."""
     if groups == -1 or channels % groups == 0:
         return
-    rule = "The number of channels must be divisible by the number of groups"
+    sizes = f"the number of channels ({channels})", f"the number of groups ({groups})"
     if groups > channels:
-        rule += ", which cannot be more than the number of channels"
-    raise ValueError(
-        f"{rule}. Allowed for {channels} channels: {common_divisors([channels])}, or "
-        f"-1. Received: groups={groups}."
-    )
+        rule = f"{sizes[1]} cannot be more than {sizes[0]}"
+    else:
+        rule = f"{sizes[0]} must be divisible by {sizes[1]}"
+    raise ValueError(f"T{rule[1:]}. Allowed: {common_divisors([channels])}, or -1.")
 
 
 def common_divisors(channels):
