@@ -49,14 +49,12 @@ setuptools.setup(
     long_description=(root / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=setuptools.find_packages(include=["keras_bn4", "keras_bn4.*"]),
-    package_data={
-        "keras_bn4": [
-            "py.typed",
-            "datasets/checksums.tsv",
-            "experiments/*/records/*.json",
-        ]
-    },
+    # Experiments run in a clone.
+    packages=setuptools.find_packages(
+        include=["keras_bn4", "keras_bn4.*"],
+        exclude=["keras_bn4.experiments", "keras_bn4.experiments.*"],
+    ),
+    package_data={"keras_bn4": ["py.typed", "datasets/checksums.tsv"]},
     entry_points={"console_scripts": ["keras_bn4 = keras_bn4.commands.main:main"]},
     # Type checkers don't find what is installed in the other modes.
     options={"editable_wheel": {"mode": "compat"}},
