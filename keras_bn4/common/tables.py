@@ -79,14 +79,14 @@ def _markdown_line(cells):
     return f"| {' | '.join(cells)} |"
 
 
-def some(texts, most=5):
+def first_few(texts, most=5):
     """Joins the first texts with commas, and says how many more there are."""
     texts = list(texts)
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
 
 
-def span(values):
+def value_range(values):
     """Formats the range of some numbers, or their value if they are all the same."""
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"

@@ -198,7 +198,7 @@ def figure(results, path):
     panel.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
     panel.set_ylabel("smallest and largest output, before γ and β")
     drawing.legend(loc="outside upper left", ncols=3)
-    n = tables.span(list(map(len, groups)))
+    n = tables.value_range(list(map(len, groups)))
     panel.set_title(
         f"last batch normalization; lines are means of n = {n}, dots are networks",
         color=GRAY,

@@ -23,14 +23,16 @@ def test_markdown():
     assert text == "| layer | loss |\n|---|---|\n| Keras | 1.5 |"
 
 
-def test_some_texts_and_how_many_more():
-    assert tables.some(["a", "b"]) == "a, b"
-    assert tables.some(f"l{i}" for i in range(7)) == "l0, l1, l2, l3, l4 and 2 more"
+def test_the_first_texts_and_how_many_more():
+    assert tables.first_few(["a", "b"]) == "a, b"
+    assert (
+        tables.first_few(f"l{i}" for i in range(7)) == "l0, l1, l2, l3, l4 and 2 more"
+    )
 
 
-def test_spans():
-    assert tables.span([0.5, 0.1, 0.3]) == "0.1-0.5"
-    assert tables.span([0.0, 0.0]) == "0"
+def test_ranges_of_values():
+    assert tables.value_range([0.5, 0.1, 0.3]) == "0.1-0.5"
+    assert tables.value_range([0.0, 0.0]) == "0"
 
 
 def test_csv(tmp_path):

@@ -68,7 +68,7 @@ def report(records):
         before, best = at_one(row, metric), at_best(row, metric)
         gain = Difference.between(best, before)
         line.append(mean_and_spread(before, form))
-        line.append(tables.span([best_weight(r, metric) for r in row.values()]))
+        line.append(tables.value_range([best_weight(r, metric) for r in row.values()]))
         line += [mean_and_spread(best, form), gain.text(form)]
         line.append(mean_and_spread(at_zero(row, metric), form))
         text = f"a little of the moving statistics changes the {name} for the better"

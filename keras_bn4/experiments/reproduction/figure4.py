@@ -64,7 +64,7 @@ def table(rows):
         line = [str(size), str(len(row))]
         for metric, form in FORMS.items():
             weights = [best_weight(record, metric) for record in row.values()]
-            line.append(tables.span(weights))
+            line.append(tables.value_range(weights))
             line.append(mean_and_spread(at_best(row, metric), form))
             line.append(Difference.between(gains(row, metric)).text(form))
         lines.append(line)
@@ -181,4 +181,4 @@ def _seeds(rows):
     counts = {len(row) for row in rows.values()}
     if counts == {1}:
         return "one seed"
-    return f"{tables.span(sorted(counts))} seeds"
+    return f"{tables.value_range(sorted(counts))} seeds"

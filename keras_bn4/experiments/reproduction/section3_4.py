@@ -79,7 +79,7 @@ def report(records):
     lines[0] += ["paper", "test accuracy, %", "at α = 0"]
     for (method, groups), row in rows.items():
         weights = [best_weight(record, "accuracy") for record in row.values()]
-        line = [method, str(groups), str(len(row)), tables.span(weights)]
+        line = [method, str(groups), str(len(row)), tables.value_range(weights)]
         validation = at_best(row, "accuracy", "validation")
         line += [mean_and_spread(validation, ".2f"), PAPER[method]]
         line.append(mean_and_spread(at_best(row, "accuracy"), ".2f"))

@@ -136,7 +136,7 @@ def table(rows):
             [
                 *(method, str(size), str(len(row))),
                 *(mean_and_spread(at_zero(row, "accuracy"), ".2f"), str(off)),
-                tables.span(weights),
+                tables.value_range(weights),
                 *(mean_and_spread(at_best(row, "accuracy"), ".2f"), str(on)),
                 Difference.between(gains(row, "accuracy")).text(".2f"),
             ]

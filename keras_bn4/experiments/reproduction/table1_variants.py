@@ -75,7 +75,7 @@ def report(records):
             found = values(row, "accuracy")
             change = Difference.between(found, values(usual, "accuracy"))
             if values is at_best:
-                line.append(tables.span(weights))
+                line.append(tables.value_range(weights))
             line.append(mean_and_spread(found, ".2f"))
             line.append(change.text(".2f") if variant != "Table 1" else "")
         lines.append(line)

@@ -97,7 +97,7 @@ def table(repeats):
     lines = [header]
     for name in ROWS:
         weights = [r["test"][name]["example_weight"] for r in repeats]
-        line = [name, tables.span(weights)]
+        line = [name, tables.value_range(weights)]
         for metric in METRICS:
             values = np.array([r["test"][name][metric] for r in repeats])
             changes = values - [r["test"][ROWS[0]][metric] for r in repeats]
