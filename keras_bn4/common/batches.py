@@ -80,11 +80,11 @@ def check_repeatable(name, data, steps=None):
 
     Args:
         name: String, the name that the message gives to the data.
-        data: Data as `iterate` takes them.
+        data: Data as `iterate` takes them, or a tuple of such.
         steps: Positive integer, how many batches are read each time. An iterator is
             expected to have no end then. `None` for all batches.
     """
-    if steps is None and hasattr(data, "__next__"):
+    if steps is None and any(hasattr(x, "__next__") for x in tree.flatten(data)):
         raise ValueError(
             f"Argument `{name}` is an iterator, which is at its end after it was read "
             "once, and these data are read several times. Give arrays, a "

@@ -107,9 +107,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         check_sizes(batch_size=batch_size, steps=steps)
         check_verbose(verbose)
         if every_epoch:
-            data = validation_data
-            data = data[0] if isinstance(data, (tuple, list)) else data
-            check_repeatable("validation_data", data, steps)
+            check_repeatable("validation_data", validation_data, steps)
         self.validation_data = validation_data
         self.metric = metric
         self.every_epoch = every_epoch

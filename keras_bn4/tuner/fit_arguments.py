@@ -4,7 +4,12 @@ import inspect
 
 import keras
 
-from keras_bn4.common.batches import are_arrays, iterate, split
+from keras_bn4.common.batches import (
+    are_arrays,
+    check_repeatable,
+    iterate,
+    split,
+)
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight import sweep_example_weight
 
@@ -44,7 +49,8 @@ def with_validation(arguments, batch_size):
         `keras_bn4.sweep_example_weight` for the validation data.
 
     Raises:
-        ValueError: if there are no validation data, or `validation_split` is used with
+        ValueError: if there are no validation data, if data are an iterator that is at
+            its end after the first trial, or `validation_split` is used with
             something else than arrays.
     """
     arguments = dict(arguments)
@@ -68,6 +74,8 @@ def with_validation(arguments, batch_size):
             "The example weight and the objective need validation data, and there are "
             "none. Pass `validation_data` or `validation_split` to `search`."
         )
+    check_repeatable("validation_data", data, arguments.get("validation_steps"))
+    check_repeatable("x", arguments.get("x"), arguments.get("steps_per_epoch"))
     if isinstance(data, (tuple, list)):
         sweep = dict(zip(("x", "y", "sample_weight"), data))
         sizes = map(arguments.get, ("validation_batch_size", "batch_size"))

@@ -22,6 +22,8 @@ pytestmark = tuner_helpers.quiet
         ("loss", {}, r"Unknown objective \['loss'\]"),
         (None, {}, "default_objective"),
         (["val_loss", "val_mae"], {}, r"Unknown objective \['val_mae'\]"),
+        ("val_loss", {"validation_data": iter(())}, "`validation_data` is an iterator"),
+        ("val_loss", {"validation_data": (iter(()),)}, "`validation_data` is an iter"),
         ("val_loss", {"batch_size": 8}, "minibatches of 8.*batch_size=16"),
     ],
 )
