@@ -79,7 +79,7 @@ def _markdown_line(cells):
     return f"| {' | '.join(cells)} |"
 
 
-def first_few(texts, most=5):
+def listed(texts, most=5):
     """Joins the first texts with commas, and says how many more there are."""
     texts = list(texts)
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""

@@ -14,7 +14,7 @@ from keras_bn4.common.arguments import (
     check_groups,
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.conversion.exchange import (
     CHANGEABLE,
     LAYERS,
@@ -195,7 +195,7 @@ def revert(
     if changing and not force:
         raise ValueError(
             f"Reverting {len(changing)} of {len(own)} layers would change "
-            f"predictions: {first_few(changing)}. Set their example weight to 0 first "
+            f"predictions: {listed(changing)}. Set their example weight to 0 first "
             "(`keras_bn4.set_example_weight(model, 0)`), or revert with force=True."
         )
     return _apply(model, own, [None] * len(own), [], in_place)

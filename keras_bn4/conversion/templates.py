@@ -7,7 +7,7 @@ from keras_bn4.common.arguments import (
     common_divisors,
 )
 from keras_bn4.common.models import BatchNormalization, check_built, name_of
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.conversion.exchange import LAYERS, arguments_of, batch_normalizations
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
 
@@ -75,7 +75,7 @@ def templates_of(layers, groups, arguments):
         hint = "" if groups is UNCHANGED else hint
         raise ValueError(
             f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
-            f"changed. {hint}With `select` layers can be left out. {first_few(problems)}"
+            f"changed. {hint}With `select` layers can be left out. {listed(problems)}"
         )
     return templates
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_bn4.common.arguments import check_example_weight, is_number
 from keras_bn4.common.models import check_built, layers_of, name_of
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.example_weight.schedules import Schedule, check_schedule, layer_weights
 from keras_bn4.layers import GhostBatchNormalization
 
@@ -101,7 +101,7 @@ def set_example_weight(
         if len(example_weight) != len(layers):
             raise ValueError(
                 "A sequence of example weights must have one for each layer of model "
-                f"'{model.name}' that has one: {first_few(map(name_of, layers))}. Give "
+                f"'{model.name}' that has one: {listed(map(name_of, layers))}. Give "
                 f"{len(layers)}, or a single one for all. Received: "
                 f"{len(example_weight)}."
             )

@@ -251,7 +251,7 @@ class ExampleWeightSweep:
                 weights = dict.fromkeys(f"{row['example_weight']:g}" for row in nan)
                 found.append(
                     f"Metric {metric!r} is NaN at example weight "
-                    f"{tables.first_few(weights)}. No such row is chosen by it."
+                    f"{tables.listed(weights)}. No such row is chosen by it."
                 )
         return found
 
@@ -260,7 +260,7 @@ class ExampleWeightSweep:
         yield from self.remarks_on_nan()
         without = [m for m in self.metrics if not self.has_interval(m)]
         if without:
-            yield f"There are no 95 % intervals for {tables.first_few(without)}."
+            yield f"There are no 95 % intervals for {tables.listed(without)}."
         largest = max(row["example_weight"] for row in self.rows)
         for metric in self.metrics:
             if not self.has_direction(metric):
@@ -276,7 +276,7 @@ class ExampleWeightSweep:
         return "\n".join([tables.text([header, *lines]), *self._remarks()])
 
     def __repr__(self):
-        fact = f"metrics {tables.first_few(self.metrics)}"
+        fact = f"metrics {tables.listed(self.metrics)}"
         for metric in self.metrics:
             if self.has_direction(metric):
                 best = self.best(metric)

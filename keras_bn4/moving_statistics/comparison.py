@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import (
     Moments,
@@ -133,7 +133,7 @@ def discrepancy(
     if unfit:
         raise ValueError(
             f"{len(unfit)} of {len(rows)} batch normalization layers of model "
-            f"'{model.name}' received NaN or infinity: {first_few(unfit)}. The model is "
+            f"'{model.name}' received NaN or infinity: {listed(unfit)}. The model is "
             "unchanged. Pass data that are finite."
         )
     return Discrepancy(rows)

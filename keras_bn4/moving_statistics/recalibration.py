@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_bn4.common.arguments import check_number
 from keras_bn4.common.models import name_of
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import (
     Moments,
@@ -224,7 +224,7 @@ def _check(model, layers, population, least):
         if names:
             raise ValueError(
                 f"{len(names)} of {len(layers)} batch normalization layers of model "
-                f"'{model.name}' {problem}: {first_few(names)}. The model is unchanged. "
+                f"'{model.name}' {problem}: {listed(names)}. The model is unchanged. "
                 f"Pass data with at least {few} per channel, all of them finite."
             )
 

@@ -11,7 +11,7 @@ from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import BatchNormalization, check_built, layers_of
-from keras_bn4.common.tables import first_few, progress_bar
+from keras_bn4.common.tables import listed, progress_bar
 
 
 class Recorder(keras.Model):
@@ -72,8 +72,8 @@ class Recorder(keras.Model):
             shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
             raise ValueError(
                 f"Model '{self.model.name}' can't be called on a batch of these data, "
-                f"of shape {first_few(map(str, shapes))}: {reason_of(error)}. The model is "
-                "unchanged. Give the inputs as the model takes them; where they are "
+                f"of shape {listed(map(str, shapes))}: {reason_of(error)}. The model "
+                "is unchanged. Give the inputs as the model takes them; where they are "
                 "arrays, without labels."
             ) from error
 

@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from keras_bn4.common.models import check_built, layers_of
-from keras_bn4.common.tables import first_few
+from keras_bn4.common.tables import listed
 from keras_bn4.weight_decay.graph import NORMALIZERS
 from keras_bn4.weight_decay.paths import (
     KINDS,
@@ -93,7 +93,7 @@ def exclude_from_weight_decay(
     if twice and wrapped.weight_decay > 0:
         warnings.warn(
             f"{len(twice)} variables decay by the optimizer's weight decay and also by "
-            f"a regularizer: {first_few(twice)}. Remove one of the two, unless you want "
+            f"a regularizer: {listed(twice)}. Remove one of the two, unless you want "
             "both.",
             stacklevel=2,
         )

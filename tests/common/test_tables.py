@@ -24,10 +24,8 @@ def test_markdown():
 
 
 def test_the_first_texts_and_how_many_more():
-    assert tables.first_few(["a", "b"]) == "a, b"
-    assert (
-        tables.first_few(f"l{i}" for i in range(7)) == "l0, l1, l2, l3, l4 and 2 more"
-    )
+    assert tables.listed(["a", "b"]) == "a, b"
+    assert tables.listed(f"l{i}" for i in range(7)) == "l0, l1, l2, l3, l4 and 2 more"
 
 
 def test_ranges_of_values():
