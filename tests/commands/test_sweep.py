@@ -5,9 +5,29 @@ import re
 import keras
 import numpy as np
 import pytest
-from helpers import SHARED, needs_shared
+from keras import layers
 
 from keras_bn4 import convert, datasets, sweep_example_weight
+
+
+@pytest.fixture
+def data(tmp_path, rng):
+    """Images and labels, and the path of the file that holds them."""
+    x, y = rng.normal(size=(31, 8, 8, 1)), rng.integers(0, 10, 31)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    return x, y, tmp_path / "data.npz"
+
+
+def flat_model(path, loss, metrics=(), normalizers=1, activation=None):
+    """Saves a classifier of digits with so many normalizers, and returns it."""
+    x = inputs = keras.Input((8, 8, 1))
+    for _ in range(normalizers):
+        x = layers.Conv2D(3, 3)(layers.BatchNormalization()(x))
+    outputs = layers.Dense(10, activation=activation)(layers.Flatten()(x))
+    model = keras.Model(inputs, outputs)
+    model.compile(loss=loss, metrics=list(metrics))
+    model.save(path)
+    return model
 
 
 def test_it_prints_saves_and_draws(model, tmp_path, run):
@@ -28,13 +48,11 @@ def test_it_prints_saves_and_draws(model, tmp_path, run):
 
 
 @pytest.mark.slow
-def test_arrays_and_a_converted_model(model, tmp_path, run, rng):
-    x, y = rng.normal(size=(30, 8, 8, 1)), rng.integers(0, 10, 30)
-    np.savez(tmp_path / "data.npz", x=x, y=y)
+def test_arrays_and_a_converted_model(model, data, tmp_path, run):
     converted = convert(keras.models.load_model(model), groups=2)
     converted.save(tmp_path / "converted.keras")
     status, printed, _ = run(
-        *("sweep", tmp_path / "converted.keras", "--dataset", tmp_path / "data.npz"),
+        *("sweep", tmp_path / "converted.keras", "--dataset", data[2]),
         *("--example-weights", 0.1, "--save", tmp_path / "out.keras"),
     )
     assert status == 0
@@ -42,28 +60,11 @@ def test_arrays_and_a_converted_model(model, tmp_path, run, rng):
     assert keras.models.load_model(tmp_path / "out.keras").layers[2].groups == 2
 
 
-def test_a_validation_split_is_the_default(model, run):
-    arguments = ("sweep", model, "--dataset", "digits", "--example-weights", 0.1)
-    _, printed, _ = run(*arguments)
-    _, of_validation, _ = run(*arguments, "--split", "validation")
-    assert table(printed) == table(of_validation)
-    assert "drawn at random" not in printed
-    _, of_test, _ = run(*arguments, "--split", "test")
-    assert table(printed) != table(of_test)
-    assert "drawn at random" not in of_test
-
-
-def table(printed):
-    return printed[printed.index("example_weight  ") :]
-
-
-def test_arrays_are_cut_into_halves(model, tmp_path, run, rng):
-    x, y = rng.normal(size=(31, 8, 8, 1)), rng.integers(0, 10, 31)
-    np.savez(tmp_path / "data.npz", x=x, y=y)
+def test_arrays_are_cut_into_halves(model, data, tmp_path, run):
+    x, y, path = data
     status, printed, _ = run(
-        *("sweep", model, "--dataset", tmp_path / "data.npz"),
-        *("--example-weights", 0.1, 0.5, "--csv", tmp_path / "rows.csv"),
-        *("--save", tmp_path / "out.keras"),
+        *("sweep", model, "--dataset", path, "--example-weights", 0.1, 0.5),
+        *("--csv", tmp_path / "rows.csv", "--save", tmp_path / "out.keras"),
     )
     assert status == 0
     order = np.random.default_rng(0).permutation(31)
@@ -81,48 +82,39 @@ def test_arrays_are_cut_into_halves(model, tmp_path, run, rng):
     (line,) = [x for x in printed.splitlines() if "drawn at random" in x]
     assert "chosen on 15 examples" in line
     assert "On the other 16, loss is " in line
-    value, gain = re.search(
-        r"loss is (\S+) at .* a change of (\S+) with 95", line
-    ).groups()
-    assert float(value) == pytest.approx(there["loss"], rel=1e-4)
-    assert float(gain) == pytest.approx(there["loss_difference"], rel=1e-2)
+    found = re.search(r"loss is (\S+) at .* a change of (\S+) with 95", line)
+    assert float(found[1]) == pytest.approx(there["loss"], rel=1e-4)
+    assert float(found[2]) == pytest.approx(there["loss_difference"], rel=1e-2)
     rows = (tmp_path / "rows.csv").read_text().splitlines()
     assert float(rows[1].split(",")[2]) == pytest.approx(choice.rows[0]["loss"])
 
 
 @pytest.mark.slow
 def test_schedules_and_the_largest_weight_within(tmp_path, run):
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 1))
-    x = keras.layers.BatchNormalization()(inputs)
-    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 3)(x))
-    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(x)))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy"])
-    model.save(tmp_path / "model.keras")
-    converted = convert(model)
+    path, out = tmp_path / "model.keras", tmp_path / "out.keras"
+    converted = convert(flat_model(path, loss, ["accuracy"], normalizers=2))
+    weights = [0.1, 0.3, 0.9]
     sweep = sweep_example_weight(
         converted,
         *datasets.load("digits", "validation"),
         batch_size=128,
-        example_weights=[0.1, 0.3, 0.9],
+        example_weights=weights,
         schedule=["uniform", "falling"],
         verbose=0,
     )
-    out = tmp_path / "out.keras"
-    arguments = ("sweep", tmp_path / "model.keras", "--dataset", "digits")
-    arguments += ("--example-weights", 0.1, 0.3, 0.9, "--save", out)
+    arguments = ("sweep", path, "--dataset", "digits", "--example-weights", *weights)
+    arguments += ("--save", out)
     _, printed, _ = run(*arguments, "--schedule", "uniform", "falling")
     assert str(sweep) in printed
     best = sweep.best("loss")
     suffix = "" if best["schedule"] == "uniform" else " falling"
     assert f"example weight {best['example_weight']:g}{suffix}." in printed
 
-    within = 0.5
-    largest = sweep.largest("loss", within=within, schedule="falling")
-    assert largest["example_weight"] > 0
-    _, printed, _ = run(*arguments, "--schedule", "falling", "--within", within)
+    largest = sweep.largest("loss", within=0.5, schedule="falling")
     weight = largest["example_weight"]
+    assert weight > 0
+    _, printed, _ = run(*arguments, "--schedule", "falling", "--within", 0.5)
     assert f"Largest weight with loss within 0.5: {largest['loss']:.6g}" in printed
     assert f"example weight {weight:g} falling." in printed
     saved = keras.models.load_model(out)
@@ -130,31 +122,35 @@ def test_schedules_and_the_largest_weight_within(tmp_path, run):
     assert [x.example_weight for x in normalizers] == [weight, 0]
 
 
-@pytest.mark.parametrize("names", [["train", "test"], ["train", "validation"]])
-def test_data_sets_without_a_validation_split(names, model, run, rng, monkeypatch):
+@pytest.mark.parametrize(
+    ("names", "options", "expected"),
+    [
+        (["train", "test"], (), "test"),
+        (["train", "validation", "test"], (), "validation"),
+        (["train", "validation"], ("--split", "train[:9]"), "train[:9]"),
+    ],
+)
+def test_what_it_chooses_on(names, options, expected, model, data, run, monkeypatch):
     asked = []
 
     def load(name, split, **keywords):
         asked.append(split)
-        return rng.normal(size=(12, 8, 8, 1)), rng.integers(0, 10, 12)
+        return data[:2]
 
     monkeypatch.setattr(datasets, "split_names", lambda name, **keywords: names)
     monkeypatch.setattr(datasets, "load", load)
-    status, printed, _ = run("sweep", model, "--dataset", "other")
-    assert status == 0
-    assert asked == [names[-1]]
-    assert ("chosen on 6 examples" in printed) == (names[-1] == "test")
+    arguments = ("sweep", model, "--dataset", "other", "--example-weights", 0.1)
+    status, printed, _ = run(*arguments, *options)
+    assert (status, asked) == (0, [expected])
+    # Only a test split is cut into halves.
+    assert ("drawn at random" in printed) == (expected == "test")
 
 
 @pytest.mark.slow
-def test_the_mode_of_a_metric(tmp_path, run, rng):
-    inputs = keras.Input((8, 8, 1))
-    hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(hidden))
-    loss = keras.losses.SparseCategoricalCrossentropy()
-    model.compile(loss=loss, metrics=[Largest(name="largest")])
-    model.save(tmp_path / "model.keras")
-    arguments = ("sweep", tmp_path / "model.keras", "--dataset", "digits")
+def test_the_mode_of_a_metric(data, tmp_path, run):
+    loss, metrics = "sparse_categorical_crossentropy", [Largest(name="largest")]
+    flat_model(tmp_path / "model.keras", loss, metrics, activation="softmax")
+    arguments = ("sweep", tmp_path / "model.keras", "--dataset", data[2])
     status, printed, error = run(*arguments, "--metric", "largest")
     assert status == 1
     assert error.startswith("error: Metric 'largest' doesn't say")
@@ -188,15 +184,7 @@ class Largest(keras.metrics.Mean):
         (["{model}", "--example-weights", "2"], "2.0"),
         (["{model}", "--save", "{tmp_path}/no/a.keras"], "folder"),
         (["{model}", "--save", "{tmp_path}/a.h5"], "a.h5"),
-    ],
-    ids=[
-        "within",
-        "schedules",
-        "no layer",
-        "metric",
-        "example weight",
-        "folder",
-        "suffix",
+        (["{model}", "--plot", "{tmp_path}/a.txt"], "--plot must end in one of ['."),
     ],
 )
 def test_errors_say_what_to_do(arguments, message, model, plain_model, tmp_path, run):
@@ -211,35 +199,17 @@ def test_errors_say_what_to_do(arguments, message, model, plain_model, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_labels_of_the_other_kind_get_a_clear_error(one_hot, tmp_path, run, rng):
-    inputs = keras.Input((8, 8, 1))
-    hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(hidden))
+def test_labels_of_the_other_kind_get_a_clear_error(one_hot, data, tmp_path, run):
+    x, y, path = data
     kind = "sparse_categorical" if one_hot else "categorical"
-    model.compile(loss=f"{kind}_crossentropy")
-    model.save(tmp_path / "model.keras")
-    x, y = rng.normal(size=(30, 8, 8, 1)), rng.integers(0, 10, 30)
-    np.savez(tmp_path / "data.npz", x=x, y=np.eye(10)[y] if one_hot else y)
-    command = "sweep", tmp_path / "model.keras", "--dataset", tmp_path / "data.npz"
-    status, _, error = run(*command)
+    loss = f"{kind}_crossentropy"
+    flat_model(tmp_path / "model.keras", loss, activation="softmax")
+    np.savez(path, x=x, y=np.eye(10)[y] if one_hot else y)
+    status, _, error = run("sweep", tmp_path / "model.keras", "--dataset", path)
     assert status == 1
     assert "can't be evaluated on these labels" in error
     assert "one-hot labels where it is categorical_crossentropy" in error
-    np.savez(tmp_path / "data.npz", x=x, y=y if one_hot else np.eye(10)[y])
-    status, printed, _ = run(*command)
+    np.savez(path, x=x, y=y if one_hot else np.eye(10)[y])
+    status, printed, _ = run("sweep", tmp_path / "model.keras", "--dataset", path)
     assert status == 0
     assert "Best loss" in printed
-
-
-@pytest.mark.slow
-@needs_shared
-def test_a_trained_network(tmp_path, run):
-    status, printed, _ = run(
-        *("sweep", SHARED / "pretrained/resnet8_cifar100.keras"),
-        *("--dataset", "cifar100", "--data-dir", SHARED / "tfds"),
-        *("--split", "test[:500]", "--example-weights", 0.03),
-        *("--save", tmp_path / "out.keras"),
-    )
-    assert status == 0
-    assert "Best loss" in printed
-    keras.models.load_model(tmp_path / "out.keras")
