@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import warnings
 
+from keras_bn4.common.errors import reason_of
 from keras_bn4.common.files import written_whole
 
 
@@ -35,17 +36,38 @@ class Records:
         if not self.path.exists():
             return []
         try:
-            results = json.loads(self.path.read_text())
-            are_dicts = all(isinstance(x, dict) and "settings" in x for x in results)
-            if not isinstance(results, list) or not are_dicts:
-                raise ValueError("it holds something else")
-        except (ValueError, TypeError, RecursionError) as error:
+            return read(self.path)
+        except ValueError as error:
             aside = self.path.with_suffix(".unreadable")
             shutil.move(self.path, aside)
             warnings.warn(
-                f"Earlier results in {self.path} can't be read ({error}). The file was "
-                f"moved to {aside}, and everything is run again.",
+                f"{error} The file was moved to {aside}, and everything is run again.",
                 stacklevel=3,
             )
             return []
-        return results
+
+
+def read(path):
+    """Reads a file of results.
+
+    Args:
+        path: `pathlib.Path`, or what `importlib.resources` has for a file in a zip.
+
+    Returns:
+        List of dicts, each with a dict of `"settings"`.
+
+    Raises:
+        ValueError: if the file holds anything else.
+    """
+    try:
+        results = json.loads(path.read_text())
+    # Lists in lists without end are a `RecursionError`.
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} can't be read ({reason_of(error)}).") from error
+    if not isinstance(results, list) or not all(map(_is_result, results)):
+        raise ValueError(f"{path} can't be read (it is no list of results).")
+    return results
+
+
+def _is_result(value):
+    return isinstance(value, dict) and isinstance(value.get("settings"), dict)

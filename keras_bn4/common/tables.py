@@ -30,6 +30,28 @@ def text(lines, left=0):
     )
 
 
+def folded(lines, left=0, *, keys=1, width=80):
+    """The same as `text`, in several tables where one is wider than a screen.
+
+    Args:
+        lines: Lists of strings, equally many cells in each line.
+        left: Integer, how many of the first columns are aligned left.
+        keys: Integer, how many of the first columns are repeated in each table.
+        width: Integer, the characters of a line.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rest, parts = list(range(keys, len(widths))), []
+    while rest:
+        columns = list(range(keys))
+        while rest and (
+            len(columns) == keys
+            or sum(widths[i] + 2 for i in [*columns, rest[0]]) <= width + 2
+        ):
+            columns.append(rest.pop(0))
+        parts.append(text([[line[i] for i in columns] for line in lines], left))
+    return "\n\n".join(parts)
+
+
 def markdown(header, lines):
     """Makes a Markdown table.
 

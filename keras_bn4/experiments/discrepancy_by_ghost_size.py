@@ -152,25 +152,21 @@ def table(results):
         for name in (*ends, "example_weight", "accuracy"):
             line.append(f"{np.mean([row[name] for row in rows]):.3g}")
         lines.append(line)
-    return tables.text(lines)
+    return tables.folded(lines, keys=3)
 
 
 ENDS = ("minimum", "maximum")
 
 
 @styled
-def figure(results, path):
-    """Draws the ranges over the number of elements, and writes a PNG file.
+def plot(results, ax=None):
+    """Draws the ranges over the number of elements, and returns the figure.
 
     Args:
         results: What `run` returned.
-        path: Path of the file to write.
-
-    Raises:
-        ImportError: if matplotlib is not installed.
+        ax: Axes of matplotlib, or `None` for those of a new figure.
     """
-    drawing = new_figure(6.4, 4.4)
-    panel = drawing.subplots()
+    ax = ax or new_figure(6.4, 4.4).subplots()
     groups = _by_size(results)
     at = [math.log2(rows[0]["elements"]) for rows in groups]
     reach = 0.0
@@ -183,27 +179,27 @@ def figure(results, path):
             reach = max(reach, *(np.abs(seeds).max() for seeds in values))
             means = [np.mean(seeds) for seeds in values]
             for x, seeds in zip(at, values):
-                panel.plot([x + shift] * len(seeds), seeds, ".", color=color, alpha=0.4)
+                ax.plot([x + shift] * len(seeds), seeds, ".", color=color, alpha=0.4)
             label = mode if end == "maximum" else None
-            panel.plot(at, means, marker=marker, color=color, label=label)
+            ax.plot(at, means, marker=marker, color=color, label=label)
     fine = np.linspace(min(at), max(at), 200)
     for sign in (1, -1):
         label = "bound in training, ±√(B - 1)" if sign > 0 else None
         bound = sign * np.sqrt(2**fine - 1)
-        panel.plot(fine, bound, "--", color=BLACK, label=label)
-    panel.axhline(0, color="0.8", linewidth=1, zorder=0)
-    panel.set_ylim(-1.15 * reach, 1.15 * reach)
+        ax.plot(fine, bound, "--", color=BLACK, label=label)
+    ax.axhline(0, color="0.8", linewidth=1, zorder=0)
+    ax.set_ylim(-1.15 * reach, 1.15 * reach)
     sizes = [rows[0]["ghost_batch_size"] for rows in groups]
-    panel.set_xticks(at, [f"{x:g}\n{size}" for x, size in zip(at, sizes)])
-    panel.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
-    panel.set_ylabel("smallest and largest output, before γ and β")
-    drawing.legend(loc="outside upper left", ncols=3)
+    ax.set_xticks(at, [f"{x:g}\n{size}" for x, size in zip(at, sizes)])
+    ax.set_xlabel("log₂ B, elements normalized together;  below: ghost batch size")
+    ax.set_ylabel("smallest and largest output, before γ and β")
+    ax.figure.legend(loc="outside upper left", ncols=3)
     n = tables.value_range(list(map(len, groups)))
-    panel.set_title(
+    ax.set_title(
         f"last batch normalization; lines are means of n = {n}, dots are networks",
         color=GRAY,
     )
-    drawing.savefig(path)
+    return ax.figure
 
 
 if __name__ == "__main__":
@@ -219,5 +215,5 @@ if __name__ == "__main__":
     stem = pathlib.Path(arguments.model).stem if arguments.model else "digits"
     file = pathlib.Path(arguments.output_dir, f"{stem}.png")
     print(table(found))
-    figure(found, file)
+    plot(found).savefig(file)
     print(f"\nFigure: {file}")

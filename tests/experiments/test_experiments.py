@@ -1,18 +1,29 @@
-"""`python -m keras_bn4.experiments`: lists, reports, workers."""
+"""`python -m keras_bn4.experiments`: its list, its reports, what it trains."""
 
-import functools
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from helpers import SHARED, needs_shared
 
+from keras_bn4.commands.main import ERROR
 from keras_bn4.experiments.__main__ import main
-from keras_bn4.experiments.reproduction import RECORDS, RESULTS, figure3, runs, training
+from keras_bn4.experiments.reproduction import (
+    RESULTS,
+    figure3,
+    runs,
+    summary,
+    training,
+)
+from keras_bn4.experiments.reproduction.settings import Settings
+
+# On scikit-learn's digits.
+SMALLEST = {
+    "train_images": 130,
+    "validation_images": 50,
+    "filters": (4,),
+    "epochs": 1,
+    "example_weights": (0.0, 0.5),
+}
 
 
 @pytest.fixture
@@ -27,44 +38,35 @@ def run(capsys):
     return run
 
 
-# On scikit-learn's digits.
-SMALLEST = {
-    "train_images": 130,
-    "validation_images": 50,
-    "filters": (4,),
-    "epochs": 1,
-    "example_weights": (0.0, 0.5),
-}
-
-
 def record(settings, folder):
     """Writes the record of a training that never was."""
-    path = runs.Run(settings, folder).path
+    path = runs.path_of(settings, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     values = [0.1 + 0.01 * settings.seed] * len(settings.example_weights)
     results = dict.fromkeys(training.METRICS, values)
-    found = {"settings": settings.to_dict(), "results": {}}
+    found = {"settings": settings.to_dict(), "seconds": 1.0}
     found["results"] = {"validation": results, "test": results}
     path.write_text(json.dumps(found))
 
 
 def test_the_list(run, tmp_path):
-    for settings in figure3.trainings("small", 5)[:7]:
+    for settings in summary.trainings("figure3")[:7]:
         record(settings, tmp_path)
     status, printed, errors = run("--output-dir", tmp_path)
     assert (status, errors) == (0, "")
-    shipped = len(runs.records_of(figure3.trainings("small", 5), RECORDS.parent))
-    line = rf"^figure3 +accuracy over the ghost batch size +30 +7 +{shipped} +\d"
+    assert max(map(len, printed.splitlines())) <= 80
+    published = len(summary.published_records("figure3"))
+    line = rf"^figure3 +30 +7 +{published} +\d.*  accuracy over"
     assert re.search(line, printed, re.M)
-    for name in RESULTS:
+    for name in (*RESULTS, "speed", "distributed"):
         assert re.search(rf"^{name} ", printed, re.M)
-    assert re.search(r"^figure4 \(figure9\) +example weighing", printed, re.M)
+    assert re.search(r"^figure4 \(figure9\) .* example weighing", printed, re.M)
     assert "isn't listed" not in printed
     status, printed, _ = run("--scale", "paper", "--seeds", 2)
     assert status == 0
     assert not re.search("^figure5b ", printed, re.M)
-    assert "What can't be made at this scale isn't listed." in printed
-    assert re.search(r"^figure3 .* 12 +0 +0 +\?$", printed, re.M)
+    assert "What can't be made at this" in printed
+    assert re.search(r"^figure3 +12 +0 +0 +\? ", printed, re.M)
 
 
 @pytest.mark.parametrize(
@@ -75,40 +77,43 @@ def test_the_list(run, tmp_path):
             ["figure3", "figure5b", "--scale", "paper"],
             "figure5b can't be made at --scale paper. Allowed: small.",
         ),
-        (["figure3", "--workers", 0], "`workers` must be an integer from 1"),
+        (["figure3", "--shard", "0/2"], "such as 1/4 to 4/4. Received: '0/2'"),
+        (["figure3", "--shard", "3/2"], "such as 1/4 to 4/4. Received: '3/2'"),
+        (["figure3", "--shard", "half"], "such as 1/4 to 4/4. Received: 'half'"),
         (["figure3", "--seeds", 0], "`seeds` must be an integer from 1"),
         (["figure3", "--output-dir", ""], "--output-dir must be a folder"),
     ],
 )
 def test_wrong_arguments(arguments, message, run):
     status, _, errors = run(*arguments)
-    assert status == 1
+    assert status == ERROR
     assert message in errors
 
 
 def test_data_that_are_not_there(run, tmp_path):
     status, _, errors = run(
-        *("figure3", "--data-dir", tmp_path),
-        *("--output-dir", tmp_path / "out"),
+        *("figure3", "--data-dir", tmp_path, "--output-dir", tmp_path / "out")
     )
-    assert status == 1
+    assert status == ERROR
     assert "split_names('cifar100'" in errors
-    assert not list((tmp_path / "out" / "claims").iterdir())
 
 
-def test_what_comes_with_the_package_is_reported_without_training(
-    run, tmp_path, monkeypatch
+@pytest.mark.parametrize("name", [n for n in RESULTS if summary.published_records(n)])
+def test_what_is_published_is_reported_in_80_columns_without_training(
+    name, run, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(training, "build", None)
-    arguments = ("figure3", "--recorded", "--output-dir", tmp_path)
-    status, printed, _ = run(*arguments)
+    status, printed, _ = run(name, "--recorded", "--output-dir", tmp_path)
     assert status == 0
-    assert "figure3: accuracy over the ghost batch size, scale small" in printed
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
+    assert f"{name}" in printed
+    paths = str(tmp_path)
+    lines = [line for line in printed.splitlines() if paths not in line]
+    assert max(map(len, lines)) <= 80
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png"}
 
 
 def test_supplements_are_the_same_results(run, tmp_path):
-    for settings in figure3.trainings("small", 5):
+    for settings in summary.trainings("figure3"):
         record(settings, tmp_path)
     arguments = ("figure9", "figure7", "figure4", "--output-dir", tmp_path)
     status, printed, _ = run(*arguments)
@@ -123,75 +128,27 @@ def test_supplements_are_the_same_results(run, tmp_path):
 
 @pytest.mark.slow
 def test_it_trains_reports_and_draws(run, tmp_path, monkeypatch):
-    smallest = functools.partial(figure3.trainings, **SMALLEST)
-    monkeypatch.setattr(figure3, "trainings", smallest)
+    def trainings(scale, seed, dataset):
+        usual = Settings(dataset=dataset, seed=seed, **SMALLEST)
+        return [usual, *(usual.replace(ghost_batch_size=size) for size in (16, 4))]
 
-    def reproduce():
+    monkeypatch.setattr(figure3, "trainings", trainings)
+
+    def reproduce(*arguments):
         status, printed, errors = run(
             *("figure3", "--dataset", "digits", "--seeds", 1),
-            *("--output-dir", tmp_path),
+            *("--output-dir", tmp_path, *arguments),
         )
         assert (status, errors) == (0, "")
         return printed
 
+    printed = reproduce("--shard", "2/2")
+    assert "Training 1 of 1: digits-130-" in printed
+    assert "Open: 2 of 3 trainings." in printed
     printed = reproduce()
-    assert "Training 6 of 6: digits-130-" in printed
+    assert "Training 3 of 3: digits-130-" in printed
     assert (tmp_path / "figure3-small.png").stat().st_size > 5_000
     monkeypatch.setattr(training, "build", None)
     again = reproduce()
     assert "Training" not in again
     assert again == printed[printed.index("\nfigure3: ") :]
-
-
-def start(folder, *arguments):
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "keras_bn4.experiments", "figure3"),
-            *("--workers", "2", "--output-dir", str(folder), *map(str, arguments)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Shells let background processes, such as this one may be, ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-@pytest.mark.slow
-def test_workers_that_have_nothing_to_do(tmp_path):
-    for settings in figure3.trainings("small", 1):
-        record(settings, tmp_path)
-    with start(tmp_path, "--seeds", 1) as process:
-        printed, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert "figure3: accuracy over" in printed
-    assert len(list((tmp_path / "logs").iterdir())) == 2
-
-
-@pytest.mark.slow
-def test_workers_that_fail(tmp_path):
-    with start(tmp_path / "out", "--data-dir", tmp_path) as process:
-        _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert errors.startswith("error: 30 of 30 trainings are open. A worker ended with ")
-    assert "status 1: error: Data set" in errors
-    assert "split_names('cifar100'" in errors
-
-
-@pytest.mark.slow
-@needs_shared
-def test_workers_that_are_interrupted_give_back_their_claims(tmp_path):
-    with start(tmp_path, "--data-dir", SHARED / "tfds") as process:
-        try:
-            claims, latest = tmp_path / "claims", time.monotonic() + 120
-            while len(list(claims.glob("cifar100-*"))) < 2:
-                assert process.poll() is None
-                assert time.monotonic() < latest
-                time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            printed, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "Interrupted." in printed
-    assert not list(claims.iterdir())

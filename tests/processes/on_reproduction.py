@@ -1,8 +1,6 @@
 """Works on some small trainings, with determinism, in the folder that is given.
 
-    on_reproduction.py FOLDER [SECONDS]
-
-With a number of seconds, claims expire after so many.
+on_reproduction.py FOLDER
 """
 
 import sys
@@ -37,5 +35,4 @@ if __name__ == "__main__":
     # So that there is something to go on with whenever the process is killed.
     training.SECONDS_BETWEEN_FILES = 0
     training.STEPS = 4
-    expires = float(sys.argv[2]) if len(sys.argv) > 2 else 60
-    runs.work(TRAININGS, sys.argv[1], expires=expires, verbose=0)
+    runs.work(TRAININGS, sys.argv[1], verbose=0)

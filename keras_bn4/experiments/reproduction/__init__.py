@@ -1,21 +1,21 @@
 """The figures and tables of the paper, made anew (`python -m keras_bn4.experiments`).
 
 First the parts that all of them need: what a training is, what it is trained on, how it
-goes on after an interruption, and how many workers share the trainings. Then what is
-made of the records, and a module for each result, whose docstring is the lab note.
+goes on after an interruption, and what records say. Then a module for each result, and
+last what is made of all of them: reports, the page, and the files of published records.
 
-A module of a result has `TITLE`; `SEEDS` and `HOURS` (on two processor cores) by scale,
-for those scales that it can be made at; `trainings(scale, seeds, dataset)`, a list of
-`Settings`; `report(records)`, a text; and `draw(records, path)`, which writes a figure.
-`RECORDS` is the folder with the records that come with the package.
+A module of a result has its lab note as the docstring; `TITLE`; `SEEDS` and `HOURS` (on
+two processor cores) by scale, for those scales that it can be made at;
+`trainings(scale, seed, dataset)`, the list of `Settings` of a seed; `row_of(settings)`,
+which row of the table they belong to; and, of rows as `rows.rows_of` makes them,
+`table(rows)`, a text, `claims(rows)`, a list of `Claim` where no row is missing, and
+`plot(rows)`, a figure. A new one is a file, and a line in `RESULTS` below.
 
-Read `settings`, `images`, `weights`, `normalizations`, `training`, `claims`, `runs`,
-`summary`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
+Read `settings`, `images`, `weights`, `normalizations`, `training`, `runs`, `rows`,
+`differences`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
 `figure2`, `table1_variants`, `table1_all_images`, `figure5a`, `figure5b`, `figure6`,
-`appendix_c`, `page`.
+`appendix_c`, `summary`.
 """
-
-import pathlib
 
 from keras_bn4.experiments.reproduction import (
     appendix_c,
@@ -50,4 +50,3 @@ RESULTS = {
 }
 # The paper's figures of the same results, with larger ranges of example weights.
 SUPPLEMENTS = {"figure1": "figure7", "figure2": "figure8", "figure4": "figure9"}
-RECORDS = pathlib.Path(__file__).parent / "records"

@@ -32,19 +32,22 @@ not on every data set.
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, new_figure
 from keras_bn4.experiments.reproduction import figure2
-from keras_bn4.experiments.reproduction.section3_3 import MARGIN
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
-    FORMS,
+from keras_bn4.experiments.reproduction.differences import (
+    WITHOUT_NUMBER,
     Difference,
-    at_one,
-    at_zero,
     claim,
     claim_of_no_change,
     claim_of_no_gain,
-    mean_and_spread,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.rows import (
+    FORMS,
+    at_one,
+    at_zero,
+    mean_and_spread,
+    mean_of,
+)
+from keras_bn4.experiments.reproduction.section3_3 import MARGIN
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "what did not work: moving statistics anew, stochastic groups"
 SEEDS = {"small": 3, "paper": 1}
@@ -70,43 +73,35 @@ VARIANTS = {
 ACCURACY_MARGIN, LOSS_MARGIN = 0.1, 1
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, those of Figure 2 included, seed by seed."""
-    found = []
-    for usual in figure2.trainings(scale, seeds, dataset, **changes):
-        batch_norm = {"dataset": dataset, "recalibrations": RECALIBRATIONS, **changes}
-        found.append(Settings.at_scale(scale, seed=usual.seed, **batch_norm))
-        found += [usual.replace(**variant) for variant in VARIANTS.values()]
-    return found
+def trainings(scale, seed, dataset="cifar100"):
+    """Lists the settings of all trainings of a seed, that of Figure 2 included."""
+    usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
+    (group_norm,) = figure2.trainings(scale, seed, dataset)
+    return [
+        usual.replace(recalibrations=RECALIBRATIONS),
+        *(group_norm.replace(**variant) for variant in VARIANTS.values()),
+    ]
 
 
-def report(records):
-    """Two tables, and a line on each claim of the paper, as plain text."""
-    rows = _rows(records)
+def row_of(settings):
+    if settings.recalibrations:
+        return BATCH_NORM
+    return next(
+        name
+        for name, variant in reversed(VARIANTS.items())
+        if all(getattr(settings, field) == v for field, v in variant.items())
+    )
+
+
+def table(rows):
     parts = []
     if BATCH_NORM in rows:
-        title = "Batch normalization, moving statistics"
-        table = _table(title, _by_statistics(rows))
-        parts += [table, "", *_claims_on_statistics(rows[BATCH_NORM])]
-    if GROUP_NORM in rows:
-        title = "Group normalization at α = 1"
-        parts += ["", _table(title, _by_variant(rows)), "", *_claims_on_groups(rows)]
-    return "\n".join(parts).strip("\n")
-
-
-def _rows(records):
-    def key(settings):
-        # A record of Figure 2 may lack settings that are newer than it.
-        settings = Settings.from_record(settings)
-        if settings.recalibrations:
-            return BATCH_NORM
-        return next(
-            name
-            for name, variant in reversed(VARIANTS.items())
-            if all(getattr(settings, field) == v for field, v in variant.items())
+        parts.append(
+            _table("Batch normalization, moving statistics", _by_statistics(rows))
         )
-
-    return rows_of(records, key)
+    if GROUP_NORM in rows:
+        parts.append(_table("Group normalization at α = 1", _by_variant(rows)))
+    return "\n\n".join(parts)
 
 
 def _by_statistics(rows):
@@ -137,61 +132,62 @@ def _table(title, found):
             change = Difference.between(values[metric], baseline[metric])
             line.append(change.text(form) if values is not baseline else "")
         lines.append(line)
-    return tables.text(lines, left=1)
+    return tables.folded(lines, left=1, keys=2)
+
+
+def claims(rows):
+    return [*_claims_on_statistics(rows[BATCH_NORM]), *_claims_on_groups(rows)]
 
 
 def _claims_on_statistics(row):
     def values(metric, name):
         return at_zero(row, metric, name)
 
-    lines = []
+    found = []
     for metric, paper, what in (
-        ("accuracy", "-0.5", "lower the accuracy"),
-        ("cross_entropy", "shown without number", "lower the loss"),
+        ("accuracy", -0.5, "lower the accuracy"),
+        ("cross_entropy", WITHOUT_NUMBER, "lower the loss"),
     ):
-        found = Difference.between(
+        difference = Difference.between(
             values(metric, "training images"), at_zero(row, metric)
         )
         text = f"statistics of training images without augmentation {what}"
-        lines.append(claim(text, paper, found, -1, FORMS[metric]))
+        found.append(claim(text, paper, difference, -1, FORMS[metric]))
     for before, with_or_without in (("", "without"), ("augmented ", "with")):
         names = f"{before}test images", f"{before}training images"
         text = "statistics of test images do as those of training images do, both "
         text += f"{with_or_without} augmentation"
-        accuracies = Difference.between(*(values("accuracy", name) for name in names))
-        lines.append(
-            claim_of_no_change(
-                f"{text}, points", "0.1", accuracies, ACCURACY_MARGIN, ".2f"
-            )
-        )
+        points = Difference.between(*(values("accuracy", name) for name in names))
         test, train = (values("cross_entropy", name) for name in names)
         shares = {seed: 100 * (test[seed] / train[seed] - 1) for seed in test}
-        found = Difference.between(shares)
-        lines.append(
-            claim_of_no_change(f"{text}, % of the loss", "1", found, LOSS_MARGIN, ".2f")
-        )
-    return lines
+        shares = Difference.between(shares)
+        for unit, paper, difference, margin in (
+            ("points", "0.1", points, ACCURACY_MARGIN),
+            ("% of the loss", "1", shares, LOSS_MARGIN),
+        ):
+            its_text = f"{text}, {unit}"
+            found.append(claim_of_no_change(its_text, paper, difference, margin, ".2f"))
+    return found
 
 
 def _claims_on_groups(rows):
     accuracies = {n: v["accuracy"] for n, v in _by_variant(rows).items()}
-    lines = []
+    found = []
     for name, values in accuracies.items():
-        found = Difference.between(values, accuracies[GROUP_NORM])
+        difference = Difference.between(values, accuracies[GROUP_NORM])
         if name == EQUAL:
             text = f"{name} beat a constant number of groups, points"
             paper = "mild success, not on every data set"
-            lines.append(claim(text, paper, found, 1, ".2f"))
+            found.append(claim(text, paper, difference, 1, ".2f"))
         elif name != GROUP_NORM:
             text = f"{name}: group normalization gains nothing, points"
             paper = "does not work well"
-            lines.append(claim_of_no_gain(text, paper, found, 1, MARGIN, ".2f"))
-    return lines
+            found.append(claim_of_no_gain(text, paper, difference, 1, MARGIN, ".2f"))
+    return found
 
 
-def draw(records, path):
+def plot(rows):
     """Draws accuracies, a dot for each seed, which the paper doesn't."""
-    rows = _rows(records)
     figure = new_figure(9.6, 3.6, dpi=160)
     for panel, title, found in zip(
         figure.subplots(1, 2),
@@ -202,9 +198,9 @@ def draw(records, path):
             accuracies = list(values["accuracy"].values())
             panel.plot(accuracies, [at] * len(accuracies), ".", color="0.55", mew=0)
             if accuracies:
-                panel.plot(sum(accuracies) / len(accuracies), at, "o", color=BLUE)
+                panel.plot(mean_of(values["accuracy"]), at, "o", color=BLUE)
         panel.set_yticks(range(len(found)), list(found))
         panel.invert_yaxis()
         panel.set_title(title)
         panel.set_xlabel("test accuracy, %; seeds and mean")
-    figure.savefig(path)
+    return figure

@@ -21,37 +21,27 @@ were the smallest.
 """
 
 from keras_bn4.experiments.reproduction import figure3, figure4
-from keras_bn4.experiments.reproduction.summary import (
-    Difference,
-    at_zero,
-    claim,
-    gains,
-)
+from keras_bn4.experiments.reproduction.differences import Difference, claim
+from keras_bn4.experiments.reproduction.rows import at_zero, gains
 
 TITLE = "example weighing with batch normalization"
 SEEDS = figure3.SEEDS
 HOURS = {"small": 0.2, "paper": None}
+row_of, table, plot = figure3.row_of, figure4.table, figure4.plot
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
-    every = figure3.trainings(scale, seeds, dataset, **changes)
+def trainings(scale, seed, dataset="cifar100"):
+    every = figure3.trainings(scale, seed, dataset)
     return [settings for settings in every if settings.ghost_batch_size is None]
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    rows = figure3.rows_by_size(records)
+def claims(rows):
     (row,) = rows.values()
     before = at_zero(row, "cross_entropy")
     changes = gains(row, "cross_entropy").items()
     fall = Difference.between({seed: 100 * c / before[seed] for seed, c in changes})
     rise = Difference.between(gains(row, "accuracy"))
-    claims = [
-        claim("weighing lowers the loss, in percent of it", "-4.7", fall, -1, ".2f"),
-        claim("weighing raises the accuracy, in points", "+0.6", rise, 1, ".2f"),
+    return [
+        claim("weighing lowers the loss, in percent of it", -4.7, fall, -1, ".2f"),
+        claim("weighing raises the accuracy, in points", 0.6, rise, 1, ".2f"),
     ]
-    return "\n".join([figure4.table(rows), "", *claims])
-
-
-draw = figure4.draw

@@ -18,21 +18,23 @@ rather than in accuracy. A large range of weights does about as well as 1.
 """
 
 from keras_bn4.common import tables
-from keras_bn4.experiments.reproduction.figure4 import LABELS, draw_weights
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
+    WITHOUT_NUMBER,
+    Difference,
+    claim,
+)
+from keras_bn4.experiments.reproduction.figure4 import LABELS, plot_weights
+from keras_bn4.experiments.reproduction.rows import (
     FORMS,
     NAMES,
     SIGNS,
-    Difference,
     at_best,
     at_one,
     at_zero,
     best_weight,
-    claim,
     mean_and_spread,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "example weighing with group normalization"
 SEEDS = {"small": 3, "paper": 1}
@@ -43,40 +45,54 @@ EXAMPLE_WEIGHTS = (
 )
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
-    here = {
-        "dataset": dataset,
-        "ghost_batch_size": 1,
-        "groups": GROUPS[scale],
-        "example_weights": EXAMPLE_WEIGHTS,
-        **changes,
-    }
-    return [Settings.at_scale(scale, seed=seed, **here) for seed in range(seeds)]
+def trainings(scale, seed, dataset="cifar100"):
+    return [
+        Settings.at_scale(
+            scale,
+            dataset=dataset,
+            seed=seed,
+            ghost_batch_size=1,
+            groups=GROUPS[scale],
+            example_weights=EXAMPLE_WEIGHTS,
+        )
+    ]
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    ((groups, row),) = rows_of(records, lambda s: s["groups"]).items()
-    lines = [["groups", "n"]]
-    line = [str(groups), str(len(row))]
-    claims = []
+def row_of(settings):
+    return settings.groups
+
+
+def table(rows):
+    ((groups, row),) = rows.items()
+    lines = [["groups", "n"], [str(groups), str(len(row))]]
     for metric, form in FORMS.items():
         name, label = NAMES[metric], LABELS[metric]
         lines[0] += [f"{label}, α = 1", f"best α, {name}", label, "change from α = 1"]
         lines[0].append(f"{name}, α = 0")
         before, best = at_one(row, metric), at_best(row, metric)
-        gain = Difference.between(best, before)
-        line.append(mean_and_spread(before, form))
-        line.append(tables.value_range([best_weight(r, metric) for r in row.values()]))
-        line += [mean_and_spread(best, form), gain.text(form)]
-        line.append(mean_and_spread(at_zero(row, metric), form))
-        text = f"a little of the moving statistics changes the {name} for the better"
-        claims.append(claim(text, "shown without number", gain, SIGNS[metric], form))
-    return "\n".join([tables.text([*lines, line]), "", *claims])
+        weights = [best_weight(record, metric) for record in row.values()]
+        lines[1] += [mean_and_spread(before, form), tables.value_range(weights)]
+        lines[1].append(mean_and_spread(best, form))
+        lines[1].append(Difference.between(best, before).text(form))
+        lines[1].append(mean_and_spread(at_zero(row, metric), form))
+    return tables.folded(lines, keys=2)
 
 
-def draw(records, path):
+def claims(rows):
+    (row,) = rows.values()
+    return [
+        claim(
+            f"a little of the moving statistics changes the {NAMES[metric]} for the "
+            "better",
+            WITHOUT_NUMBER,
+            Difference.between(at_best(row, metric), at_one(row, metric)),
+            SIGNS[metric],
+            form,
+        )
+        for metric, form in FORMS.items()
+    ]
+
+
+def plot(rows):
     """Draws accuracy and loss over the example weight, as the paper does."""
-    rows = rows_of(records, lambda s: s["groups"])
-    draw_weights(rows, lambda groups: f"{groups} groups", path, base=-1)
+    return plot_weights(rows, lambda groups: f"{groups} groups", base=-1)

@@ -23,15 +23,18 @@ import numpy as np
 from keras_bn4.common import tables
 from keras_bn4.common.figures import new_figure
 from keras_bn4.experiments.reproduction import figure3
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
+    WITHOUT_NUMBER,
+    Difference,
+    claim,
+)
+from keras_bn4.experiments.reproduction.rows import (
     FORMS,
     NAMES,
     SIGNS,
-    Difference,
     at_best,
     at_zero,
     best_weight,
-    claim,
     curve,
     gains,
     mean_and_spread,
@@ -39,24 +42,12 @@ from keras_bn4.experiments.reproduction.summary import (
 )
 
 TITLE = "example weighing together with ghosts"
-SEEDS = figure3.SEEDS
-HOURS = figure3.HOURS
-trainings = figure3.trainings
+SEEDS, HOURS = figure3.SEEDS, figure3.HOURS
+trainings, row_of = figure3.trainings, figure3.row_of
 LABELS = {"accuracy": "test accuracy, %", "cross_entropy": "test loss"}
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    rows = figure3.rows_by_size(records)
-    return "\n".join([table(rows), "", *_claims(rows)])
-
-
 def table(rows):
-    """The table alone.
-
-    Args:
-        rows: What `figure3.rows_by_size` returned.
-    """
     lines = [["B'", "n"]]
     for metric, label in LABELS.items():
         lines[0] += [f"best α, {NAMES[metric]}", label, "change from α = 0"]
@@ -68,55 +59,59 @@ def table(rows):
             line.append(mean_and_spread(at_best(row, metric), form))
             line.append(Difference.between(gains(row, metric)).text(form))
         lines.append(line)
-    return tables.text(lines)
+    return tables.folded(lines, keys=2)
 
 
-def _claims(rows):
-    if len(rows) < 2:
-        return []
-    shown = "shown without number"
+def claims(rows):
     best, whole = figure3.best_ghosts(rows), max(rows)
     chosen = f"ghosts of {best}, which are best on validation data,"
-    lines = []
+    found = []
     for metric, form in FORMS.items():
         name, sign = NAMES[metric], SIGNS[metric]
         growing = slopes(rows, lambda row, metric=metric: gains(row, metric))
-        text = f"weighing improves the {name} more the smaller the ghosts (change of "
-        text += "the gain per doubling of B')"
-        difference = Difference.between(growing)
-        lines.append(claim(text, shown, difference, -sign, form))
-        growing = slopes(rows, lambda row, metric=metric: _weights(row, metric))
-        text = f"the best weight for the {name} is larger the smaller the ghosts "
-        text += "(change per doubling of B')"
-        lines.append(claim(text, shown, Difference.between(growing), -1, ".3f"))
-        text = f"with {chosen} weighing improves the {name}"
-        difference = Difference.between(gains(rows[best], metric))
-        lines.append(claim(text, shown, difference, sign, form))
-        text = f"{chosen} and weighed, have a better {name} than batch normalization "
-        text += "without either"
-        difference = Difference.between(
-            at_best(rows[best], metric), at_zero(rows[whole], metric)
-        )
-        lines.append(claim(text, shown, difference, sign, form))
-    return lines
+        weights = slopes(rows, lambda row, metric=metric: _weights(row, metric))
+        both = at_best(rows[best], metric), at_zero(rows[whole], metric)
+        for text, values, its_sign, its_form in (
+            (
+                f"weighing improves the {name} more the smaller the ghosts (change of "
+                "the gain per doubling of B')",
+                *((growing,), -sign, form),
+            ),
+            (
+                f"the best weight for the {name} is larger the smaller the ghosts "
+                "(change per doubling of B')",
+                *((weights,), -1, ".3f"),
+            ),
+            (
+                f"with {chosen} weighing improves the {name}",
+                *((gains(rows[best], metric),), sign, form),
+            ),
+            (
+                f"{chosen} and weighed, have a better {name} than batch normalization "
+                "without either",
+                *(both, sign, form),
+            ),
+        ):
+            difference = Difference.between(*values)
+            found.append(claim(text, WITHOUT_NUMBER, difference, its_sign, its_form))
+    return found
 
 
 def _weights(row, metric):
     return {seed: best_weight(record, metric) for seed, record in row.items()}
 
 
-def draw(records, path):
+def plot(rows):
     """Draws loss and accuracy over the example weight, for each ghost batch size."""
-    draw_weights(figure3.rows_by_size(records), lambda size: f"B' = {size}", path)
+    return plot_weights(rows, lambda size: f"B' = {size}")
 
 
-def draw_weights(rows, name_of_row, path, base=0, style_of_row=lambda row: {}):
+def plot_weights(rows, name_of_row, base=0, style_of_row=lambda row: {}):
     """Draws test accuracy and loss over the example weight, a line for each row.
 
     Args:
         rows: Dict of rows by any key.
         name_of_row: Function of a key that returns its name in the legend.
-        path: Path of the file to write.
         base: Integer, the place among the example weights of what others are compared
             with. Losses are drawn on the scale of their gains to it.
         style_of_row: Function of a key that returns a dict of what differs in the style
@@ -173,7 +168,7 @@ def draw_weights(rows, name_of_row, path, base=0, style_of_row=lambda row: {}):
         loc="outside right center",
         fontsize=9 if len(rows) < 16 else 7,
     )
-    figure.savefig(path)
+    return figure
 
 
 def _seeds(rows):

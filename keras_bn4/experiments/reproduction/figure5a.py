@@ -28,18 +28,23 @@ verdict.
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import figure3
-from keras_bn4.experiments.reproduction.section3_4 import EXAMPLE_WEIGHTS
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
+    WITHOUT_NUMBER,
     Difference,
+    claim,
+)
+from keras_bn4.experiments.reproduction.rows import (
     at_best,
     at_one,
     at_zero,
-    claim,
     mean_and_spread,
     mean_of,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.section3_4 import (
+    EXAMPLE_WEIGHTS,
+    at_batch_size,
+)
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "all four improvements over the batch size"
 SEEDS = {"small": 3, "paper": 1}
@@ -51,36 +56,23 @@ IDEAL, GHOSTS_ALONE = "batch norm (ideal)", "ghosts alone"
 GROUP_NORM, ALL_FOUR = "group norm", "all four"
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, those of Figure 3 included, seed by seed."""
-    found = []
-    for seed in range(seeds):
-        alone = figure3.trainings(scale, seed + 1, dataset, **changes)
-        found += [settings for settings in alone if settings.seed == seed]
-        usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
-        for size in BATCH_SIZES[scale]:
-            found += at_batch_size(usual, size, GROUPS[scale], **changes)
+def trainings(scale, seed, dataset="cifar100"):
+    """Lists the settings of all trainings of a seed, those of Figure 3 included."""
+    usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
+    found = figure3.trainings(scale, seed, dataset)
+    for size in BATCH_SIZES[scale]:
+        found += methods(usual, size, GROUPS[scale])
     return found
 
 
-def at_batch_size(usual, size, groups, **changes):
-    """Group normalization and all four at a batch size.
+def methods(usual, size, groups):
+    """Group normalization and all four at a batch size, a pair of `Settings`.
 
     Args:
         usual: `Settings` of batch normalization in minibatches of 128.
         size: Integer, the batch size.
         groups: Integer, the groups of channels.
-        **changes: Fields of `Settings`, which override everything else.
-
-    Returns:
-        A pair of `Settings`.
     """
-    share = size / 128
-    here = {
-        "batch_size": size,
-        "learning_rate": usual.learning_rate * share,
-        "statistics_momentum": round(usual.statistics_momentum**share, 7),
-    }
     of_groups = {"groups": groups, "example_weights": EXAMPLE_WEIGHTS}
     group_norm = {"ghost_batch_size": 1, **of_groups}
     all_four = {"affine_decay": "to 0"}
@@ -90,31 +82,18 @@ def at_batch_size(usual, size, groups, **changes):
         all_four |= of_groups
     elif size > GHOSTS:
         all_four |= {"ghost_batch_size": GHOSTS}
-    return [
-        usual.replace(**{**here, **method, **changes})
-        for method in (group_norm, all_four)
-    ]
+    return [at_batch_size(usual, size, **method) for method in (group_norm, all_four)]
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    rows = rows_by_method(records)
-    return "\n".join([table(rows), "", *claims(rows)])
-
-
-def rows_by_method(records):
-    """Rows by method and size: that of the minibatch, or of the ghosts alone."""
-
-    def key(settings):
-        if settings["affine_decay"] != "none":
-            return ALL_FOUR, settings["batch_size"]
-        if settings["groups"] is not None:
-            return GROUP_NORM, settings["batch_size"]
-        if settings["ghost_batch_size"] is None:
-            return IDEAL, None
-        return GHOSTS_ALONE, settings["ghost_batch_size"]
-
-    return rows_of(records, key)
+def row_of(settings):
+    """The method and the size: that of the minibatch, or of the ghosts alone."""
+    if settings.affine_decay != "none":
+        return ALL_FOUR, settings.batch_size
+    if settings.groups is not None:
+        return GROUP_NORM, settings.batch_size
+    if settings.ghost_batch_size is None:
+        return IDEAL, None
+    return GHOSTS_ALONE, settings.ghost_batch_size
 
 
 def accuracies(rows, row, split="test"):
@@ -128,11 +107,6 @@ def accuracies(rows, row, split="test"):
 
 
 def table(rows):
-    """The table alone.
-
-    Args:
-        rows: What `rows_by_method` returned.
-    """
     lines = [["method", "B", "n", "test accuracy, %", "difference to ideal"]]
     for row in rows:
         method, size = row
@@ -142,31 +116,27 @@ def table(rows):
         line += [mean_and_spread(values, ".2f")]
         line.append(change.text(".2f") if method != IDEAL else "")
         lines.append(line)
-    return tables.text(lines, left=1)
+    return tables.folded(lines, left=1, keys=3)
 
 
 def claims(rows):
-    """Lines on the claims that all four are the best at each batch size."""
-    lines = []
+    found = []
     for size in (size for method, size in rows if method == ALL_FOUR):
         for baseline in ((IDEAL, None), (GROUP_NORM, size)):
-            if baseline in rows:
-                text = f"with minibatches of {size} all four beat {baseline[0]}"
-                lines.append(better(rows, size, baseline, text, "shown without number"))
-    return lines
+            text = f"with minibatches of {size} all four beat {baseline[0]}"
+            found.append(better(rows, size, baseline, text, WITHOUT_NUMBER))
+    return found
 
 
 def better(rows, size, baseline, text, paper):
-    """A line on the claim that all four at a batch size beat another row, a key."""
+    """The claim that all four at a batch size beat another row, a key."""
     values = (accuracies(rows, row) for row in ((ALL_FOUR, size), baseline))
     return claim(text, paper, Difference.between(*values), 1, ".2f")
 
 
-def draw(records, path):
+def plot(rows, ax=None):
     """Draws accuracy over the batch size, as the paper does, and single trainings."""
-    rows = rows_by_method(records)
-    figure = new_figure(7.2, 3.8, dpi=160)
-    panel = figure.subplots()
+    ax = ax or new_figure(7.2, 3.8, dpi=160).subplots()
     colors = {GROUP_NORM: GREEN, GHOSTS_ALONE: BLUE, ALL_FOUR: VERMILION}
     for method, color in colors.items():
         by_size = {
@@ -175,18 +145,18 @@ def draw(records, path):
             if name == method
         }
         means = list(map(mean_of, by_size.values()))
-        panel.plot(list(by_size), means, "o-", color=color, label=method)
+        ax.plot(list(by_size), means, "o-", color=color, label=method)
         for size, values in by_size.items():
-            panel.plot([size] * len(values), list(values.values()), "_", color=color)
+            ax.plot([size] * len(values), list(values.values()), "_", color=color)
     if (IDEAL, None) in rows:
         ideal = mean_of(accuracies(rows, (IDEAL, None)))
-        panel.axhline(ideal, color="0.4", linestyle="--", label=IDEAL)
-    panel.set_xscale("log", base=2)
-    panel.set_xlim(0.8, 160)
+        ax.axhline(ideal, color="0.4", linestyle="--", label=IDEAL)
+    ax.set_xscale("log", base=2)
+    ax.set_xlim(0.8, 160)
     sizes = [2**i for i in range(8)]
-    panel.set_xticks(sizes, list(map(str, sizes)))
-    panel.set_xlabel("batch size; of ghosts alone, the ghost batch size")
-    panel.set_ylabel("test accuracy, %")
+    ax.set_xticks(sizes, list(map(str, sizes)))
+    ax.set_xlabel("batch size; of ghosts alone, the ghost batch size")
+    ax.set_ylabel("test accuracy, %")
     title = "mean, and dashes\nfor single trainings"
-    figure.legend(loc="outside right center", title=title)
-    figure.savefig(path)
+    ax.figure.legend(loc="outside right center", title=title)
+    return ax.figure

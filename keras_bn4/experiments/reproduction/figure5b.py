@@ -32,13 +32,12 @@ The third was added after they had been seen, because two give no verdict.
 
 from keras_bn4.experiments.reproduction import figure5a
 from keras_bn4.experiments.reproduction.figure5a import ALL_FOUR, GROUP_NORM, IDEAL
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.rows import (
     at_zero,
     mean_and_spread,
     mean_of,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "all four improvements in transfer learning"
 SEEDS = {"small": 3}
@@ -50,80 +49,71 @@ PAPER = {
     IDEAL: "91.0 to 93.4 (Flowers-102), 81.1 to 82.4 (CUB-2011)",
     GROUP_NORM: "87.3 to 93.4 (Flowers-102), 78.6 to 82.4 (CUB-2011)",
 }
+SOURCES = ("source", None)
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, a source first, seed by seed."""
-    found = []
-    for seed in range(seeds):
-        usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
-        of_source = {
-            "classes": "first half",
-            "train_images": 22_500,
-            "validation_images": 2_500,
-            "epochs": 16,
-            "example_weights": (0.0,),
-        }
-        source = usual.replace(**{**of_source, **changes})
-        usual = usual.replace(
-            classes="second half",
-            train_images=500,
-            validation_images=2_500,
-            learning_rate=LEARNING_RATE,
-            source=source,
-        )
-        found += [source, usual.replace(**changes)]
-        for size in GHOST_BATCH_SIZES:
-            found.append(usual.replace(**{"ghost_batch_size": size, **changes}))
-        for size in BATCH_SIZES:
-            groups = figure5a.GROUPS[scale]
-            found += figure5a.at_batch_size(usual, size, groups, **changes)
+def trainings(scale, seed, dataset="cifar100"):
+    """Lists the settings of all trainings of a seed, the source first."""
+    usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
+    source = usual.replace(
+        classes="first half",
+        train_images=22_500,
+        validation_images=2_500,
+        epochs=16,
+        example_weights=(0.0,),
+    )
+    usual = usual.replace(
+        classes="second half",
+        train_images=500,
+        validation_images=2_500,
+        learning_rate=LEARNING_RATE,
+        source=source,
+    )
+    found = [source, usual]
+    found += [usual.replace(ghost_batch_size=size) for size in GHOST_BATCH_SIZES]
+    for size in BATCH_SIZES:
+        found += figure5a.methods(usual, size, figure5a.GROUPS[scale])
     return found
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    lines = []
-    for row in rows_of(_sources(records), lambda s: "source").values():
-        values = mean_and_spread(at_zero(row, "accuracy"), ".2f")
-        lines += [f"Sources: {values} % of the test images of their classes.", ""]
-    rows = figure5a.rows_by_method(_transfers(records))
-    lines += [figure5a.table(rows), "", *_claims_in_total(rows)]
-    return "\n".join([*lines, *figure5a.claims(rows)])
+def row_of(settings):
+    return SOURCES if settings.source is None else figure5a.row_of(settings)
 
 
-def _sources(records):
-    return [r for r in records if r["settings"].get("source") is None]
+def table(rows):
+    parts, transfers = [], _transfers(rows)
+    if SOURCES in rows:
+        values = mean_and_spread(at_zero(rows[SOURCES], "accuracy"), ".2f")
+        parts += [f"Sources: {values} % of the test images of their classes.\n"]
+    return "\n".join([*parts, figure5a.table(transfers)] if transfers else parts)
 
 
-def _transfers(records):
-    return [r for r in records if r["settings"].get("source") is not None]
+def _transfers(rows):
+    return {key: row for key, row in rows.items() if key != SOURCES}
 
 
-def _claims_in_total(rows):
-    """Lines on the paper's numbers, which are those of the best batch sizes."""
+def claims(rows):
+    """The paper's numbers, which are those of the best batch sizes, and all sizes."""
+    rows = _transfers(rows)
     best = {method: _best_size(rows, method) for method in (ALL_FOUR, *PAPER)}
-    lines = []
+    found, size = [], best[ALL_FOUR]
     for method, paper in PAPER.items():
-        if ALL_FOUR in (name for name, _ in rows) and (method, best[method]) in rows:
-            size = best[ALL_FOUR]
-            text = f"all four at their best, minibatches of {size}, beat {method}"
-            if best[method] is not None:
-                text += f" at its best, {best[method]}"
-            baseline = (method, best[method])
-            lines.append(figure5a.better(rows, size, baseline, text, paper))
-    return lines
+        text = f"all four at their best, minibatches of {size}, beat {method}"
+        if best[method] is not None:
+            text += f" at its best, {best[method]}"
+        found.append(figure5a.better(rows, size, (method, best[method]), text, paper))
+    return [*found, *figure5a.claims(rows)]
 
 
 def _best_size(rows, method):
-    """The batch size with the best mean validation accuracy of a method, or `None`."""
+    """The batch size with the best mean validation accuracy of a method."""
 
     def mean(size):
         return mean_of(figure5a.accuracies(rows, (method, size), "validation"))
 
-    return max((size for name, size in rows if name == method), key=mean, default=None)
+    return max((size for name, size in rows if name == method), key=mean)
 
 
-def draw(records, path):
+def plot(rows, ax=None):
     """Draws accuracy over the batch size, as the paper does."""
-    figure5a.draw(_transfers(records), path)
+    return figure5a.plot(_transfers(rows), ax)

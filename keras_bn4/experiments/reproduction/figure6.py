@@ -21,36 +21,35 @@ is small.
 
 from keras_bn4.experiments import discrepancy_by_ghost_size
 from keras_bn4.experiments.reproduction import figure3
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
+    WITHOUT_NUMBER,
     Difference,
-    at_zero,
     claim,
 )
+from keras_bn4.experiments.reproduction.rows import at_zero
 
 TITLE = "output ranges in training and at inference"
 SEEDS = {"small": 3, "paper": 1}
 HOURS = {"small": 0.8, "paper": None}
+row_of = figure3.row_of
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
+def trainings(scale, seed, dataset="cifar100"):
     here = {"measures_outputs": True, "example_weights": (0.0,)}
     if scale == "small":
         here["filters"] = (16, 32, 64, 128)
-    return figure3.trainings(scale, seeds, dataset, **{**here, **changes})
+    every = figure3.trainings(scale, seed, dataset)
+    return [settings.replace(**here) for settings in every]
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    rows = figure3.rows_by_size(records)
-    table = discrepancy_by_ghost_size.table(_networks(records))
-    return "\n".join([table, "", *_claims(rows)])
+def table(rows):
+    return discrepancy_by_ghost_size.table(_networks(rows))
 
 
-def _networks(records):
+def _networks(rows):
     """What `discrepancy_by_ghost_size` makes its table and figure of."""
     found = []
-    for size, row in figure3.rows_by_size(records).items():
+    for size, row in rows.items():
         accuracies = at_zero(row, "accuracy")
         for seed, record in row.items():
             network = {"ghost_batch_size": size, "accuracy": accuracies[seed] / 100}
@@ -58,27 +57,19 @@ def _networks(records):
     return found
 
 
-def _claims(rows):
+def claims(rows):
     few, many = min(rows), max(rows)
-    if few == many:
-        return ["The claims need more than one size."]
     near, far = (_shares(rows[size], "training") for size in (few, many))
     out = {s: share - 100 for s, share in _shares(rows[few], "inference").items()}
     return [
         claim(
             f"in training, ghosts of {few} come closer to the bound than the whole "
             "batch, percent of the bound",
-            "95 at B = 32",
-            Difference.between(near, far),
-            1,
-            ".1f",
+            *("95 at B = 32", Difference.between(near, far), 1, ".1f"),
         ),
         claim(
             f"at inference, outputs after ghosts of {few} exceed the bound, percent",
-            "shown without number",
-            Difference.between(out),
-            1,
-            ".1f",
+            *(WITHOUT_NUMBER, Difference.between(out), 1, ".1f"),
         ),
     ]
 
@@ -93,6 +84,6 @@ def _shares(row, mode):
     return shares
 
 
-def draw(records, path):
+def plot(rows, ax=None):
     """Draws the ranges over the number of elements, as the paper does."""
-    discrepancy_by_ghost_size.figure(_networks(records), path)
+    return discrepancy_by_ghost_size.plot(_networks(rows), ax)

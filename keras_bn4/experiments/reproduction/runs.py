@@ -1,179 +1,148 @@
 """Runs trainings, each once, and keeps a record of each.
 
 In the folder of the results there is a file for every finished training in `records`,
-one for every training that is under way in `unfinished`, those of `claims`, and in
-`weights` those of trainings that others start from. Any number of processes, on any
-machines that share the folder, can work on the same list of settings at the same time.
-Each of them can be killed at any time.
+one for every training that is under way in `unfinished`, and in `weights` those of
+trainings that others start from. A process can be killed at any time. When it is
+started again, it skips what has a record, and goes on within the training that was
+under way. Several processes share a list of trainings as shards.
 """
 
+import functools
+import importlib.resources
 import json
 import os
 import pathlib
-import time
 
 import keras
 
+from keras_bn4.common import records as record_files
+from keras_bn4.common.errors import reason_of
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.tables import progress_bar
 from keras_bn4.experiments import machine
-from keras_bn4.experiments.reproduction import claims, weights
+from keras_bn4.experiments.reproduction import weights
 from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.training import Training
+from keras_bn4.experiments.reproduction.training import METRICS, Training
 
-SECONDS_BETWEEN_LOOKS = 2
+# As a resource, so that records are also found where the package is in a zip.
+PUBLISHED = importlib.resources.files(__package__) / "records"
 
 
-class Run:
-    """A training and its record.
+def path_of(settings, folder):
+    """The path of the record of a training in a folder of results."""
+    return pathlib.Path(folder, "records", f"{settings.name}.json")
+
+
+def record_of(settings, folder):
+    """The record of a training, a dict, or `None` while there is none.
+
+    It has `"settings"`, `"versions"`, `"hardware"`, `"process"`, the number of the
+    process that finished it, the `"seconds"` it took, and the `"history"` and
+    `"results"` of `Training`.
 
     Args:
         settings: `Settings`.
-        folder: Path of the folder of the results.
-        is_source: Whether others start from its weights, so that they are kept.
+        folder: Path of the folder of the results, or `None` for the published records.
+
+    Raises:
+        ValueError: if the file is not the record of these settings.
     """
-
-    def __init__(self, settings, folder, is_source=False):
-        self.settings = settings
-        self.folder = pathlib.Path(folder)
-        self.is_source = is_source
-        self.path = self.folder / "records" / f"{settings.name}.json"
-        self.weights = self.folder / "weights" / f"{settings.name}.npz"
-        source = settings.source
-        self.source = None if source is None else Run(source, folder)
-
-    def record(self):
-        """The record, a dict, or `None` while there is none.
-
-        It has `"settings"`, `"versions"`, `"hardware"`, `"process"`, the number of the
-        process that finished it, the `"seconds"` it took, and
-        the `"history"` and `"results"` of `Training`.
-
-        Raises:
-            ValueError: if the file is not the record of these settings.
-        """
-        try:
-            found = json.loads(self.path.read_text())
-            is_it = Settings.from_record(found["settings"]) == self.settings
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{self.path} is no record of a training ({error}). Remove it, so that "
-                "it is made again."
-            ) from error
-        if not is_it:
-            raise ValueError(
-                f"{self.path} is the record of other settings than those its name "
-                "stands for. Remove it, so that it is made again."
-            )
-        return found
-
-    def do(self, claim, data_dir=None, on_progress=None):
-        """Trains, evaluates and writes the record, or goes on with what is begun.
-
-        Args:
-            claim: The `Claim` of this run.
-            data_dir: The folder of tensorflow-datasets.
-            on_progress: Function of the number of finished epochs.
-
-        Raises:
-            ClaimLost: if another worker has taken over.
-        """
-
-        def progress(epochs):
-            claim.check()
-            if on_progress is not None:
-                on_progress(epochs)
-
-        unfinished = self.folder / "unfinished" / f"{self.settings.name}.npz"
-        source_weights = self.source and self.source.weights
-        training = Training(self.settings, unfinished, data_dir, source_weights)
-        training.run(progress)
-        results = training.evaluate()
-        claim.check()
-        if self.is_source:
-            weights.keep(training.model, self.weights)
-        record = {
-            "settings": self.settings.to_dict(),
-            "versions": machine.versions(),
-            "hardware": machine.hardware(),
-            "process": os.getpid(),
-            "seconds": round(training.seconds, 1),
-            "history": training.history,
-            "results": results,
-        }
-        with written_whole(self.path) as file:
-            file.write_text(_compact(record))
-        unfinished.unlink(missing_ok=True)
-        # What a process left that was killed while it wrote.
-        for left in unfinished.parent.glob(f".{self.settings.name}.*"):
-            left.unlink(missing_ok=True)
-        keras.utils.clear_session()
+    if folder is None:
+        return published().get(settings.name)
+    path = path_of(settings, folder)
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_no_record(path, error)) from error
+    if _checked(record, path) != settings:
+        raise ValueError(
+            f"{path} is the record of other settings than those its name stands for. "
+            "Remove it, so that it is made again."
+        )
+    return record
 
 
 def records_of(settings, folder):
     """Lists the records of those settings that have one, in their order."""
-    found = [Run(s, folder).record() for s in settings]
+    found = [record_of(s, folder) for s in settings]
     return [record for record in found if record is not None]
 
 
-def work(settings, folder, *, data_dir=None, expires=claims.EXPIRES, verbose=1):
-    """Trains what has no record and is not claimed by others, until all have one.
+@functools.cache
+def published():
+    """The records that are published, a dict by the name of their settings.
+
+    There is a file for each result, with all trainings that no result before it has.
+    """
+    files = sorted(PUBLISHED.iterdir(), key=lambda file: file.name)
+    return {
+        _checked(record, file).name: record
+        for file in files
+        if file.name.endswith(".json")
+        for record in record_files.read(file)
+    }
+
+
+def work(settings, folder, *, data_dir=None, shard=(1, 1), verbose=1):
+    """Trains what has no record.
 
     Args:
         settings: List of `Settings`. Their order is that of the trainings, but sources
             come before what starts from them, also if they are not in the list.
         folder: Path of the folder of the results.
         data_dir: The folder of tensorflow-datasets.
-        expires: Float, the seconds after which the claim of a dead worker is void.
+        shard: Pair of integers `(i, n)`: the i-th of n parts of the list, counted from
+            1. A training that starts from another one is in the part of that one.
         verbose: 0 or 1, whether to show progress.
     """
     folder = pathlib.Path(folder)
-    for name in ("records", "unfinished", "claims", "weights"):
+    for name in ("records", "unfinished", "weights"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    sources = {s.source for s in settings} - {None}
-    every = dict.fromkeys(s for one in settings for s in (one.source, one) if s)
-    runs = [Run(s, folder, is_source=s in sources) for s in every]
-    announced = False
-    while open_runs := [run for run in runs if run.record() is None]:
-        if any(_try(run, runs, data_dir, expires, verbose) for run in open_runs):
-            announced = False
-            continue
-        if verbose and not announced:
-            # A claim can be given back while this looks.
-            held = {claims.holder(folder / "claims", r.settings.name) for r in runs}
-            who = ", ".join(sorted(held - {None})) or "others"
-            print(f"Waiting for {who}.", flush=True)
-            announced = True
-        time.sleep(min(SECONDS_BETWEEN_LOOKS, expires / 4))
-
-
-def _try(run, runs, data_dir, expires, verbose):
-    """Does a run if nobody else does it. Returns whether it was done here."""
-    if run.source is not None and run.source.record() is None:
-        return False
-    claim = claims.take(run.folder / "claims", run.settings.name, expires)
-    if claim is None:
-        return False
-    with claim:
-        if run.record() is not None:
-            return False  # Finished between the look at the records and the claim.
-        done = sum(r.record() is not None for r in runs)
-        if verbose:
-            name = run.settings.name
-            print(f"Training {done + 1} of {len(runs)}: {name}", flush=True)
-        progress = progress_bar(run.settings.epochs, verbose=verbose, unit_name="epoch")
-        try:
-            run.do(claim, data_dir, lambda epochs: progress.update(int(epochs)))
-        except claims.ClaimLost as error:
+    families = {}
+    for one in settings:
+        family = families.setdefault(one.source or one, [])
+        family += [s for s in (one.source, one) if s and s not in family]
+    i, n = shard
+    trainings = [s for family in list(families.values())[i - 1 :: n] for s in family]
+    sources = {s.source for s in settings}
+    for at, one in enumerate(trainings, 1):
+        if record_of(one, folder) is None:
             if verbose:
-                print(f"\n{error}")
-            return False
-    return True
+                print(f"Training {at} of {len(trainings)}: {one.name}", flush=True)
+            _train(one, folder, data_dir, one in sources, verbose)
 
 
-def _compact(record):
+def _train(settings, folder, data_dir, is_source, verbose):
+    """Trains, evaluates and writes the record, or goes on with what is begun."""
+    unfinished = folder / "unfinished" / f"{settings.name}.npz"
+    source = settings.source and folder / "weights" / f"{settings.source.name}.npz"
+    training = Training(settings, unfinished, data_dir, source)
+    progress = progress_bar(settings.epochs, verbose=verbose, unit_name="epoch")
+    training.run(lambda epochs: progress.update(int(epochs)))
+    results = training.evaluate()
+    if is_source:
+        weights.keep(training.model, folder / "weights" / f"{settings.name}.npz")
+    record = {
+        "settings": settings.to_dict(),
+        "versions": machine.versions(),
+        "hardware": machine.hardware(),
+        "process": os.getpid(),
+        "seconds": round(training.seconds, 1),
+        "history": training.history,
+        "results": results,
+    }
+    with written_whole(path_of(settings, folder)) as file:
+        file.write_text(f"{compact(record)}\n")
+    unfinished.unlink(missing_ok=True)
+    # What a process left that was killed while it wrote.
+    for left in unfinished.parent.glob(f".{settings.name}.*"):
+        left.unlink(missing_ok=True)
+    keras.utils.clear_session()
+
+
+def compact(record):
     """JSON with a line for each list of numbers, which version control can compare."""
     parts = []
     for key, value in record.items():
@@ -183,4 +152,27 @@ def _compact(record):
         else:
             text = json.dumps(value)
         parts.append(f' "{key}": {text}')
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def _checked(record, path):
+    """The settings of a record, or `ValueError` if something is missing in it."""
+    try:
+        settings = Settings.from_record(record["settings"])
+        float(record["seconds"])
+        for split in ("validation", "test"):
+            for metric in METRICS:
+                values = record["results"][split][metric]
+                if len(list(map(float, values))) != len(settings.example_weights):
+                    raise ValueError(f"it has {len(values)} values of {metric}")
+        settings.name  # noqa: B018 - it needs settings of the right types
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(_no_record(path, error)) from error
+    return settings
+
+
+def _no_record(path, error):
+    return (
+        f"{path} is no record of a training ({reason_of(error)}). Remove it, so that "
+        "it is made again."
+    )

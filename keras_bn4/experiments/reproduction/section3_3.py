@@ -22,17 +22,18 @@ ResNet-50 and loses 0.13 for Inception-v3.
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, new_figure
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
-    FORMS,
+from keras_bn4.experiments.reproduction.differences import (
     Difference,
-    at_zero,
     claim,
     claim_of_no_change,
+)
+from keras_bn4.experiments.reproduction.rows import (
+    FORMS,
+    at_zero,
     mean_and_spread,
     mean_of,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "weight decay of γ and β"
 SEEDS = {"small": 5, "paper": 10}
@@ -43,26 +44,20 @@ NETWORKS = {True: "residual", False: "plain"}
 MARGIN = 0.3
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
+def trainings(scale, seed, dataset="cifar100"):
+    usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
     return [
-        Settings.at_scale(
-            scale,
-            dataset=dataset,
-            seed=seed,
-            residual=residual,
-            affine_decay=decay,
-            **changes,
-        )
-        for seed in range(seeds)
+        usual.replace(residual=residual, affine_decay=decay)
         for residual in NETWORKS
         for decay in DECAYS
     ]
 
 
-def report(records):
-    """A table, and a line on each claim of the paper, as plain text."""
-    rows = _rows(records)
+def row_of(settings):
+    return settings.residual, settings.affine_decay
+
+
+def table(rows):
     lines = [["network", "decay of γ, β", "n", "test accuracy, %", "difference"]]
     lines[0] += ["test loss", "difference"]
     for (residual, decay), row in rows.items():
@@ -74,16 +69,10 @@ def report(records):
             change = Difference.between(values, baseline)
             line.append(change.text(form) if decay != "none" else "")
         lines.append(line)
-    return "\n".join([tables.text(lines, left=2), "", *_claims(rows)])
+    return tables.folded(lines, left=2, keys=3)
 
 
-def _rows(records):
-    return rows_of(records, lambda s: (s["residual"], s["affine_decay"]))
-
-
-def _claims(rows):
-    if len(rows) < 6:
-        return ["Claims need all rows."]
+def claims(rows):
     values = {row: at_zero(records, "accuracy") for row, records in rows.items()}
     effects = {
         residual: {
@@ -96,7 +85,7 @@ def _claims(rows):
     return [
         claim(
             "decay of γ and β helps a residual network",
-            "+0.3",
+            0.3,
             Difference.between(effects[True]),
             1,
             ".2f",
@@ -119,18 +108,15 @@ def _claims(rows):
     ]
 
 
-def draw(records, path):
+def plot(rows, ax=None):
     """Draws accuracies, a dot for each seed, which the paper doesn't."""
-    rows = _rows(records)
-    figure = new_figure(5.4, 3.6, dpi=160)
-    panel = figure.subplots()
+    ax = ax or new_figure(5.4, 3.6, dpi=160).subplots()
     for at, row in enumerate(rows.values()):
         values = at_zero(row, "accuracy")
-        panel.plot([at] * len(values), list(values.values()), ".", color="0.55", mew=0)
-        panel.plot(at, mean_of(values), "o", color=BLUE)
+        ax.plot([at] * len(values), list(values.values()), ".", color="0.55", mew=0)
+        ax.plot(at, mean_of(values), "o", color=BLUE)
     names = [f"{NETWORKS[residual]}\n{decay}" for residual, decay in rows]
-    panel.set_xticks(range(len(rows)), names)
-    panel.set_xlabel("network, and decay of γ and β")
-    panel.set_ylabel("test accuracy, %; seeds and mean")
-    panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    ax.set_xticks(range(len(rows)), names)
+    ax.set_xlabel("network, and decay of γ and β")
+    ax.set_ylabel("test accuracy, %; seeds and mean")
+    return ax.figure

@@ -22,18 +22,16 @@ normalization (73.91 to 74.60, validation, 3 runs).
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import GREEN, VERMILION
-from keras_bn4.experiments.reproduction.figure4 import draw_weights
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
-    Difference,
+from keras_bn4.experiments.reproduction.differences import Difference, claim
+from keras_bn4.experiments.reproduction.figure4 import plot_weights
+from keras_bn4.experiments.reproduction.rows import (
     at_best,
     at_zero,
+    best_row,
     best_weight,
-    claim,
     mean_and_spread,
-    mean_of,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "minibatches of two, group against batch-group normalization"
 SEEDS = {"small": 3, "paper": 3}
@@ -45,36 +43,46 @@ EXAMPLE_WEIGHTS = (
 PAPER = {"group norm": "73.91", "batch-group norm": "74.60"}
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
-    usual = Settings.at_scale(scale)
-    share = 2 / usual.batch_size
-    here = {
-        "dataset": dataset,
-        "batch_size": 2,
-        "learning_rate": usual.learning_rate * share,
-        "statistics_momentum": round(usual.statistics_momentum**share, 7),
-        "example_weights": EXAMPLE_WEIGHTS,
-    }
+def trainings(scale, seed, dataset="cifar100"):
+    usual = Settings.at_scale(scale, dataset=dataset, seed=seed)
     if scale == "small":
-        here["epochs"] = 30
+        usual = usual.replace(epochs=30)
+    usual = at_batch_size(usual, 2, example_weights=EXAMPLE_WEIGHTS)
     return [
-        Settings.at_scale(
-            scale,
-            **{**here, **changes},
-            seed=seed,
-            groups=groups,
-            ghost_batch_size=1 if method == "group norm" else None,
+        usual.replace(
+            groups=groups, ghost_batch_size=1 if method == "group norm" else None
         )
-        for seed in range(seeds)
         for method in PAPER
         for groups in GROUPS[scale]
     ]
 
 
-def report(records):
-    """A table, and a line on the paper's claim, as plain text."""
-    rows = _rows(records)
+def at_batch_size(usual, size, **changes):
+    """Settings with other minibatches, and what follows from their size.
+
+    The learning rate is proportional to the size, and the moving statistics remember as
+    many images.
+
+    Args:
+        usual: `Settings` with minibatches of 128.
+        size: Integer, the batch size.
+        **changes: Other fields of `Settings`.
+    """
+    share = size / 128
+    return usual.replace(
+        batch_size=size,
+        learning_rate=usual.learning_rate * share,
+        statistics_momentum=round(usual.statistics_momentum**share, 7),
+        **changes,
+    )
+
+
+def row_of(settings):
+    is_group = settings.ghost_batch_size == 1
+    return "group norm" if is_group else "batch-group norm", settings.groups
+
+
+def table(rows):
     lines = [["method", "groups", "n", "best α", "validation accuracy, %"]]
     lines[0] += ["paper", "test accuracy, %", "at α = 0"]
     for (method, groups), row in rows.items():
@@ -85,43 +93,25 @@ def report(records):
         line.append(mean_and_spread(at_best(row, "accuracy"), ".2f"))
         line.append(mean_and_spread(at_zero(row, "accuracy"), ".2f"))
         lines.append(line)
-    return "\n".join([tables.text(lines, left=1), "", *_claims(rows)])
+    return tables.folded(lines, left=1, keys=3)
 
 
-def _rows(records):
-    def key(settings):
-        is_group = settings["ghost_batch_size"] == 1
-        return "group norm" if is_group else "batch-group norm", settings["groups"]
-
-    return rows_of(records, key)
-
-
-def _claims(rows):
-    if len({method for method, _ in rows}) < 2:
-        return ["The claim needs both methods."]
-
-    def validation(row):
-        return mean_of(at_best(rows[row], "accuracy", "validation"))
-
-    best = {
-        method: max((row for row in rows if row[0] == method), key=validation)
+def claims(rows):
+    group, both = (
+        best_row({key: row for key, row in rows.items() if key[0] == method}, at_best)
         for method in PAPER
-    }
-    group, both = best["group norm"], best["batch-group norm"]
+    )
     text = f"batch-group statistics ({both[1]} groups) beat group normalization "
     text += f"({group[1]} groups), points of test accuracy, both weighed"
     values = (at_best(rows[row], "accuracy") for row in (both, group))
-    return [claim(text, "+0.69 (validation)", Difference.between(*values), 1, ".2f")]
+    difference = Difference.between(*values)
+    return [claim(text, "+0.69 (validation)", difference, 1, ".2f", 0.69)]
 
 
-def draw(records, path):
+def plot(rows):
     """Draws accuracy and loss over the example weight, which the paper doesn't."""
-    draw_weights(
-        _rows(records),
-        lambda row: f"{row[0]}, {row[1]} groups",
-        path,
-        base=-1,
-        style_of_row=_style,
+    return plot_weights(
+        rows, lambda row: f"{row[0]}, {row[1]} groups", base=-1, style_of_row=_style
     )
 
 

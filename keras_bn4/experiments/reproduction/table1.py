@@ -25,20 +25,21 @@ Expected: On CIFAR-100 with a ResNet-18, without and with weighing: batch normal
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, VERMILION
-from keras_bn4.experiments.reproduction.figure4 import draw_weights
-from keras_bn4.experiments.reproduction.settings import Settings
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
     Difference,
-    at_best,
-    at_zero,
-    best_weight,
     claim,
     claim_of_no_change,
+)
+from keras_bn4.experiments.reproduction.figure4 import plot_weights
+from keras_bn4.experiments.reproduction.rows import (
+    at_best,
+    at_zero,
+    best_row,
+    best_weight,
     gains,
     mean_and_spread,
-    mean_of,
-    rows_of,
 )
+from keras_bn4.experiments.reproduction.settings import Settings
 
 TITLE = "accuracy with minibatches of four classes"
 SEEDS = {"small": 3, "paper": 1}
@@ -68,13 +69,8 @@ PAPER = {
 }
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
-    return [
-        settings_of(scale, row, dataset=dataset, seed=seed, **changes)
-        for seed in range(seeds)
-        for row in PAPER
-    ]
+def trainings(scale, seed, dataset="cifar100"):
+    return [settings_of(scale, row, dataset=dataset, seed=seed) for row in PAPER]
 
 
 def settings_of(scale, row, **changes):
@@ -98,35 +94,16 @@ def settings_of(scale, row, **changes):
 
 
 def row_of(settings):
-    """Which row of the table the settings of a record belong to, a key of `PAPER`."""
-    size = settings["ghost_batch_size"] or settings["batch_size"]
-    if settings["renorm"]:
+    """Which row of the table settings belong to, a key of `PAPER`."""
+    size = settings.ghost_batch_size or settings.batch_size
+    if settings.renorm:
         return RENORM, size
-    if settings["groups"] is not None:
+    if settings.groups is not None:
         return BATCH_GROUP, size
-    return "batch norm" if settings["ghost_batch_size"] is None else "ghosts", size
-
-
-def report(records):
-    """The table with the paper's values, and a line on each claim, as plain text."""
-    return report_of_rows(rows_of(records, row_of))
-
-
-def report_of_rows(rows):
-    """The same of rows.
-
-    Args:
-        rows: Dict of rows by keys of `PAPER`, and possibly others.
-    """
-    return "\n".join([table(rows), "", *_claims(rows)])
+    return "batch norm" if settings.ghost_batch_size is None else "ghosts", size
 
 
 def table(rows):
-    """The table alone.
-
-    Args:
-        rows: Dict of rows by keys of `PAPER`.
-    """
     lines = [["method", "B'", "n", "α off", "paper", "best α", "α on", "paper", "gain"]]
     for row_name, row in rows.items():
         method, size = row_name
@@ -141,76 +118,49 @@ def table(rows):
                 Difference.between(gains(row, "accuracy")).text(".2f"),
             ]
         )
-    return f"{tables.text(lines, left=1)}\nTest accuracy, %."
+    return f"{tables.folded(lines, left=1, keys=3)}\nTest accuracy, %."
 
 
-def _claims(rows):
-    if not set(PAPER) <= set(rows):
-        return ["Claims need all rows."]
-    batch_norm, renorm = rows["batch norm", 128], rows[RENORM, 128]
-    batch_group = rows[BATCH_GROUP, 2]
-    off, best_off = _best_ghosts(rows, at_zero)
-    on, best_on = _best_ghosts(rows, at_best)
-    differences = [
-        (
+def claims(rows):
+    def values(key, at):
+        return at(rows[key], "accuracy")
+
+    batch_norm, renorm = ("batch norm", 128), (RENORM, 128)
+    ghosts = {key: row for key, row in rows.items() if key[0] == "ghosts"}
+    off, on = best_row(ghosts, at_zero), best_row(ghosts, at_best)
+    beaten = "beat batch normalization, both"
+    found = [
+        claim(
             "weighing helps batch normalization",
-            "+22.1",
-            gains(batch_norm, "accuracy"),
-            None,
-        ),
-        (
-            f"the best ghosts ({off}) beat batch normalization, both unweighed",
-            "+30.3",
-            at_zero(best_off, "accuracy"),
-            at_zero(batch_norm, "accuracy"),
-        ),
-        (
-            f"the best ghosts ({on}) beat batch normalization, both weighed",
-            "+10.0",
-            at_best(best_on, "accuracy"),
-            at_best(batch_norm, "accuracy"),
-        ),
+            22.1,
+            Difference.between(values(batch_norm, gains)),
+            1,
+            ".2f",
+        )
+    ]
+    for text, paper, better, other, at in (
+        (f"the best ghosts ({off[1]}) {beaten} unweighed", 30.3, off, batch_norm, 0),
+        (f"the best ghosts ({on[1]}) {beaten} weighed", 10.0, on, batch_norm, 1),
         (
             "batch renormalization beats batch normalization, both unweighed",
-            "+28.9",
-            at_zero(renorm, "accuracy"),
-            at_zero(batch_norm, "accuracy"),
+            *(28.9, renorm, batch_norm, 0),
         ),
         (
-            f"batch-group statistics beat the best ghosts ({on}), both weighed",
-            "+3.9",
-            at_best(batch_group, "accuracy"),
-            at_best(best_on, "accuracy"),
+            f"batch-group statistics beat the best ghosts ({on[1]}), both weighed",
+            *(3.9, (BATCH_GROUP, 2), on, 1),
         ),
-    ]
-    lines = [
-        claim(text, paper, Difference.between(values, baseline), 1, ".2f")
-        for text, paper, values, baseline in differences
-    ]
+    ):
+        at = at_best if at else at_zero
+        difference = Difference.between(values(better, at), values(other, at))
+        found.append(claim(text, paper, difference, 1, ".2f"))
     text = "weighing does nothing for batch renormalization"
-    difference = Difference.between(gains(renorm, "accuracy"))
-    return [*lines, claim_of_no_change(text, "at most 0.1", difference, 0.5, ".2f")]
+    difference = Difference.between(values(renorm, gains))
+    return [*found, claim_of_no_change(text, "at most 0.1", difference, 0.5, ".2f")]
 
 
-def _best_ghosts(rows, values):
-    """The size of ghosts with the best mean validation accuracy, and their row."""
-    ghosts = {size: row for (method, size), row in rows.items() if method == "ghosts"}
-
-    def mean(size):
-        return mean_of(values(ghosts[size], "accuracy", "validation"))
-
-    best = max(ghosts, key=mean)
-    return best, ghosts[best]
-
-
-def draw(records, path):
+def plot(rows):
     """Draws accuracy and loss over the example weight, which the paper doesn't."""
-    draw_rows(rows_of(records, row_of), path)
-
-
-def draw_rows(rows, path):
-    """Draws rows, as `report_of_rows` takes them."""
-    draw_weights(rows, _name, path, style_of_row=lambda row: STYLES.get(row[0], {}))
+    return plot_weights(rows, _name, style_of_row=lambda row: STYLES.get(row[0], {}))
 
 
 def _name(row):

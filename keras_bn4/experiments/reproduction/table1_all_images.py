@@ -26,7 +26,6 @@ Expected: the paper's numbers, in `table1.py`.
 """
 
 from keras_bn4.experiments.reproduction import table1
-from keras_bn4.experiments.reproduction.summary import rows_of
 
 TITLE = "accuracy with minibatches of four classes, all images"
 SEEDS = {"small": 1}
@@ -34,36 +33,25 @@ HOURS = {"small": 3.4}
 ALL_CLASSES = ("batch norm, all classes", 128)
 BATCH_NORM = ("batch norm", 128)
 ROWS = [BATCH_NORM, ALL_CLASSES, *(row for row in table1.PAPER if row != BATCH_NORM)]
+table, claims, plot = table1.table, table1.claims, table1.plot
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, seed by seed."""
+def trainings(scale, seed, dataset="cifar100"):
     here = {"train_images": 45_000, "validation_images": 5_000, "epochs": 35}
     found = []
-    for seed in range(seeds):
-        for row in ROWS:
-            of_row = {**here, "dataset": dataset, "seed": seed, **changes}
-            if row in (BATCH_NORM, ALL_CLASSES):
-                of_row["ghost_batch_size"] = 128
-            if row == ALL_CLASSES:
-                of_row["classes_per_batch"] = None
-            found.append(table1.settings_of(scale, row, **of_row))
+    for row in ROWS:
+        of_row = {**here, "dataset": dataset, "seed": seed}
+        if row in (BATCH_NORM, ALL_CLASSES):
+            of_row["ghost_batch_size"] = 128
+        if row == ALL_CLASSES:
+            of_row["classes_per_batch"] = None
+        found.append(table1.settings_of(scale, row, **of_row))
     return found
 
 
-def report(records):
-    """The table with the paper's values, and a line on each claim, as plain text."""
-    return table1.report_of_rows(rows_of(records, _row_of))
-
-
-def _row_of(settings):
-    if settings["classes_per_batch"] is None:
+def row_of(settings):
+    if settings.classes_per_batch is None:
         return ALL_CLASSES
-    if settings["ghost_batch_size"] == settings["batch_size"]:
+    if settings.ghost_batch_size == settings.batch_size:
         return BATCH_NORM
     return table1.row_of(settings)
-
-
-def draw(records, path):
-    """Draws accuracy and loss over the example weight, which the paper doesn't."""
-    table1.draw_rows(rows_of(records, _row_of), path)

@@ -26,15 +26,16 @@ Minibatches of all classes bring back what batch-group statistics lack.
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import table1
-from keras_bn4.experiments.reproduction.summary import (
+from keras_bn4.experiments.reproduction.differences import (
     Difference,
+    claim_of_no_change,
+)
+from keras_bn4.experiments.reproduction.rows import (
     at_best,
     at_zero,
     best_weight,
-    claim_of_no_change,
     mean_and_spread,
     mean_of,
-    rows_of,
 )
 
 TITLE = "Table 1 by class, by variance, and with minibatches of all classes"
@@ -50,21 +51,22 @@ BATCH_GROUP = (table1.BATCH_GROUP, 2)
 ROWS = [row for row in table1.PAPER if row[0] == "ghosts" or row == BATCH_GROUP]
 
 
-def trainings(scale, seeds, dataset="cifar100", **changes):
-    """Lists the settings of all trainings, those of Table 1 included, seed by seed."""
+def trainings(scale, seed, dataset="cifar100"):
+    """Lists the settings of all trainings of a seed, those of Table 1 included."""
     return [
-        table1.settings_of(
-            scale, row, dataset=dataset, seed=seed, **{**variant, **changes}
-        )
-        for seed in range(seeds)
+        table1.settings_of(scale, row, dataset=dataset, seed=seed, **variant)
         for name, variant in VARIANTS.items()
         for row in (ROWS if name != "all classes" else [BATCH_GROUP])
     ]
 
 
-def report(records):
-    """A table, and a line on the paper's claim, as plain text."""
-    rows = _rows(records)
+def row_of(settings):
+    for name, changes in reversed(VARIANTS.items()):
+        if all(getattr(settings, field) == v for field, v in changes.items()):
+            return name, table1.row_of(settings)
+
+
+def table(rows):
     lines = [["variant", "method", "B'", "n", "α off", "difference"]]
     lines[0] += ["best α", "α on", "difference"]
     for (variant, row_name), row in rows.items():
@@ -80,23 +82,11 @@ def report(records):
             line.append(change.text(".2f") if variant != "Table 1" else "")
         lines.append(line)
     note = "Test accuracy, %. Differences are to Table 1."
-    return "\n".join([tables.text(lines, left=2), note, "", *_claims(rows)])
+    return f"{tables.folded(lines, left=2, keys=4)}\n{note}"
 
 
-def _rows(records):
-    def key(settings):
-        for name, changes in reversed(VARIANTS.items()):
-            if all(settings[field] == value for field, value in changes.items()):
-                return name, table1.row_of(settings)
-
-    return rows_of(records, key)
-
-
-def _claims(rows):
-    control = rows.get(("all classes", BATCH_GROUP))
-    usual = rows.get(("Table 1", BATCH_GROUP))
-    if control is None or usual is None:
-        return ["The claim needs the control."]
+def claims(rows):
+    usual, control = rows["Table 1", BATCH_GROUP], rows["all classes", BATCH_GROUP]
     difference = Difference.between(
         *(at_best(row, "accuracy") for row in (usual, control))
     )
@@ -104,9 +94,8 @@ def _claims(rows):
     return [claim_of_no_change(text, "76.1 and 76.2", difference, 0.5, ".2f")]
 
 
-def draw(records, path):
+def plot(rows):
     """Draws accuracies over the ghost batch size, which the paper doesn't."""
-    rows = _rows(records)
     figure = new_figure(8, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=[1.8, 1], sharey=True)
     colors = (BLUE, VERMILION, GREEN, BLACK)
@@ -136,4 +125,4 @@ def draw(records, path):
     right.set_xticks(range(len(VARIANTS)), [n.replace(" ", "\n") for n in VARIANTS])
     right.set_xlim(-0.5, len(VARIANTS) - 0.5)
     right.set_xlabel("variant")
-    figure.savefig(path)
+    return figure

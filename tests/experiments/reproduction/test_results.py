@@ -1,15 +1,11 @@
 """The results of the reproduction: what they train, conclude and draw."""
 
-import json
-import re
-
 import keras
 import numpy as np
 import pytest
 from dataset_helpers import prepare
-from helpers import slow_but
 
-from keras_bn4.experiments.reproduction import RECORDS, RESULTS, SUPPLEMENTS, runs
+from keras_bn4.experiments.reproduction import RESULTS, SUPPLEMENTS, runs, summary
 from keras_bn4.experiments.reproduction.settings import SCALES, Settings
 
 # The smallest form: one step of 128 an epoch, on scikit-learn's digits.
@@ -23,8 +19,6 @@ SMALLEST = {
 }
 
 
-# Their trainings are all of another result.
-SHARING = ("figure1", "figure4")
 AT_SCALES = [
     (name, scale) for name, result in RESULTS.items() for scale in result.SEEDS
 ]
@@ -91,35 +85,37 @@ def no_effect(settings, weight):
     return 0.5
 
 
-def verdicts(text):
-    return re.findall(r"^\* (reproduced|undecided|not reproduced): ", text, re.M)
+def made(name, scale="small", seeds=3, accuracy=as_in_the_paper):
+    return [made_up(s, accuracy) for s in summary.trainings(name, scale, seeds)]
 
 
-def without_seed(settings):
-    source = settings.source and settings.source.replace(seed=0)
-    return settings.replace(seed=0, source=source)
+def verdicts(name, records, scale="small"):
+    claims = summary.table_and_claims(name, records, scale)[1]
+    return {claim.text: claim.verdict for claim in claims}
 
 
 @pytest.mark.parametrize(("name", "scale"), AT_SCALES)
-def test_trainings_are_paired_by_seed_and_come_seed_by_seed(name, scale):
+def test_trainings_are_paired_by_seed(name, scale):
     result = RESULTS[name]
-    trainings = result.trainings(scale, 2)
-    half = len(trainings) // 2
-    assert len(set(trainings)) == len(trainings)
-    assert [s.seed for s in trainings] == [0] * half + [1] * half
-    assert [without_seed(s) for s in trainings[half:]] == trainings[:half]
-    assert {s.source.seed for s in trainings[half:] if s.source} <= {1}
-    whole = {s.train_images for s in trainings if s.classes == "all"}
-    assert whole <= {2_500, 10_000, 40_000, 45_000}
-    assert {s.dataset for s in result.trainings(scale, 1, "cifar10")} == {"cifar10"}
-    assert result.SEEDS[scale] >= 1
+    first, second = (result.trainings(scale, seed) for seed in (0, 1))
+    assert len(set(first)) == len(first)
+    assert {s.seed for s in first} == {0}
+    assert {s.source.seed for s in second if s.source} <= {1}
+    sources = [s.source and s.source.replace(seed=0) for s in second]
+    assert [s.replace(seed=0, source=x) for s, x in zip(second, sources)] == first
+    # A source comes before what starts from it.
+    for settings in first:
+        if settings.source is not None:
+            assert first.index(settings.source) < first.index(settings)
+            assert settings.source.classes != settings.classes
+    assert {s.dataset for s in result.trainings(scale, 0, "cifar10")} == {"cifar10"}
     assert f"keras_bn4.experiments {name.partition('-')[0]}" in result.__doc__
     assert set(result.SEEDS) == set(result.HOURS) <= set(SCALES)
 
 
 def test_trainings_are_shared():
     figure3, figure4, decay = (
-        RESULTS[name].trainings("small", 1)
+        RESULTS[name].trainings("small", 0)
         for name in ("figure3", "figure4", "section3.3")
     )
     assert figure3 == figure4
@@ -129,65 +125,44 @@ def test_trainings_are_shared():
 
 @pytest.mark.parametrize(("name", "scale"), AT_SCALES)
 def test_effects_as_in_the_paper_are_found(name, scale):
-    result = RESULTS[name]
-    trainings = result.trainings(scale, 3)
-    text = result.report([made_up(s, as_in_the_paper) for s in trainings])
-    assert set(verdicts(text)) == {"reproduced"}, text
-    assert "n = 3" in text
+    records = made(name, scale)
+    assert set(verdicts(name, records, scale).values()) == {"reproduced"}
+    claims = summary.table_and_claims(name, records, scale)[1]
+    assert {claim.difference.n for claim in claims} == {3}
 
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_without_effects_none_is_found(name):
-    result = RESULTS[name]
-    trainings = result.trainings("small", 3)
-    text = result.report([made_up(s, no_effect) for s in trainings])
-    lines = [line for line in text.splitlines() if line.startswith("* reproduced")]
+    found = verdicts(name, made(name, accuracy=no_effect))
     # That something makes no difference is a claim, too.
-    assert all("at most" in line for line in lines), text
+    assert all("at most" in text for text, v in found.items() if v == "reproduced")
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_reports_of_what_is_there_so_far(name, tmp_path):
-    result = RESULTS[name]
-    trainings = result.trainings("small", 2)
-    for count in range(1, len(trainings) + 1):
-        records = [made_up(s, as_in_the_paper) for s in trainings[:count]]
-        assert result.report(records)
-    result.draw(records[:1], tmp_path / "one.png")
-    result.draw(records[: len(records) // 2 + 1], tmp_path / "more.png")
-    result.draw(records, tmp_path / "all.png")
-    assert (tmp_path / "all.png").stat().st_size > 5_000
-
-
-@pytest.mark.parametrize("name", slow_but(["figure4"], RESULTS))
-def test_a_training_that_came_to_nothing(name, tmp_path):
-    result = RESULTS[name]
-    records = [
-        made_up(s, as_in_the_paper)
-        for s in result.trainings("small", 3)
-        if s.source is None or name == "figure5b"
-    ]
-    nothing = records[1]["results"]
-    for split, values in nothing.items():
+def test_what_is_there_so_far_is_reported_and_drawn(name, tmp_path):
+    records = made(name, seeds=2)
+    for count in range(1, len(records) + 1):
+        assert summary.report(name, records[:count])
+    # One training that came to nothing.
+    for split, values in records[1]["results"].items():
         if split != "outputs":
             values["cross_entropy"] = [np.nan] * len(values["cross_entropy"])
-    assert result.report(records)
-    result.draw(records, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 5_000
+    for part in (records[:1], records):
+        summary.draw(name, part, tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 5_000
+        assert max(map(len, summary.report(name, part).splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
     ("seeds", "expected"), [(1, "undecided"), (3, "not reproduced")]
 )
 def test_the_smallest_ghosts_can_be_the_best(seeds, expected):
-    records = RESULTS["figure3"].trainings("small", seeds)
-    text = RESULTS["figure3"].report(
-        [
-            made_up(s, lambda s, _: 0.5 - 0.01 * (s.ghost_batch_size or 9))
-            for s in records
-        ]
-    )
-    assert verdicts(text)[1] == expected
+    def best_at_two(settings, weight):
+        return 0.5 - 0.01 * (settings.ghost_batch_size or 9)
+
+    records = made("figure3", seeds=seeds, accuracy=best_at_two)
+    text, verdict = list(verdicts("figure3", records).items())[1]
+    assert verdict == expected
     assert "ghosts of 4, the best of the larger ones on validation data, beat" in text
 
 
@@ -197,20 +172,6 @@ def test_every_figure_of_the_paper_has_a_name():
     assert {f"figure{i}" for i in (1, 2, 3, 4, "5a", "5b", 6, 7, 8, 9)} <= names
     for name, supplement in SUPPLEMENTS.items():
         assert f" and {supplement[-1]}: " in RESULTS[name].__doc__.splitlines()[0]
-
-
-def test_a_source_comes_before_what_starts_from_it():
-    trainings = RESULTS["figure5b"].trainings("small", 2)
-    sources = [s for s in trainings if s.source is None]
-    assert [s.seed for s in sources] == [0, 1]
-    for settings in trainings:
-        if settings.source is None:
-            assert settings.classes == "first half"
-            assert settings.method == "batch norm"
-        else:
-            assert settings.classes == "second half"
-            assert settings.source == sources[settings.seed]
-            assert trainings.index(settings.source) < trainings.index(settings)
 
 
 @pytest.fixture
@@ -226,22 +187,24 @@ def untraced():
     tf.config.run_functions_eagerly(False)
 
 
+def smallest(settings, **changes):
+    source = settings.source and smallest(settings.source, **changes)
+    return settings.replace(**SMALLEST, **changes, source=source)
+
+
+# Every way of training and of measuring; the others differ in values alone.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_func")
-@pytest.mark.parametrize("name", [n for n in RESULTS if n not in SHARING])
+@pytest.mark.parametrize("name", ["table1", "figure5b", "figure6", "appendix-c"])
 def test_the_smallest_form(name, tmp_path, untraced):
-    result = RESULTS[name]
     dataset = "digits"
     if name == "figure5b":
         # Half of the digits don't fill a minibatch.
         tfds = pytest.importorskip("tensorflow_datasets")
         prepare(tfds, tmp_path, size=(8, 8), train=400, classes=4)
         dataset = "tiny"
-    changes = SMALLEST
-    if name == "section3.4":
-        # Ten minibatches of two.
-        changes = {**SMALLEST, "train_images": 20}
-    trainings = result.trainings("small", 1, dataset, **changes)
+    trainings = RESULTS[name].trainings("small", 0, dataset)
+    trainings = list(dict.fromkeys(map(smallest, trainings)))
     runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
     records = runs.records_of(trainings, tmp_path)
     assert len(records) == len(trainings)
@@ -250,12 +213,4 @@ def test_the_smallest_form(name, tmp_path, untraced):
         assert all(np.isfinite(values).all() for values in found.values())
     # Rows that differ in training do so in their results.
     assert len({str(record["results"]) for record in records}) > len(records) // 2
-    assert result.report(records)
-
-
-def test_the_records_of_the_package():
-    for path in RECORDS.glob("*.json"):
-        settings = Settings.from_record(json.loads(path.read_text())["settings"])
-        run = runs.Run(settings, RECORDS.parent)
-        assert run.path == path
-        assert run.record()["results"]
+    assert summary.report(name, records)

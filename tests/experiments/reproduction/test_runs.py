@@ -1,4 +1,4 @@
-"""Trainings of the reproduction: interrupted anywhere, and shared among workers."""
+"""Trainings of the reproduction: recorded once, interrupted anywhere, sharded."""
 
 import json
 import os
@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
 
-from keras_bn4.experiments.reproduction import claims, runs, training
+from keras_bn4.experiments.reproduction import runs, training
 from keras_bn4.experiments.reproduction.settings import Settings
 
 PROCESS = pathlib.Path(__file__).parents[2] / "processes" / "on_reproduction.py"
@@ -31,9 +32,9 @@ class Killed(Exception):
     """Stands for what ends a process."""
 
 
-def start(folder, expires):
+def start(folder):
     return subprocess.Popen(
-        [sys.executable, str(PROCESS), str(folder), str(expires)],
+        [sys.executable, str(PROCESS), str(folder)],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,8 +59,7 @@ def records(folder):
 @pytest.mark.slow
 def test_a_training_is_recorded_and_not_done_again(tmp_path, monkeypatch):
     runs.work([TINY], tmp_path, verbose=0)
-    run = runs.Run(TINY, tmp_path)
-    record = run.record()
+    (record,) = runs.records_of([TINY, TINY.replace(seed=1)], tmp_path)
     assert Settings.from_record(record["settings"]) == TINY
     assert {k: len(v) for k, v in record["history"].items()} == dict.fromkeys(
         ("loss", "cross_entropy", "accuracy"), 3
@@ -67,31 +67,72 @@ def test_a_training_is_recorded_and_not_done_again(tmp_path, monkeypatch):
     for split in ("validation", "test"):
         assert set(record["results"][split]) == set(training.METRICS)
         assert np.isfinite(list(record["results"][split].values())).all()
-        assert all(len(v) == 2 for v in record["results"][split].values())
     assert record["seconds"] > 0
     assert {"keras_bn4", "keras", "backend"} <= set(record["versions"])
-    assert runs.records_of([TINY, TINY.replace(seed=1)], tmp_path) == [record]
     assert not list((tmp_path / "unfinished").iterdir())
-    assert not list((tmp_path / "claims").iterdir())
     monkeypatch.setattr(training, "build", None)
     runs.work([TINY], tmp_path, verbose=0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"settings": {"depth": 3}}'])
+HOSTILE = {
+    "nothing": "",
+    "a list": "[]",
+    "no results": '{"settings": {}, "seconds": 1}',
+    "an unknown setting": '{"settings": {"depth": 3}}',
+    "lists without end": "[" * 100_000,
+    "a number for values": '{"settings": {}, "seconds": 1, "results": '
+    '{"validation": {"cross_entropy": 1}}}',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_file_that_is_no_record(text, tmp_path):
-    run = runs.Run(TINY, tmp_path)
-    run.path.parent.mkdir()
-    run.path.write_text(text)
-    with pytest.raises(ValueError, match=r"is no record.*Remove it"):
-        run.record()
+    path = runs.path_of(TINY, tmp_path)
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"is no record.*Remove it") as raised:
+        runs.record_of(TINY, tmp_path)
+    assert "\n" not in str(raised.value)
 
 
 def test_the_record_of_other_settings(tmp_path):
-    run = runs.Run(TINY, tmp_path)
-    run.path.parent.mkdir()
-    run.path.write_text(json.dumps({"settings": TINY.replace(seed=1).to_dict()}))
+    path, published = (
+        runs.path_of(TINY, tmp_path),
+        next(iter(runs.published().values())),
+    )
+    path.parent.mkdir()
+    path.write_text(json.dumps(published))
     with pytest.raises(ValueError, match=r"other settings.*Remove it"):
-        run.record()
+        runs.record_of(TINY, tmp_path)
+
+
+def test_published_records_are_read_from_a_zip(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as file:
+        for name in ("table1.json", "figure2.json", "figure2.png"):
+            file.writestr(f"records/{name}", (runs.PUBLISHED / name).read_bytes())
+    found = zipfile.Path(tmp_path / "package.zip") / "records"
+    monkeypatch.setattr(runs, "PUBLISHED", found)
+    zipped = runs.published.__wrapped__()
+    assert len(zipped) == 30
+    assert zipped.items() <= runs.published().items()
+
+
+def test_shards_have_every_training_once_with_its_source(tmp_path, monkeypatch):
+    source, transfer = of_a_pair()
+    others = [TINY.replace(seed=seed) for seed in range(4)]
+    transfers = [transfer, transfer.replace(ghost_batch_size=2)]
+    trained = []
+    monkeypatch.setattr(runs, "_train", lambda s, *rest: trained.append(s))
+    shards = []
+    for i in (1, 2, 3):
+        runs.work([*others, *transfers], tmp_path, shard=(i, 3), verbose=0)
+        shards.append(list(trained))
+        trained.clear()
+    assert shards == [
+        [others[0], others[3]],
+        [others[1], source, *transfers],
+        [others[2]],
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY"])
@@ -150,8 +191,8 @@ def test_a_training_starts_from_the_weights_of_its_source(tmp_path, monkeypatch)
     source, transfer = of_a_pair()
     runs.work([transfer], tmp_path, verbose=0)
     assert len(runs.records_of([source, transfer], tmp_path)) == 2
-    path = runs.Run(source, tmp_path).weights
-    assert list((tmp_path / "weights").iterdir()) == [path]
+    (path,) = (tmp_path / "weights").iterdir()
+    assert path.stem == source.name
     started = training.Training(transfer, tmp_path / "none.npz", source_weights=path)
     with np.load(path) as kept:
         for i, weight in enumerate(started.model.get_weights()[:-2]):
@@ -165,54 +206,24 @@ def test_a_training_starts_from_the_weights_of_its_source(tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_weights_of_a_source_that_are_gone(tmp_path):
     source, transfer = of_a_pair()
-    run = runs.Run(source, tmp_path)
     runs.work([source], tmp_path, verbose=0)
-    assert not run.weights.exists()
+    assert not list((tmp_path / "weights").iterdir())
     with pytest.raises(ValueError, match=rf"Remove .*{source.name}\.json"):
         runs.work([transfer], tmp_path, verbose=0)
-    assert not list((tmp_path / "claims").iterdir())
-    run.path.unlink()
+    runs.path_of(source, tmp_path).unlink()
     runs.work([transfer], tmp_path, verbose=0)
     assert len(runs.records_of([source, transfer], tmp_path)) == 2
-
-
-def test_nothing_starts_before_its_source_is_finished(tmp_path):
-    (tmp_path / "claims").mkdir()
-    source, transfer = of_a_pair()
-    todo = [runs.Run(s, tmp_path) for s in (source, transfer)]
-    with claims.take(tmp_path / "claims", source.name):
-        for run in todo:
-            assert not runs._try(run, todo, None, 60, 0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("at", [1, 3], ids=["in training", "in the evaluation"])
-def test_a_worker_stops_when_another_has_taken_over(at, tmp_path):
-    seen = []
-
-    def take_over(epochs):
-        seen.append(epochs)
-        if epochs == at:
-            (tmp_path / "claims" / f"{TINY.name}.1").touch()
-
-    for name in ("claims", "records", "unfinished"):
-        (tmp_path / name).mkdir()
-    claim = claims.take(tmp_path / "claims", TINY.name)
-    with claim, pytest.raises(claims.ClaimLost):
-        runs.Run(TINY, tmp_path).do(claim, on_progress=take_over)
-    assert seen[-1] == at
-    assert not list((tmp_path / "records").iterdir())
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(tmp_path, rng):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    finish(start(alone, 60))
+    finish(start(alone))
     expected = records(alone)
     assert len(expected) == 4
     kills = int(os.environ.get("KILLS", 3))
     while kills:
-        process = start(killed, 1)
+        process = start(killed)
         unfinished = killed / "unfinished"
         while process.poll() is None and not list(unfinished.glob("*.npz")):
             time.sleep(0.05)
@@ -222,16 +233,6 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(tmp_path, rng):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         kills -= 1
-    finish(start(killed, 1))
+    finish(start(killed))
     assert records(killed) == expected
     assert not list((killed / "unfinished").iterdir())
-
-
-@pytest.mark.slow
-def test_two_workers_share_the_trainings(tmp_path):
-    workers = [start(tmp_path, 60) for _ in range(2)]
-    for worker in workers:
-        finish(worker)
-    found = [json.loads(p.read_text()) for p in (tmp_path / "records").iterdir()]
-    assert len(found) == 4
-    assert len({record["process"] for record in found}) == 2

@@ -1,11 +1,17 @@
-"""What is made of records: paired intervals, choices, and verdicts on claims."""
+"""What is made of records: paired intervals, choices, verdicts, and the page."""
+
+import json
+import pathlib
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from keras_bn4.experiments.reproduction import summary
-from keras_bn4.experiments.reproduction.summary import Difference
+from keras_bn4.experiments.reproduction import RESULTS, differences, rows, summary
+from keras_bn4.experiments.reproduction import runs as records_of_runs
+from keras_bn4.experiments.reproduction.differences import Difference
+
+PAGE = pathlib.Path(summary.__file__).parent / "README.md"
 
 
 def record(seed, validation, test, **settings):
@@ -26,24 +32,38 @@ ROW = {
 
 
 def test_weights_are_chosen_on_validation_data_and_reported_on_test_data():
-    assert [summary.best_weight(r, "accuracy") for r in ROW.values()] == [0.1, 0.0]
-    assert summary.at_zero(ROW, "accuracy") == {0: 20.0, 1: 40.0}
-    assert summary.at_best(ROW, "accuracy") == {0: 25.0, 1: 40.0}
-    assert summary.at_best(ROW, "cross_entropy") == {0: -0.25, 1: -0.4}
-    assert summary.at_best(ROW, "accuracy", "validation") == {0: 30.0, 1: 50.0}
-    assert summary.gains(ROW, "accuracy") == {0: 5.0, 1: 0.0}
+    assert [rows.best_weight(r, "accuracy") for r in ROW.values()] == [0.1, 0.0]
+    assert rows.at_zero(ROW, "accuracy") == {0: 20.0, 1: 40.0}
+    assert rows.at_best(ROW, "accuracy") == {0: 25.0, 1: 40.0}
+    assert rows.at_best(ROW, "cross_entropy") == {0: -0.25, 1: -0.4}
+    assert rows.at_best(ROW, "accuracy", "validation") == {0: 30.0, 1: 50.0}
+    assert rows.gains(ROW, "accuracy") == {0: 5.0, 1: 0.0}
+    worse = {0: record(0, [0.2, 0.2, 0.2], [1, 1, 1])}
+    assert rows.best_row({"a": worse, "b": ROW}) == "b"
 
 
 def test_a_loss_that_is_not_a_number_is_not_chosen():
     one = record(0, [0.1, np.nan, 0.3], [0.1, 0.2, 0.3])
-    assert summary.best_weight(one, "cross_entropy") == 0.3
+    assert rows.best_weight(one, "cross_entropy") == 0.3
 
 
 def test_rows():
-    records = [record(s, [0], [0], size=n) for s in (0, 1) for n in (8, 4)]
-    rows = summary.rows_of(records, lambda settings: settings["size"])
-    assert {k: list(v) for k, v in rows.items()} == {8: [0, 1], 4: [0, 1]}
-    assert rows[4][1] is records[3]
+    records = [record(s, [0], [0], batch_size=n) for s in (0, 1) for n in (8, 4)]
+    found = rows.rows_of(records, lambda settings: settings.batch_size)
+    assert {k: list(v) for k, v in found.items()} == {8: [0, 1], 4: [0, 1]}
+    assert found[4][1] is records[3]
+
+
+def test_slopes_are_those_over_binary_logarithms():
+    sizes = {size: {0: size, 1: size, 9: size} for size in (2, 8, 32)}
+    del sizes[8][9]
+
+    def values(row):
+        return {s: 3 * np.log2(size) * (s + 1) for s, size in row.items()}
+
+    found = rows.slopes(sizes, values)
+    assert list(found) == [0, 1]
+    np.testing.assert_allclose(list(found.values()), [3, 6])
 
 
 def test_differences_are_paired_and_their_interval_is_students(rng):
@@ -76,89 +96,114 @@ def test_the_least_effect_is_seen_in_four_of_five_cases(rng):
 
 def test_one_seed_decides_nothing():
     found = Difference.between({0: 3.0}, {0: 1.0})
-    assert (found.mean, found.n) == (2.0, 1)
-    assert summary.verdict(found, 1) == "undecided"
+    assert (found.mean, found.n, found.sign) == (2.0, 1, 0)
     assert found.text(".1f") == "+2.0"
     assert Difference.between({0: 1.0}, {1: 1.0}).n == 0
 
 
+def verdict(kind, mean, half_width, sign=1, n=5):
+    difference = Difference(mean, half_width, 1.5, n)
+    margin = () if kind is differences.claim else (0.3,)
+    signs = () if kind is differences.claim_of_no_change else (sign,)
+    return kind("it helps", "shown", difference, *signs, *margin, ".1f").verdict
+
+
 @pytest.mark.parametrize(
-    ("mean", "sign", "expected"),
+    ("kind", "mean", "half_width", "sign", "expected"),
     [
-        (2, 1, "reproduced"),
-        (2, -1, "not reproduced"),
-        (-2, -1, "reproduced"),
-        (0.5, 1, "undecided"),
+        (differences.claim, 2, 1, 1, "reproduced"),
+        (differences.claim, 2, 1, -1, "not reproduced"),
+        (differences.claim, -2, 1, -1, "reproduced"),
+        (differences.claim, 0.5, 1, 1, "undecided"),
+        (differences.claim_of_no_change, 0.1, 0.15, 0, "reproduced"),
+        (differences.claim_of_no_change, 0.1, 0.5, 0, "undecided"),
+        (differences.claim_of_no_change, 1, 0.5, 0, "not reproduced"),
+        (differences.claim_of_no_gain, 0.1, 0.15, 1, "reproduced"),
+        (differences.claim_of_no_gain, -3, 1, 1, "reproduced"),
+        (differences.claim_of_no_gain, 0.1, 0.5, 1, "undecided"),
+        (differences.claim_of_no_gain, -0.1, 0.5, 1, "undecided"),
+        (differences.claim_of_no_gain, 1, 0.5, 1, "not reproduced"),
+        (differences.claim_of_no_gain, -1, 0.5, -1, "not reproduced"),
+        (differences.claim_of_no_gain, 1, 0.5, -1, "reproduced"),
     ],
 )
-def test_verdicts(mean, sign, expected):
-    difference = Difference(mean, 1.0, 1.5, 5)
-    assert summary.verdict(difference, sign) == expected
-    line = summary.claim("it helps", "+3", difference, sign, ".1f")
-    assert line.startswith(f"* {expected}: it helps. Paper: +3; here: {mean:+.1f} [")
-    assert line.endswith("; least effect to be seen: 1.5.")
+def test_verdicts(kind, mean, half_width, sign, expected):
+    assert verdict(kind, mean, half_width, sign) == expected
+    # Two seeds are too few for one.
+    assert verdict(kind, mean, half_width, sign, n=2) == "undecided"
 
 
 @pytest.mark.parametrize(
-    ("paper", "is_outside"),
+    ("paper", "number", "is_outside"),
     [
-        *(("+3.2", True), ("+0.5 (validation)", True), ("-2", True), ("+2.9", False)),
-        *(("shown without number", False), ("+4.1 against -0.1", False)),
+        *((3.2, None, True), (-2.0, None, True), (2.9, None, False)),
+        *(("+0.5 (validation)", 0.5, True), ("+4.1 against -0.1", None, False)),
     ],
 )
-def test_a_line_says_whether_the_interval_excludes_the_papers_number(paper, is_outside):
-    line = summary.claim("it helps", paper, Difference(2, 1.0, 1.5, 5), 1, ".1f")
-    message = "n = 5; the paper's number lies outside this interval; least"
-    assert (message in line) == is_outside
-    few = summary.claim("it helps", paper, Difference(2, 1.0, 1.5, 2), 1, ".1f")
-    assert "outside" not in few
+def test_a_claim_says_whether_the_interval_excludes_the_papers_number(
+    paper, number, is_outside
+):
+    def made(n):
+        difference = Difference(2, 1.0, 1.5, n)
+        return differences.claim("it helps", paper, difference, 1, ".1f", number)
+
+    shown = paper if isinstance(paper, str) else f"{paper:+}"
+    rest = "; the paper's number lies outside this interval" if is_outside else ""
+    assert str(made(5)) == (
+        f"it helps. Paper: {shown}; here: +2.0 [+1.0, +3.0], n = 5{rest}; least effect "
+        "to be seen: 1.5."
+    )
+    assert made(5).is_other_size == is_outside
+    assert not made(2).is_other_size
 
 
-def test_two_seeds_are_too_few_for_a_verdict():
-    for n, expected in ((2, "undecided"), (3, "reproduced")):
-        difference = Difference(2, 0.01, 0.02, n)
-        line = summary.claim("it helps", "+3", difference, 1, ".1f")
-        assert line.startswith(f"* {expected}: ")
-        line = summary.claim_of_no_change("no matter", "0", difference, 3, ".1f")
-        assert line.startswith(f"* {expected}: ")
+def test_the_page_is_that_of_the_records():
+    message = "Run python -m keras_bn4.experiments --publish."
+    assert PAGE.read_text() == summary.page(), message
 
 
-@pytest.mark.parametrize(
-    ("mean", "half_width", "expected"),
-    [(0.1, 0.15, "reproduced"), (0.1, 0.5, "undecided"), (1, 0.5, "not reproduced")],
-)
-def test_verdicts_on_no_change(mean, half_width, expected):
-    difference = Difference(mean, half_width, 1.5, 5)
-    line = summary.claim_of_no_change("no matter", "p = 0.5", difference, 0.3, ".1f")
-    assert line.startswith(f"* {expected}: no matter (at most 0.3). ")
+def test_a_result_without_records_has_no_section(monkeypatch):
+    monkeypatch.setattr(records_of_runs, "published", dict)
+    assert summary.page().count("##") == 0
+    # Trainings, and seeds.
+    assert summary.page().count("| 0 of ") == 2 * len(RESULTS)
 
 
-@pytest.mark.parametrize(
-    ("mean", "half_width", "sign", "expected"),
-    [
-        (0.1, 0.15, 1, "reproduced"),
-        (-3, 1, 1, "reproduced"),
-        (0.1, 0.5, 1, "undecided"),
-        (-0.1, 0.5, 1, "undecided"),
-        (1, 0.5, 1, "not reproduced"),
-        (-1, 0.5, -1, "not reproduced"),
-        (1, 0.5, -1, "reproduced"),
-    ],
-)
-def test_verdicts_on_no_gain(mean, half_width, sign, expected):
-    difference = Difference(mean, half_width, 1.5, 5)
-    arguments = ("no use", "no number", difference, sign, 0.3, ".1f")
-    line = summary.claim_of_no_gain(*arguments)
-    assert line.startswith(f"* {expected}: no use (at most 0.3). Paper: no number; ")
+def test_the_readme_has_the_claims_of_the_records():
+    message = "Run python -m keras_bn4.experiments --publish: it prints them."
+    table, sentence = summary.evidence()
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    readme = (PAGE.parents[3] / "README.md").read_text()
+    assert lines
+    assert table.strip() in readme, message
+    assert sentence in readme, message
+    found = {line.split(" | ")[-1].removesuffix(" |") for line in lines}
+    found = {verdict.removesuffix(", other size") for verdict in found}
+    assert found <= set(differences.VERDICTS)
 
 
-def test_slopes_are_those_over_binary_logarithms():
-    rows = {size: {0: size, 1: size, 9: size} for size in (2, 8, 32)}
-    del rows[8][9]
-
-    def values(row):
-        return {s: 3 * np.log2(size) * (s + 1) for s, size in row.items()}
-
-    found = summary.slopes(rows, values)
-    assert list(found) == [0, 1]
-    np.testing.assert_allclose(list(found.values()), [3, 6])
+def test_records_are_packed_into_a_file_for_each_result(tmp_path, monkeypatch):
+    before = records_of_runs.published()
+    shared = RESULTS["figure2"].trainings("small", 0)[0]
+    own = RESULTS["section3.4"].trainings("small", 0)[0]
+    folder = tmp_path / "results" / "records"
+    folder.mkdir(parents=True)
+    for settings in (shared, own):
+        path = records_of_runs.path_of(settings, folder.parent)
+        path.write_text(json.dumps(before[settings.name]))
+    package = tmp_path / "package"
+    (package / "records").mkdir(parents=True)
+    monkeypatch.setattr(summary, "FOLDER", package)
+    monkeypatch.setattr(records_of_runs, "PUBLISHED", package / "records")
+    records_of_runs.published.cache_clear()
+    summary.publish(["appendix-c"], folder.parent)
+    summary.publish(["section3.4", "figure2"], folder.parent)
+    packed = {p.stem: p.read_text() for p in (package / "records").glob("*.json")}
+    # Appendix C shares it, and comes later.
+    assert set(packed) == {"figure2", "section3.4"}
+    assert records_of_runs.published() == {
+        s.name: before[s.name] for s in (shared, own)
+    }
+    assert json.loads(packed["figure2"]) == [before[shared.name]]
+    assert "1 of 12" in (package / "README.md").read_text()
+    records_of_runs.published.cache_clear()
