@@ -1,9 +1,11 @@
 """Models to sweep and data for them, and what their layers have."""
 
 import keras
+import numpy as np
+import pytest
 from keras import layers
 
-from keras_bn4 import GhostBatchNormalization
+from keras_bn4 import GhostBatchNormalization, set_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
 
 
@@ -65,3 +67,29 @@ def weights_of(model):
 def rising(example_weight, depth):
     """A schedule of the user's own."""
     return example_weight * depth
+
+
+def assert_rows_are_evaluations(model, sweep, data, restart=lambda: None):
+    """Asserts the property of all sweeps: `evaluate` says the same at each weight.
+
+    Args:
+        model: The model, which is at weight 0 afterwards.
+        sweep: Its `ExampleWeightSweep`.
+        data: Function that returns the arguments of `evaluate`, each time anew.
+        restart: Function that gives the model the state that it had before the sweep.
+    """
+    for row in sweep.rows:
+        restart()
+        set_example_weight(model, row)
+        results = model.evaluate(**{"verbose": 0, **data()}, return_dict=True)
+        expected = {}
+        for name, value in results.items():
+            if np.ndim(value):
+                expected |= {f"{name}_{i}": v for i, v in enumerate(np.ravel(value))}
+            else:
+                expected[name] = value
+        assert set(sweep.metrics) == set(expected)
+        for name, value in expected.items():
+            value = pytest.approx(float(value), rel=1e-6, abs=1e-6, nan_ok=True)
+            assert row[name] == value, name
+    set_example_weight(model, 0)

@@ -1,7 +1,7 @@
 """Inference example weighing of a trained model: sets and finds the weight (Sec. 3.1).
 
 Read `schedules`, `setting`, `metric_attributes`, `example_values`, `steps`,
-`evaluation`, `paired_difference`, `sweep_plot`, `sweep_result`, `sweep_arguments`,
+`evaluation`, `paired_differences`, `sweep_plot`, `sweep_result`, `sweep_arguments`,
 `sweep`, `callback`.
 """
 

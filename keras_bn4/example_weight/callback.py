@@ -14,9 +14,9 @@ from keras_bn4.example_weight.sweep import sweep_example_weight
 from keras_bn4.example_weight.sweep_arguments import (
     EXAMPLE_WEIGHTS,
     check_mode,
+    check_schedules,
     check_sizes,
-    checked_schedules,
-    checked_weights,
+    check_weights,
 )
 
 
@@ -114,8 +114,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         self.sweep = None
         self._given = self._swept = None
         self._arguments = {
-            "example_weights": checked_weights(example_weights),
-            "schedule": checked_schedules(schedule),
+            "example_weights": check_weights(example_weights),
+            "schedule": check_schedules(schedule),
             # Names the metric even where the mode is None, so that an unknown metric
             # is an error in the first sweep.
             "mode": {metric: mode},

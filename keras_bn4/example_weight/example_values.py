@@ -22,15 +22,13 @@ KEY = "keras_bn4_example_values"
 def added_to_logs(model):
     """Lets the test steps of a model return the values of every example in their logs.
 
-    It does so only where the test step is Keras' own, which returns what
-    `compute_metrics` returns, and where a single replica sees the whole batch.
-
-    Args:
-        model: A compiled `keras.Model`. Its test function has to be made and traced
-            within the block.
+    Its test function has to be made and traced within the block. It does so only where
+    the test step is Keras' own, which returns what `compute_metrics` returns, and where
+    a single replica sees the whole batch.
     """
     is_keras_step = str(model.test_step.__module__).startswith("keras.")
-    if not is_keras_step or _replicas(model) > 1:
+    strategy = getattr(model, "distribute_strategy", None)
+    if not is_keras_step or getattr(strategy, "num_replicas_in_sync", 1) > 1:
         yield
         return
     compute_metrics = model.compute_metrics
@@ -59,11 +57,6 @@ def method_replaced(model, name, function):
             object.__delattr__(model, name)
         else:
             object.__setattr__(model, name, own)
-
-
-def _replicas(model):
-    strategy = getattr(model, "distribute_strategy", None)
-    return getattr(strategy, "num_replicas_in_sync", 1)
 
 
 def _example_values(model, y, y_pred, sample_weight):
@@ -148,10 +141,8 @@ def _metric_values(model, y, y_pred, sample_weight):
             values = metric._fn(y_true, prediction, **metric._fn_kwargs)
             values = _by_example(values, prediction)
             if values is not None:
-                weights = _by_example(
-                    ops.ones_like(values) if weight is None else weight, prediction
-                )
-                found[name] = (values, weights)
+                weight = ops.ones_like(values) if weight is None else weight
+                found[name] = (values, _by_example(weight, prediction))
     return found
 
 
@@ -185,10 +176,9 @@ def compiled_names(model):
 
 
 def metrics_by_name(model):
-    """The metrics of a model by the names that `evaluate` gives them.
+    """Dict of a model's metrics by the names that `evaluate` gives them.
 
-    Returns:
-        Dict of `keras.metrics.Metric`s. It lacks those whose result is a dict.
+    It lacks those whose result is a dict.
     """
     compiled = getattr(model, "_compile_metrics", None)
     found = {metric.name: metric for metric in model.metrics if metric is not compiled}
@@ -211,15 +201,13 @@ def direction(name, metrics):
         name: String, the name of the metric.
         metrics: Dict as `metrics_by_name` returns it.
     """
-    if name == "loss" or (name.endswith("_loss") and type(metrics.get(name)) is MEAN):
+    # Keras tracks the losses of several outputs with a `Mean`.
+    is_loss = name.endswith("_loss") and type(metrics.get(name)) is keras.metrics.Mean
+    if name == "loss" or is_loss:
         return "min"
     # Private, because Keras itself asks it nowhere else for the direction of a metric.
     value = getattr(metrics.get(name), "_direction", None)
     return {"up": "max", "down": "min"}.get(value)
-
-
-# What Keras tracks the losses of several outputs with.
-MEAN = keras.metrics.Mean
 
 
 def _by_example(values, y_pred):

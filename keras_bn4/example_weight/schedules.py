@@ -33,11 +33,7 @@ def check_schedule(schedule):
 
 
 def schedule_name(schedule):
-    """The name by which tables and messages call a schedule.
-
-    Args:
-        schedule: As `layer_weights` takes it.
-    """
+    """The name by which tables and messages call a schedule."""
     if isinstance(schedule, str):
         return schedule
     return getattr(schedule, "__name__", None) or repr(schedule)
@@ -52,12 +48,9 @@ def layer_weights(schedule, example_weight, count):
         count: Integer, the number of layers. The first of them has depth 0, also where
             it is the only one, and the last has depth 1.
 
-    Returns:
-        List of `count` floats from 0 to 1.
-
     Raises:
-        ValueError: if the schedule returns anything else, or not 0 at weight 0, which
-            sweeps compare with.
+        ValueError: if the schedule doesn't return floats from 0 to 1, or not 0 at
+            weight 0, which sweeps compare with.
 
     Example:
 

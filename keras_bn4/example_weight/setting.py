@@ -14,13 +14,7 @@ from keras_bn4.layers import GhostBatchNormalization
 
 
 def weighing_layers(model):
-    """The layers of a model that have an example weight.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        List of layers, from first to last.
+    """The layers of a model that have an example weight, from first to last.
 
     Raises:
         ValueError: if there are none.
@@ -108,8 +102,8 @@ def set_example_weight(
         weights = [_weight_of(*pair) for pair in zip(layers, example_weight)]
     else:
         if is_row:
-            example_weight, schedule = map(
-                example_weight.get, ("example_weight", "schedule")
+            schedule, example_weight = (
+                example_weight[name] for name in ("schedule", "example_weight")
             )
             check_schedule(schedule)
         if not is_number(example_weight):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
+import numpy as np
 
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import are_arrays
@@ -15,7 +16,7 @@ from keras_bn4.common.models import check_compiled
 from keras_bn4.common.tables import verbose_of_evaluation
 from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
-from keras_bn4.example_weight.paired_difference import PairedDifference
+from keras_bn4.example_weight.paired_differences import PairedDifferences
 from keras_bn4.example_weight.schedules import Schedule, layer_weights
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.steps import flat
@@ -23,10 +24,10 @@ from keras_bn4.example_weight.sweep_arguments import (
     EMPTY,
     EXAMPLE_WEIGHTS,
     check_mode,
+    check_schedules,
     check_sizes,
-    checked_data,
-    checked_schedules,
-    checked_weights,
+    check_swept_data,
+    check_weights,
 )
 from keras_bn4.example_weight.sweep_result import COLUMNS, ExampleWeightSweep
 
@@ -102,14 +103,14 @@ def sweep_example_weight(
     ('uniform', 0.0)
     >>> keras_bn4.set_example_weight(model, best)
     """
-    weights = checked_weights(example_weights)
-    schedules = checked_schedules(schedule)
+    weights = check_weights(example_weights)
+    schedules = check_schedules(schedule)
     check_mode(mode)
     layers = weighing_layers(model)
     check_compiled(model)
     check_sizes(batch_size=batch_size, steps=steps)
     check_verbose(verbose)
-    x = checked_data(x, y, sample_weight, batch_size, steps)
+    x = check_swept_data(x, y, sample_weight, batch_size, steps)
     settings = [
         (schedule, weight, tuple(layer_weights(schedule, weight, len(layers))))
         for schedule in schedules
@@ -117,7 +118,16 @@ def sweep_example_weight(
     ]
     # Some are the same, above all those at weight 0. That one comes first.
     distinct = list(dict.fromkeys(of_layers for _, _, of_layers in settings))
-    found = _Differences(model, len(distinct), mode)
+    paired = collections.defaultdict(PairedDifferences)
+    modes = {}
+
+    def on_step(logs, example_values):
+        # In the first step, so that an unknown metric ends the sweep there.
+        if not modes:
+            modes.update(_modes(mode, [name for name, _ in flat(logs[0])], model))
+        for name in set.intersection(*map(set, example_values)):
+            paired[name].add(*zip(*(values[name] for values in example_values)))
+
     given = {"y": y, "sample_weight": sample_weight}
     given |= {"batch_size": batch_size, "steps": steps}
     with warnings.catch_warnings():
@@ -129,57 +139,40 @@ def sweep_example_weight(
                 model,
                 layers,
                 distinct,
-                found.add,
+                on_step,
                 x,
                 verbose=verbose_of_evaluation(verbose),
                 **{name: value for name, value in given.items() if value is not None},
             )
     if not results:
         raise ValueError(EMPTY)
-    rows = []
-    for schedule, weight, of_layers in settings:
-        i = distinct.index(of_layers)
-        row = {"schedule": schedule, "example_weight": weight}
-        for name in found.modes:
-            row |= found.columns(i, name, results[i][name], results[0][name])
-        rows.append(row)
-    sweep = ExampleWeightSweep(rows, found.modes)
+    columns = {}
+    for metric in modes:
+        values = [result[metric] for result in results]
+        columns |= _columns(metric, values, paired[metric])
+    rows = [
+        {"schedule": schedule, "example_weight": weight}
+        | {name: values[distinct.index(of_layers)] for name, values in columns.items()}
+        for schedule, weight, of_layers in settings
+    ]
+    sweep = ExampleWeightSweep(rows, modes)
     for remark in sweep.remarks_on_nan():
         warnings.warn(remark, stacklevel=2)
     return sweep
 
 
-class _Differences:
-    """Paired differences of every setting to the first one, added step by step."""
-
-    def __init__(self, model, settings, mode):
-        self.modes = None
-        self._model = model
-        self._mode = mode
-        self._paired = [
-            collections.defaultdict(PairedDifference) for _ in range(settings)
-        ]
-
-    def add(self, logs, example_values):
-        """Adds a step, as `evaluate_at_settings` hands it over."""
-        if self.modes is None:
-            names = [name for name, _ in flat(logs[0])]
-            self.modes = _modes(self._mode, names, self._model)
-        first = example_values[0]
-        for paired, at_setting in zip(self._paired, example_values):
-            for name in first.keys() & at_setting.keys():
-                paired[name].add(*at_setting[name], first[name][0])
-
-    def columns(self, i, metric, value, baseline):
-        """What the row of a setting has of a metric, by the names of its columns."""
-        difference = value - baseline
-        paired = self._paired[i][metric]
-        # Where the examples don't add up to it, something else is in the metric.
-        tolerance = 1e-4 * max(abs(value), abs(baseline), 1e-3)
-        adds_up = abs(paired.mean() - difference) <= tolerance
-        half = paired.half_width() if adds_up else math.nan
-        values = (value, difference, difference - half, difference + half)
-        return {f"{metric}{column}": v for column, v in zip(COLUMNS, values)}
+def _columns(metric, values, paired):
+    """What rows have of a metric, by name: lists with an element for each setting."""
+    values = np.array(values)
+    # Of infinite losses.
+    with np.errstate(invalid="ignore"):
+        differences = values - values[0]
+        # Where examples don't add up to it, something else is in the metric.
+        scale = np.maximum(np.maximum(abs(values), abs(values[0])), 1e-3)
+        add_up = abs(paired.means - differences) <= 1e-4 * scale
+        half = np.where(add_up, paired.half_widths, math.nan)
+        found = (values, differences, differences - half, differences + half)
+    return {f"{metric}{column}": x.tolist() for column, x in zip(COLUMNS, found)}
 
 
 @contextlib.contextmanager
@@ -217,10 +210,18 @@ def _explained(model, x, y):
 
 def _modes(mode, names, model):
     """Each metric's direction: as given, else as the metric says itself."""
-    _check_names(names)
+    columns = ["schedule", "example_weight"]
+    columns += [f"{name}{column}" for name in names for column in COLUMNS]
+    for name in names:
+        if columns.count(name) > 1:
+            raise ValueError(
+                f"A metric is named {name!r}, as another column of a sweep's rows. "
+                "Compile the model with another name for it: every metric of Keras "
+                f"takes one, as in `keras.metrics.Mean(name='my_{name}')`."
+            )
     metrics = metrics_by_name(model)
     order = [name for name in metrics if name in names]
-    names = [*order, *(name for name in names if name not in order)]
+    names = list(dict.fromkeys([*order, *names]))
     given = mode if isinstance(mode, dict) else dict.fromkeys(names, mode)
     unknown = sorted(set(given) - set(names))
     if unknown:
@@ -229,16 +230,3 @@ def _modes(mode, names, model):
             "some of these, or compile the model with the missing metric."
         )
     return {name: given.get(name) or direction(name, metrics) for name in names}
-
-
-def _check_names(metrics):
-    """Raises `ValueError` for metrics whose columns other columns would overwrite."""
-    columns = ["schedule", "example_weight"]
-    columns += [f"{metric}{column}" for metric in metrics for column in COLUMNS]
-    for metric in metrics:
-        if columns.count(metric) > 1:
-            raise ValueError(
-                f"A metric is named {metric!r}, as another column of a sweep's rows. "
-                "Compile the model with another name for it: every metric of Keras "
-                f"takes one, as in `keras.metrics.Mean(name='my_{metric}')`."
-            )

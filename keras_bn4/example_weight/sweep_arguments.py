@@ -17,8 +17,8 @@ EXAMPLE_WEIGHTS = (
 EMPTY = "The data set is empty. Give at least one example."
 
 
-def checked_weights(example_weights):
-    """The example weights to sweep, ascending and with 0, or a `ValueError`."""
+def check_weights(example_weights):
+    """Returns the weights to sweep, ascending and with 0, or raises `ValueError`."""
     if isinstance(example_weights, str) or not hasattr(example_weights, "__iter__"):
         raise ValueError(
             "Argument `example_weights` must be a sequence of numbers from 0 to 1. "
@@ -27,8 +27,8 @@ def checked_weights(example_weights):
     return sorted({0.0, *map(check_example_weight, example_weights)})
 
 
-def checked_schedules(schedule):
-    """The schedules to sweep as a list, or a `ValueError`."""
+def check_schedules(schedule):
+    """Returns the schedules to sweep as a list, or raises `ValueError`."""
     schedules = schedule if isinstance(schedule, (list, tuple)) else [schedule]
     if not schedules:
         raise ValueError(
@@ -63,8 +63,8 @@ def check_mode(mode):
             )
 
 
-def checked_data(x, y, sample_weight, batch_size, steps):
-    """The data in a form that `evaluate` takes, or a `ValueError`."""
+def check_swept_data(x, y, sample_weight, batch_size, steps):
+    """Returns data in a form that `evaluate` takes, or raises `ValueError`."""
     leaves = keras.tree.flatten(x)
     if are_arrays(x):
         _check_arrays(x=x, y=y, sample_weight=sample_weight)

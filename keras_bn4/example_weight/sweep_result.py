@@ -161,7 +161,13 @@ class ExampleWeightSweep:
 
         Cells of intervals that don't exist are empty.
         """
-        tables.to_csv([self._without_nan(row) for row in self._named_rows()], path)
+        rows = self._named_rows()
+        for row in rows:
+            for name in (
+                f"{m}{column}" for m in self.metrics for column in COLUMNS[2:]
+            ):
+                row[name] = "" if math.isnan(row[name]) else row[name]
+        tables.to_csv(rows, path)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """Returns the rows as a `pandas.DataFrame`.
@@ -230,30 +236,30 @@ class ExampleWeightSweep:
             {**row, "schedule": schedule_name(row["schedule"])} for row in self.rows
         ]
 
-    def _without_nan(self, row):
-        ends = {f"{m}{column}" for m in self.metrics for column in COLUMNS[2:]}
-        return {k: "" if k in ends and math.isnan(v) else v for k, v in row.items()}
-
     def _table(self):
-        header = ["example_weight", *self.metrics]
-        lines = [[f"{row[name]:.6g}" for name in header] for row in self.rows]
+        header = ["schedule", "example_weight", *self.metrics]
         if self.schedules == ["uniform"]:
-            return header, lines
-        names = [row["schedule"] for row in self._named_rows()]
-        return ["schedule", *header], [[name, *x] for name, x in zip(names, lines)]
+            del header[0]
+        rows = self._named_rows()
+        return header, [
+            [x if isinstance(x := row[name], str) else f"{x:.6g}" for name in header]
+            for row in rows
+        ]
 
     def remarks_on_nan(self) -> list[str]:
         """A sentence for each metric that is NaN at some weights."""
-        found = []
-        for metric in self.metrics:
-            nan = [row for row in self.rows if math.isnan(row[metric])]
-            if nan:
-                weights = dict.fromkeys(f"{row['example_weight']:g}" for row in nan)
-                found.append(
-                    f"Metric {metric!r} is NaN at example weight "
-                    f"{tables.listed(weights)}. No such row is chosen by it."
-                )
-        return found
+        found = {
+            metric: dict.fromkeys(
+                f"{x['example_weight']:g}" for x in self.rows if math.isnan(x[metric])
+            )
+            for metric in self.metrics
+        }
+        return [
+            f"Metric {metric!r} is NaN at example weight {tables.listed(weights)}. "
+            "No such row is chosen by it."
+            for metric, weights in found.items()
+            if weights
+        ]
 
     def _remarks(self):
         """Sentences on NaN, missing intervals, and larger weights than the grid's."""

@@ -26,7 +26,7 @@ def data(rng):
 
 def test_callback_logs_the_best_and_sets_it(data):
     model = classifier(optimizer="adam")
-    tuning = ExampleWeightTuning(data, example_weights=WEIGHTS)
+    tuning = ExampleWeightTuning(data, example_weights=(w for w in WEIGHTS))
     stop = keras.callbacks.EarlyStopping(
         "val_loss_at_best_example_weight", patience=9, mode="min"
     )
@@ -116,37 +116,6 @@ def test_the_last_epoch_is_swept_again_only_where_weights_have_changed(data, fac
     assert (tuning.sweep is sweeps[1]) == (factor == 1)
     evaluated = model.evaluate(*data, verbose=0, return_dict=True)
     assert evaluated["loss"] == pytest.approx(tuning.sweep.best()["loss"], rel=1e-5)
-
-
-@pytest.mark.slow
-def test_weights_can_be_an_iterator(data):
-    model = classifier(optimizer="adam")
-    tuning = ExampleWeightTuning(data, example_weights=(w for w in WEIGHTS))
-    model.fit(*data, epochs=2, callbacks=[tuning], verbose=0)
-    assert [row["example_weight"] for row in tuning.sweep.rows] == WEIGHTS
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"metric": 3}, "metric=3"),
-        ({"mode": "up"}, "'up'"),
-        ({"example_weights": 0.1}, "example_weights=0.1"),
-        ({"example_weights": [2]}, "example_weight=2"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"steps": "all"}, "steps='all'"),
-    ],
-)
-def test_arguments_of_the_callback_are_checked_when_it_is_made(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ExampleWeightTuning((np.zeros(3), np.zeros(3)), **arguments)
-
-
-@pytest.mark.slow
-def test_an_unknown_metric_of_the_callback_is_an_error_in_the_first_epoch(data):
-    model = classifier(optimizer="adam")
-    with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
-        model.fit(*data, callbacks=[ExampleWeightTuning(data, "recall")], verbose=0)
 
 
 def test_callback_at_train_end_only_and_by_accuracy(data):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from helpers import slow_but
 from keras import layers, ops
+from sweep_helpers import assert_rows_are_evaluations
 
 from keras_bn4 import (
     ExampleWeightTuning,
     GhostBatchNormalization,
-    set_example_weight,
     sweep_example_weight,
 )
 
@@ -88,20 +88,7 @@ def check(model, x, y, **arguments):
     """Checks a sweep against `evaluate`, and returns its last row."""
     arguments |= {"batch_size": 8, "verbose": 0}
     sweep = sweep_example_weight(model, x, y, example_weights=[0.6], **arguments)
-    assert [row["example_weight"] for row in sweep.rows] == [0, 0.6]
-    for row in sweep.rows:
-        set_example_weight(model, row)
-        expected = model.evaluate(x, y, **arguments, return_dict=True)
-        values = {}
-        for name, value in expected.items():
-            if np.ndim(value):
-                values |= {f"{name}_{i}": v for i, v in enumerate(np.ravel(value))}
-            else:
-                values[name] = value
-        assert set(values) == set(sweep.metrics)
-        for name, value in values.items():
-            expected = pytest.approx(float(value), rel=1e-6, abs=1e-6, nan_ok=True)
-            assert row[name] == expected, name
+    assert_rows_are_evaluations(model, sweep, lambda: {"x": x, "y": y, **arguments})
     return sweep.rows[1]
 
 

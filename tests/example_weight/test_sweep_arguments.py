@@ -1,15 +1,11 @@
 """What a sweep is given is checked before anything is evaluated."""
 
 import keras
-import numpy as np
 import pytest
-from keras import layers
 from sweep_helpers import chain, classifier, images, sequences
 
 from keras_bn4 import (
     ExampleWeightTuning,
-    GhostBatchNormalization,
-    set_example_weight,
     sweep_example_weight,
 )
 
@@ -17,51 +13,6 @@ from keras_bn4 import (
 @pytest.fixture
 def data(rng):
     return images(rng)
-
-
-def uncompiled():
-    inputs = keras.Input((6, 6, 2))
-    return keras.Model(inputs, GhostBatchNormalization()(inputs))
-
-
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
-        ({"example_weights": [0.1, 1.5]}, "1.5"),
-        ({"example_weights": ["0.1"]}, "'0.1'"),
-        ({"example_weights": [float("nan")]}, "nan"),
-        ({"mode": "up"}, "'up'"),
-        ({"mode": {"recall": "max"}}, r"recall.*accuracy"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"steps": 2.5}, "steps=2.5"),
-        ({"y": None}, "no labels"),
-        ({"y": np.zeros(3)}, r"(?s)same number of examples.*70.*3"),
-        ({"x": np.zeros((0, 6, 6, 2)), "y": np.zeros(0)}, "empty"),
-        ({"x": [], "y": None}, "empty"),
-        ({"x": 5, "y": None}, "x=5"),
-        ({"x": iter([(1, 2)])}, "`y` should not be passed"),
-    ],
-)
-def test_bad_arguments(data, keywords, message):
-    model = classifier()
-    arguments = {"x": data[0], "y": data[1], "verbose": 0, **keywords}
-    with pytest.raises(ValueError, match=message):
-        sweep_example_weight(model, **arguments)
-    assert model.layers[3].example_weight == 0
-
-
-def test_unfit_models(data):
-    with pytest.raises(ValueError, match="isn't compiled"):
-        sweep_example_weight(uncompiled(), *data)
-    inputs = keras.Input((6, 6, 2))
-    plain = keras.Model(inputs, layers.BatchNormalization()(inputs))
-    with pytest.raises(ValueError, match=r"keras_bn4\.convert"):
-        sweep_example_weight(plain, *data)
-    with pytest.raises(ValueError, match=r"keras_bn4\.convert"):
-        set_example_weight(plain, 0.1)
-    sweep = sweep_example_weight(classifier(), *data, example_weights=[], verbose=0)
-    with pytest.raises(ValueError, match=r"'recall'.*\['loss', 'accuracy'\]"):
-        sweep.best("recall")
 
 
 @pytest.mark.parametrize(
