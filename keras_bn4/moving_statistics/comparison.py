@@ -23,8 +23,9 @@ from keras_bn4.moving_statistics.comparison_result import Discrepancy
 from keras_bn4.moving_statistics.recalibration import pooled
 from keras_bn4.moving_statistics.recorder import (
     Recorder,
+    check_statistics,
     input_batches,
-    preserved,
+    one_at_a_time,
     training_layers,
 )
 
@@ -108,13 +109,13 @@ def discrepancy(
     seen = {(mode, i): None for mode in (True, False) for i in range(len(layers))}
     infer = Recorder(model, layers, inference, training=False)
     train = Recorder(model, layers, _training, training=True)
-    for x in input_batches(data, batch_size, steps, verbose):
-        for training, recorder in ((False, infer), (True, train)):
-            with preserved(layers):
-                summaries = recorder.record(x)
-            for i, places in enumerate(summaries):
-                for summary in places:
-                    seen[training, i] = _merged(seen[training, i], summary)
+    with one_at_a_time:
+        check_statistics(model)
+        for x in input_batches(data, batch_size, steps, verbose):
+            for training, recorder in ((False, infer), (True, train)):
+                for i, places in enumerate(recorder.record(x)):
+                    for summary in places:
+                        seen[training, i] = _merged(seen[training, i], summary)
     rows = [
         _row(layer, seen[True, i], seen[False, i])
         for i, layer in enumerate(layers)

@@ -17,8 +17,11 @@ from keras_bn4.layers.moments import (
 from keras_bn4.layers.pooling import batch_moments
 from keras_bn4.moving_statistics.recorder import (
     Recorder,
+    check_statistics,
     input_batches,
-    preserved,
+    kept_recorder,
+    one_at_a_time,
+    statistics_of,
     training_layers,
 )
 
@@ -120,34 +123,29 @@ def recalibrate(
             "Argument `prior` must be positive, or None to replace the statistics. "
             f"Received: prior={prior!r}."
         )
-    before = [_statistics(layer) for layer in layers]
-    population, examples = [None] * len(layers), 0
     if prior is not None and batch_size is None:
         batch_size = _size_of_arrays(data)
-    with preserved(layers):
+    with one_at_a_time:
+        check_statistics(model, but=layers if prior is None else ())
         if prior is None:
-            recorder = Recorder(model, layers, _moments, training=True)
+            recorder = kept_recorder(model, layers, _replacing)
         else:
-            places = {id(layer): old for layer, old in zip(layers, before)}
-            recorder = Recorder(model, layers, _mixing(places, prior), training=False)
+            recorder = kept_recorder(model, layers, _mixing)
+            recorder.prior.assign(prior)
+        before = [Moments(*statistics_of(layer)) for layer in layers]
+        population, examples = [None] * len(layers), 0
         for x in input_batches(data, batch_size, steps, verbose):
             examples += len(keras.tree.flatten(x)[0])
             for i, places in enumerate(recorder.record(x)):
                 for moments in places:
                     population[i] = pooled(population[i], Moments(*moments))
-    _check(model, layers, population, least=2 if prior is None else 1)
-    for layer, old, moments in zip(layers, before, population):
-        if moments is not None:
-            if prior is not None:
-                share = examples / (prior + examples)
-                moments = mix(moments._replace(count=None), old, share)
-            _assign(layer, moments)
-
-
-def _statistics(layer):
-    """The moving statistics of a layer, in float64."""
-    variables = (layer.moving_mean, layer.moving_variance)
-    return Moments(*(ops.convert_to_numpy(v).astype("float64") for v in variables))
+        _check(model, layers, population, least=2 if prior is None else 1)
+        for layer, old, moments in zip(layers, before, population):
+            if moments is not None:
+                if prior is not None:
+                    share = examples / (prior + examples)
+                    moments = mix(moments._replace(count=None), old, share)
+                _assign(layer, moments)
 
 
 def _size_of_arrays(data):
@@ -157,26 +155,34 @@ def _size_of_arrays(data):
     return max(1, leaves[0].shape[0]) if is_arrays else None
 
 
-def _mixing(before, prior):
-    """Makes a function that mixes the moments of a batch into those of a layer.
+def _replacing(model, layers):
+    """A recorder of the moments that replace the moving statistics."""
+    return Recorder(model, layers, _moments, training=True)
 
-    Args:
-        before: Dict of `Moments` by the id of a layer, what to mix them with.
-        prior: Float, how many examples `before` counts for.
+
+def _mixing(model, layers):
+    """A recorder that mixes the moments of a batch into the statistics of layers.
+
+    How many examples these count for is set in its variable `prior`.
     """
+    # A variable, because constants would be traced anew for every value.
+    prior = keras.Variable(0.0, trainable=False, dtype="float32", name="prior")
 
-    def moments(layer, inputs, mask):
+    def summarize(layer, inputs, mask):
         batch = _moments(layer, inputs, mask)
         n = ops.cast(ops.shape(inputs)[0], "float32")
         # Where everything is masked, nothing counts.
         share = ops.where(batch[2] > 0, n / (prior + n), 0.0)
-        old = (ops.cast(t, "float32") for t in before[id(layer)][:2])
-        mixture = mix(Moments(*batch)._replace(count=None), Moments(*old), share)
+        old = (layer.moving_mean, layer.moving_variance)
+        old = Moments(*(ops.cast(variable, "float32") for variable in old))
+        mixture = mix(Moments(*batch)._replace(count=None), old, share)
         layer.moving_mean.assign(mixture.mean)
         layer.moving_variance.assign(mixture.variance)
         return batch
 
-    return moments
+    recorder = Recorder(model, layers, summarize, training=False)
+    recorder.prior = prior
+    return recorder
 
 
 def pooled(population, batch):
@@ -225,7 +231,8 @@ def _check(model, layers, population, least):
             raise ValueError(
                 f"{len(names)} of {len(layers)} batch normalization layers of model "
                 f"'{model.name}' {problem}: {listed(names)}. The model is unchanged. "
-                f"Pass data with at least {few} per channel, all of them finite."
+                f"Pass data with at least {few} per channel, all of them finite, and "
+                f"see that the weights before {names[0]} are."
             )
 
 

@@ -10,23 +10,34 @@ from keras import ops, tree
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
 from keras_bn4.common.errors import reason_of
-from keras_bn4.common.models import BatchNormalization, check_built, layers_of
+from keras_bn4.common.models import (
+    BatchNormalization,
+    check_built,
+    layers_of,
+    name_of,
+)
 from keras_bn4.common.tables import listed, progress_bar
+
+# Held by whoever records, because one recorder at a time can take the place of `call`.
+one_at_a_time = threading.RLock()
 
 
 class Recorder(keras.Model):
     """Wraps a model and returns what `summarize` makes of the inputs of its layers.
 
     It is a `keras.Model` itself, so that Keras compiles it on any backend as it
-    compiles `predict`. With `training` set, the recorded layers run as in training;
-    dropout and everything else run as at inference. Layers that run as in training
-    update their moving statistics, which `preserved` must undo.
+    compiles `predict`. With `training` set, the recorded layers run as in training, but
+    without batch renormalization, which would let the moving statistics influence their
+    outputs; dropout and everything else run as at inference. What layers assign to
+    variables is forgotten after the batch: the model never changes, and other threads
+    can use it meanwhile.
 
     Args:
         model: A built `keras.Model`.
         layers: List of batch normalization layers of the model.
         summarize: Function of a layer, its inputs (in float32 or wider) and its mask,
-            that returns a nest of tensors.
+            that returns a nest of tensors. If it assigns to the moving statistics, the
+            layer runs with these.
         training: Whether the recorded layers run as in training.
     """
 
@@ -35,17 +46,21 @@ class Recorder(keras.Model):
         self.autocast = False
         self.model = model
         # On other backends XLA would compile anew for every batch size.
-        jit_compile = keras.backend.backend() == "jax"
+        jit_compile = keras.backend.backend() == "jax" and not model.run_eagerly
         self.compile(jit_compile=jit_compile, run_eagerly=model.run_eagerly)
         self.built = True
         self._recorded = tuple(layers)
         self._summarize = summarize
         self._normalizes_as_training = training
-        # Under tf.distribute every replica traces the model in a thread of its own.
-        self._trace = threading.local()
+        # What this thread records. Under tf.distribute every replica traces the model
+        # in a thread of its own, and threads without it use the model as ever.
+        self._thread = threading.local()
 
     def record(self, x):
-        """Returns summaries of one batch: a list for each layer, one entry per call."""
+        """Returns summaries of one batch: a list for each layer, one entry per call.
+
+        The caller holds `one_at_a_time`.
+        """
         with contextlib.ExitStack() as stack:
             for i, layer in enumerate(self._recorded):
                 stack.enter_context(self._recording(layer, i))
@@ -59,9 +74,15 @@ class Recorder(keras.Model):
         return summaries
 
     def call(self, x):
-        self._trace.recorded = {}
-        self.model(x, training=False)
-        return self._trace.recorded
+        self._thread.recorded = {}
+        # On JAX the scope knows nothing of the values that an outer one has.
+        values = [(variable, variable.value) for variable in self.variables]
+        try:
+            with keras.StatelessScope(state_mapping=values):
+                self.model(x, training=False)
+            return self._thread.recorded
+        finally:
+            del self._thread.recorded
 
     @contextlib.contextmanager
     def _explained(self, x):
@@ -79,49 +100,68 @@ class Recorder(keras.Model):
 
     @contextlib.contextmanager
     def _recording(self, layer, i):
-        call, before = layer.call, vars(layer).get("call")
+        call, before, renorm = layer.call, vars(layer).get("call"), layer.renorm
 
-        def recording_call(inputs, training=None, mask=None):
+        def recording_call(*args, **kwargs):
+            recorded = getattr(self._thread, "recorded", None)
+            if recorded is None:
+                return call(*args, **kwargs)
+            return record(recorded, *args, **kwargs)
+
+        def record(recorded, inputs, training=None, mask=None):
             inputs = ops.convert_to_tensor(inputs)
             dtype = keras.backend.result_type(inputs.dtype, "float32")
+            statistics = layer.moving_mean, layer.moving_variance
+            old = [variable.value for variable in statistics]
             summary = self._summarize(layer, ops.cast(inputs, dtype), mask)
-            recorded = self._trace.recorded
             place = sum(key.startswith(f"{i}_") for key in recorded)
             recorded[f"{i}_{place}"] = tree.map_structure(lambda t: t[None], summary)
-            return call(inputs, training=self._normalizes_as_training, mask=mask)
+            outputs = call(inputs, training=self._normalizes_as_training, mask=mask)
+            # Where the layer is called again, it starts from the same statistics.
+            for variable, value in zip(statistics, old):
+                variable.assign(value)
+            return outputs
 
         # Past Keras' own `__setattr__`, which tracks the attributes of a layer.
         object.__setattr__(layer, "call", recording_call)
+        layer.renorm = False
         try:
             yield
         finally:
+            layer.renorm = renorm
             if before is None:
                 object.__delattr__(layer, "call")
             else:
                 object.__setattr__(layer, "call", before)
 
 
-@contextlib.contextmanager
-def preserved(layers):
-    """Switches `renorm` of layers off in a block, then restores it and their weights.
+KEPT = "_keras_bn4_recorders"
 
-    Batch renormalization would let the moving statistics influence what the layers
-    compute in training.
+
+def kept_recorder(model, layers, make):
+    """The recorder that `make` made for a model, traced once for many calls.
+
+    It is kept with the model, so that it ends with it, and made anew where a trace of
+    the old one wouldn't be true any more: for other layers or settings of them, and
+    after `compile`, as Keras' own `predict` is.
+
+    Args:
+        model: A built `keras.Model`.
+        layers: List of the layers to record.
+        make: Function of the model and the layers that returns a `Recorder`. A model
+            has one of each function.
     """
-    weights = [[ops.convert_to_numpy(v) for v in layer.weights] for layer in layers]
-    renorm = [layer.renorm for layer in layers]
-    try:
-        for layer in layers:
-            layer.renorm = False
-        yield
-    finally:
-        for layer, values, flag in zip(layers, weights, renorm):
-            layer.renorm = flag
-            for variable, value in zip(layer.weights, values):
-                if not np.array_equal(
-                    ops.convert_to_numpy(variable), value, equal_nan=True
-                ):
-                    variable.assign(value)
+    # The example weight is no constant of the trace.
+    settings = [
+        (id(x), type(x), str({**x.get_config(), "example_weight": 0})) for x in layers
+    ]
+    key = settings, model.run_eagerly, model.predict_function
+    kept = vars(model).get(KEPT, {})
+    if make not in kept or kept[make][0] != key:
+        kept = {**kept, make: (key, make(model, layers))}
+        # Past Keras' own `__setattr__`, which would make it a layer of the model.
+        object.__setattr__(model, KEPT, kept)
+    return kept[make][1]
 
 
 def training_layers(model):
@@ -131,8 +171,7 @@ def training_layers(model):
         ValueError: if the model is not built or has no such layer.
     """
     check_built(model)
-    found = layers_of(model, BatchNormalization)
-    found = [layer for layer in found if layer.built]
+    found = _normalizers(model)
     layers = [layer for layer in found if layer.trainable]
     if not found:
         raise ValueError(
@@ -171,3 +210,36 @@ def input_batches(data, batch_size, steps, verbose):
             f"The data ended after {seen} of steps={steps} batches. The model is "
             "unchanged. Pass more data, or fewer `steps`."
         )
+
+
+def check_statistics(model, but=()):
+    """Raises `ValueError` if a layer can't run at inference with what it has.
+
+    Args:
+        model: A built `keras.Model`.
+        but: List of layers that don't use their moving statistics.
+    """
+    wrong = []
+    for layer in _normalizers(model):
+        mean, variance = statistics_of(layer)
+        is_finite = np.isfinite([mean, variance]).all()
+        if layer not in but and not (is_finite and (variance >= 0).all()):
+            wrong.append(f"'{name_of(layer)}'")
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} batch normalization layers of model '{model.name}' have a "
+            "moving mean or variance that is NaN or infinite, or a variance below 0: "
+            f"{listed(wrong)}. The model is unchanged. Replace these statistics by those "
+            "of data: `keras_bn4.recalibrate(model, data)`, without a `prior`, and "
+            "with `trainable = True` set on layers that are frozen."
+        )
+
+
+def statistics_of(layer):
+    """The moving mean and variance of a layer, as arrays in float64."""
+    variables = layer.moving_mean, layer.moving_variance
+    return [ops.convert_to_numpy(v).astype("float64") for v in variables]
+
+
+def _normalizers(model):
+    return [layer for layer in layers_of(model, BatchNormalization) if layer.built]

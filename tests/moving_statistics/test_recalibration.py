@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 import textwrap
+import threading
 
 import keras
 import numpy as np
@@ -74,7 +75,7 @@ def test_moments_are_those_of_all_examples(images):
     close(moving(model)[:1], [expected])
 
 
-SPLITS = [[2] * 48, [64, 32], [3, 64, 5, 2, 2, 20], [96], [17, 33, 46]]
+SPLITS = [[2] * 48, [64, 0, 32], [3, 64, 5, 2, 2, 20], [96], [17, 33, 46]]
 
 
 @pytest.mark.parametrize("sizes", SPLITS, ids=str)
@@ -253,6 +254,7 @@ def test_mixed_precision(images):
         (np.full((4, 1), np.nan, "float32"), None, "NaN"),
         (3, None, "Expected arrays"),
         (np.ones((4, 1), "float32"), 0, "steps=0"),
+        (np.ones((4, 5), "float32"), None, r"can't be called .*\(4, 5\)"),
     ],
 )
 def test_bad_data_change_nothing(data, steps, message):
@@ -272,6 +274,8 @@ def test_models_without_training_layers():
         recalibrate(model, np.ones((4, 1)))
     with pytest.raises(ValueError, match="built"):
         recalibrate(keras.Sequential([layers.BatchNormalization()]), np.ones((4, 1)))
+    with pytest.raises(ValueError, match="it has no moving statistics"):
+        recalibrate(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), 3)
 
 
 def test_an_error_in_the_data_leaves_the_model_as_it_was(images):
@@ -533,3 +537,129 @@ def test_priors_that_are_none(prior, images):
     with pytest.raises(ValueError, match=r"prior"):
         recalibrate(model, images, prior=prior, verbose=0)
     close(moving(model), before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
+@pytest.mark.parametrize("spoiled", [2, 6])
+def test_statistics_that_can_not_be_mixed(value, spoiled, images):
+    model = network()
+    layer = model.layers[spoiled]
+    layer.moving_variance.assign(np.full(layer.moving_variance.shape, value))
+    before = moving(model)
+    message = rf"below 0: '{layer.path}'.*without a `prior`"
+    with pytest.raises(ValueError, match=message):
+        recalibrate(model, images, prior=4, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        keras_bn4.discrepancy(model, images, verbose=0)
+    # A frozen layer keeps its statistics, and runs with them.
+    layer.trainable = False
+    with pytest.raises(ValueError, match=message):
+        recalibrate(model, images, verbose=0)
+    np.testing.assert_equal(moving(model), before)
+    layer.trainable = True
+    recalibrate(model, images, verbose=0)
+    assert all(np.isfinite(m).all() for m in moving(model))
+
+
+def test_weights_that_are_not_finite_are_not_blamed_on_the_data_alone(images):
+    model = network()
+    model.layers[1].bias.assign(np.full(4, np.nan))
+    path = model.layers[2].path
+    with pytest.raises(ValueError, match=f"weights before '{path}'"):
+        recalibrate(model, images, verbose=0)
+
+
+class Slow(layers.Layer):
+    """Counts its calls, and lets other threads do something meanwhile."""
+
+    calls = 0
+    meanwhile = staticmethod(lambda: None)
+
+    def call(self, x):
+        self.calls += 1
+        self.meanwhile()
+        return x
+
+
+def slow_model(**options):
+    inputs = keras.Input((3,))
+    slow = Slow()
+    hidden = slow(layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, layers.BatchNormalization(renorm=True)(hidden))
+    model.compile(loss="mse", **options)
+    slow.calls = 0
+    return model, slow
+
+
+@pytest.mark.parametrize("has_prior", [True, False])
+def test_a_stream_traces_a_model_once(has_prior, rng):
+    model, slow = slow_model()
+    other, _ = slow_model()
+    for n in range(4):
+        x = rng.normal(3, 2, (2, 3)).astype("float32")
+        priors = {"prior": 4 + 2 * n} if has_prior else {}
+        other.set_weights(model.get_weights())
+        # The other one is traced each time.
+        other.compile(loss="mse", run_eagerly=n % 2)
+        for each in (model, other):
+            recalibrate(each, x, **priors, verbose=0)
+        close(moving(model), moving(other), 1e-6)
+    assert slow.calls == (4 if BACKEND == "torch" else 1)
+
+
+def test_what_changes_a_model_is_traced_anew(images):
+    model = convert(network(), ghost_batch_size=2)
+    recalibrate(model, images, verbose=0)
+    for change in (
+        lambda x: setattr(x.layers[2], "ghost_batch_size", 32),
+        lambda x: setattr(x.layers[2], "trainable", False),
+        lambda x: keras_bn4.revert(x, in_place=True),
+        lambda x: x.compile(run_eagerly=True),
+    ):
+        change(model)
+        fresh = copy.deepcopy(model)
+        fresh.layers[2].trainable = model.layers[2].trainable
+        for each in (model, fresh):
+            recalibrate(each, images, verbose=0)
+        close(moving(model), moving(fresh), 1e-7)
+
+
+@pytest.mark.parametrize("run", [recalibrate, keras_bn4.discrepancy])
+def test_other_threads_use_the_model_meanwhile(run, rng):
+    model, slow = slow_model(run_eagerly=True)
+    x = rng.normal(3, 2, (6, 3)).astype("float32")
+    expected = ops.convert_to_numpy(model(x))
+    found = []
+
+    def predict():
+        found.append(ops.convert_to_numpy(model(x)))
+
+    def in_another_thread():
+        slow.meanwhile = lambda: None
+        thread = threading.Thread(target=predict)
+        thread.start()
+        thread.join()
+
+    slow.meanwhile = in_another_thread
+    run(model, x, batch_size=6, verbose=0)
+    (predictions,) = found
+    np.testing.assert_array_equal(predictions, expected)
+    assert "call" not in vars(model.layers[1])
+
+
+def test_two_at_once_both_finish(rng):
+    model, slow = slow_model(run_eagerly=True)
+    data = [rng.normal(mean, 2, (6, 3)).astype("float32") for mean in (0, 9)]
+    second = threading.Thread(target=recalibrate, args=(model, data[1]))
+
+    def begin():
+        slow.meanwhile = lambda: None
+        second.start()
+
+    slow.meanwhile = begin
+    recalibrate(model, data[0], verbose=0)
+    second.join()
+    assert slow.calls == 2
+    np.testing.assert_allclose(moving(model)[0][0], data[1].mean(0), rtol=1e-5)
+    assert model.layers[-1].renorm
+    assert "call" not in vars(model.layers[1])
