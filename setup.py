@@ -10,6 +10,7 @@ version = re.search(
 
 tensorflow = ["tensorflow>=2.20"]
 plot = ["matplotlib>=3.8"]
+dataframe = ["pandas"]
 # tensorflow-datasets does not declare importlib_resources, reads with TensorFlow, and
 # prepares SVHN and Flowers-102 with scipy.
 datasets = [
@@ -66,7 +67,8 @@ setuptools.setup(
         "birds": birds,
         "datasets": datasets,
         "plot": plot,
+        "dataframe": dataframe,
         "test": test,
-        "all": sorted({*tensorflow, *tune, *datasets, *plot, *test}),
+        "all": sorted({*tensorflow, *tune, *datasets, *plot, *dataframe, *test}),
     },
 )

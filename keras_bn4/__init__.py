@@ -61,12 +61,11 @@ __all__ = [
 __version__ = "0.2.0"
 
 # Keras Tuner takes seconds to import, and need not be installed.
-_FROM_TUNER = ("HyperBatchNormalization", "ExampleWeightSearch", "tuner")
+_FROM_TUNER = ("HyperBatchNormalization", "tuner")
 
 if TYPE_CHECKING:
     # The aliases say that these are to be had from here.
     from keras_bn4 import tuner as tuner
-    from keras_bn4.tuner import ExampleWeightSearch as ExampleWeightSearch
     from keras_bn4.tuner import HyperBatchNormalization as HyperBatchNormalization
 else:  # A type checker would take any name for one that is made when it is asked for.
 

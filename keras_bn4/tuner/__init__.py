@@ -1,10 +1,9 @@
 """Searches how to normalize, with Keras Tuner.
 
-`keras_bn4.HyperBatchNormalization` searches how to normalize while it trains models,
-and `keras_bn4.ExampleWeightSearch` the example weight of a trained model.
+`keras_bn4.HyperBatchNormalization` searches how to normalize while it trains models.
 
-Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`,
-`example_weight_search`, `search_plot`, `search_results`, `outcome`.
+Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`, `search_plot`,
+`search_results`, `best_model`.
 """
 
 try:
@@ -15,13 +14,11 @@ except ImportError as error:
         'it with all that it needs: pip install "keras_bn4[tune]".'
     ) from error
 
-from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
+from keras_bn4.tuner.best_model import best_model, results
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
-from keras_bn4.tuner.outcome import best_model, results
 from keras_bn4.tuner.search_results import SearchResults
 
 __all__ = [
-    "ExampleWeightSearch",
     "HyperBatchNormalization",
     "SearchResults",
     "best_model",

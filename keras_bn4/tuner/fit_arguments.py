@@ -1,6 +1,7 @@
 """Completes and checks the arguments of `fit` before anything is trained."""
 
 import inspect
+import warnings
 
 import keras
 
@@ -118,7 +119,10 @@ def check_objective(objective, model, validation):
     iterate(**validation)
     # One batch is enough to see what is reported.
     first = {**validation, "steps": 1}
-    sweep = sweep_example_weight(model, **first, example_weights=(), verbose=0)
+    with warnings.catch_warnings():
+        # The sweep of the trial warns of what there is to warn of.
+        warnings.simplefilter("ignore", UserWarning)
+        sweep = sweep_example_weight(model, **first, example_weights=(), verbose=0)
     known = [f"val_{name}" for name in sweep.metrics]
     wanted = getattr(objective, "name_to_direction", [objective.name])
     unknown = [name for name in wanted if name not in known]

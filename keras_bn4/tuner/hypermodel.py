@@ -1,7 +1,7 @@
 """A hypermodel that wraps a function `build` and searches how to normalize."""
 
-import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 
 import keras
@@ -9,7 +9,7 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_bn4.common.arguments import check_example_weight, check_flag
-from keras_bn4.common.batches import are_arrays
+from keras_bn4.common.batches import are_arrays, check_repeatable
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
 from keras_bn4.example_weight.schedules import Schedule, check_schedule
@@ -27,6 +27,7 @@ from keras_bn4.tuner.trial import (
     find_checkpoint,
     finish,
     reported,
+    retracing_expected,
     value_of,
 )
 from keras_bn4.weight_decay.optimizer import exclude_variables
@@ -104,8 +105,8 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             of the training data (`keras_bn4.recalibrate`) before the example weight is
             swept. In short trainings the moving statistics have not converged, and
             trials would be ranked by that. The checkpoint holds the new statistics, and
-            the trial also records the objective before they were replaced. An iterator
-            that the training has read to its end leaves them as they are.
+            the trial also records the objective before they were replaced. Where they
+            can't be replaced, a warning says why, and the results which trials.
         select: Function of a layer that says whether to convert it, or `None` to
             convert all layers.
         name: String, or `None`.
@@ -183,8 +184,9 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         self.recalibrate = recalibrate
         self.select = select
         self.hypermodel = build
-        # Checked once, because reading the first batch of a data set can take long.
-        self._has_checked_batch_size = False
+        # The objective that the data and the first model were checked for. That takes a
+        # batch of each data set and a trace of the model, so that one trial is enough.
+        self._checked = None
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         if self._is_hypermodel:
@@ -226,14 +228,23 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         metrics = reported(checkpoint, kwargs["callbacks"])
         if metrics is not None:
             return metrics
+        with retracing_expected():
+            return self._run_trial(checkpoint, fit, is_own, model, args, kwargs)
+
+    def _run_trial(self, checkpoint, fit, is_own, model, args, kwargs):
+        """Trains a model, sweeps its example weight, and returns what to report."""
         names, arguments = by_name(fit, model, args, kwargs)
         try:
             batch_size = None if is_own else self.space.batch_size
+            steps = arguments.get("steps_per_epoch")
+            check_repeatable("x", arguments.get("x"), steps)
             arguments, validation = with_validation(arguments, batch_size)
-            if batch_size is not None and not self._has_checked_batch_size:
-                check_batch_size(arguments, batch_size)
-                self._has_checked_batch_size = True
-            check_objective(checkpoint.objective, model, validation)
+            check_repeatable("validation_data", validation["x"], validation["steps"])
+            if self._checked != checkpoint.objective.name:
+                if batch_size is not None:
+                    check_batch_size(arguments, batch_size)
+                check_objective(checkpoint.objective, model, validation)
+                self._checked = checkpoint.objective.name
         except ValueError as error:
             raise errors.FatalValueError(str(error)) from error
         best_epoch = BestEpoch(checkpoint.objective)
@@ -250,8 +261,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             logs.update(best_epoch.logs)
             model.set_weights(best_epoch.weights)
         as_trained = value_of(checkpoint.objective, logs)
-        if self.recalibrate:
-            self._recalibrate(model, arguments)
+        recalibrated = self._recalibrate(model, arguments) if self.recalibrate else None
         sweep = sweep_example_weight(
             model,
             **validation,
@@ -259,20 +269,31 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             schedule=self.schedule,
             verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
         )
-        return finish(checkpoint, model, logs, sweep, as_trained)
+        return finish(checkpoint, model, logs, sweep, as_trained, recalibrated)
 
     def _recalibrate(self, model, arguments):
-        """Replaces the moving statistics by those of the training data."""
+        """Replaces the moving statistics by those of the training data.
+
+        Returns:
+            Whether that could be done. Frozen layers keep theirs, for example, and so
+            do those of a training that failed.
+        """
         data = arguments.get("x")
-        # Iterators have been read to their end.
-        if data is None or hasattr(data, "__next__"):
-            return
         sizes = {"steps": arguments.get("steps_per_epoch")}
         if are_arrays(data):
             sizes["batch_size"] = arguments.get("batch_size")
-        # Frozen layers keep their statistics, and so do those of a failed training.
-        with contextlib.suppress(ValueError):
+        try:
             recalibrate_model(model, data, verbose=0, **sizes)
+        except ValueError as error:
+            warnings.warn(
+                "A trial could not be recalibrated, and is judged by the moving "
+                f"statistics of its training: {str(error).rstrip('.')}. With "
+                "`recalibrate=False` all trials are.",
+                stacklevel=2,
+            )
+        else:
+            return True
+        return False
 
     def _exclude_gamma_and_beta(self, model):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)

@@ -7,18 +7,18 @@ REACH = 0.28
 
 
 @styled
-def draw(results):
+def draw(results, ax=None):
     """Draws all trials.
 
     Args:
         results: A `SearchResults` with at least one trial.
+        ax: The panel to draw in, or `None` for a new figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     sizes = sorted({_size(row, results) for row in results.rows})
-    figure = new_figure(max(6.4, 0.9 * len(sizes) + 1), 4.4)
-    panel = figure.subplots()
+    panel = ax or new_figure(max(6.4, 0.9 * len(sizes) + 1), 4.4).subplots()
     objective = results.objective
     _draw_keras_layer(panel, results)
     places = _places(results, sizes)
@@ -42,8 +42,11 @@ def draw(results):
     if not all(map(_has_groups, results.rows)):
         title += "; lines join the best of each size"
     panel.set_title(title, color=GRAY)
-    figure.legend(loc="outside lower left", ncols=2)
-    return figure
+    if ax is None:
+        panel.figure.legend(loc="outside lower left", ncols=2)
+    else:
+        panel.legend()
+    return panel.figure
 
 
 def _size(row, results):
@@ -71,12 +74,12 @@ def _places(results, sizes):
 
 
 def _draw_keras_layer(panel, results):
-    at_0, as_trained = (f"{results.objective}_{x}" for x in ("at_0", "as_trained"))
-    values = []
-    for row in results.rows:
-        if row["kind"] == "batch" and not row["l2"]:
-            value = row.get(as_trained)
-            values.append(row[at_0] if value is None else value)
+    # At weight 0, and recalibrated as the other trials are.
+    values = [
+        row[f"{results.objective}_at_0"]
+        for row in results.rows
+        if row["kind"] == "batch" and not row["l2"]
+    ]
     if values:
         best = min(values) if results.direction == "min" else max(values)
         panel.axhline(
@@ -84,7 +87,7 @@ def _draw_keras_layer(panel, results):
             color=BLACK,
             linestyle="--",
             linewidth=1.2,
-            label="Keras' layer: whole batch, no decay, as trained",
+            label="Keras' layer: whole batch, no decay, weight 0",
         )
 
 

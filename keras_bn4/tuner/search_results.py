@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     import os
 
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NAMES = {"ghost_batch_size": "B'", "l2": "decay", "example_weight": "α"}
+# In the CSV file alone: what Hyperband remembers of its brackets, and what a sentence
+# below the table says.
+LEFT_OUT = (
+    *("tuner/initial_epoch", "tuner/bracket", "tuner/round", "tuner/trial_id"),
+    "recalibrated",
+)
 
 
 class SearchResults:
@@ -29,12 +36,14 @@ class SearchResults:
             - `"momentum"`: Only if it was searched.
             - `"hyperparameters"`: Dict of the hyperparameters of `build`.
             - `"example_weight"`: List of the best example weight of each execution.
+            - `"recalibrated"`: Whether the moving statistics could be recalibrated.
+              `None` if the search doesn't recalibrate.
             - `"<objective>_as_trained"`: The objective at weight 0 with the moving
               statistics of the training, as a mean over executions. `None` if `fit` did
               not validate.
             - `"<objective>_at_0"` and `"<objective>"`: The objective at weight 0 and at
               the best weight, as means over executions, with the recalibrated moving
-              statistics.
+              statistics where there are any.
             - `"executions"`: Dict of the last two, each as a list over executions. It
               is in neither the table nor the CSV file.
         objective: String, the name of the objective.
@@ -77,14 +86,17 @@ class SearchResults:
         """
         return tables.to_dataframe(self._complete_rows())
 
-    def plot(self) -> "Figure":
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draws the objective over the ghost batch size, like the paper's Fig. 3 and 4.
 
         Every trial is drawn at example weight 0 and at its best example weight: as a
         square if it has channel groups, else as a dot, and with a bar from the least to
         the largest of its executions. Lines join the best dots of all sizes. A trial of
         kind `"batch"` counts as one whose ghosts are whole minibatches, and the best of
-        those without decay, as it was trained, is Keras' layer, a horizontal line.
+        those without decay, at weight 0, is Keras' layer, a horizontal line.
+
+        Args:
+            ax: The `matplotlib.axes.Axes` to draw in, or `None` for a new figure.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -94,7 +106,7 @@ class SearchResults:
             ValueError: if there is no completed trial.
         """
         self._check()
-        return draw(self)
+        return draw(self, ax)
 
     def _flat(self):
         """Returns rows with the hyperparameters of `build` as columns, and all columns.
@@ -127,12 +139,20 @@ class SearchResults:
 
     def _table(self):
         rows, columns = self._flat()
+        columns = [name for name in columns if name not in LEFT_OUT]
         lines = [[_cell(row.get(name)) for name in columns] for row in rows]
-        return [NAMES.get(name, name) for name in columns], lines
+        short = {f"{self.objective}_{x}": x for x in ("as_trained", "at_0")}
+        return [{**NAMES, **short}.get(name, name) for name in columns], lines
 
     def _remarks(self):
         if self.failed:
             yield f"{self.failed} trials failed or have not ended."
+        as_trained = [r["trial"] for r in self.rows if r.get("recalibrated") is False]
+        if as_trained:
+            yield (
+                "Could not be recalibrated, and have the moving statistics of their "
+                f"training: {', '.join(as_trained)}."
+            )
 
     def __str__(self):
         header, lines = self._table()

@@ -1,5 +1,7 @@
 """The best epoch, the example weight and the recorded metrics of a trial."""
 
+import contextlib
+import logging
 import math
 
 import keras
@@ -26,6 +28,25 @@ def reported(checkpoint, callbacks):
         if metrics is not None and metrics.exists(checkpoint.objective.name):
             return {name: metrics.get_last_value(name) for name in metrics.metrics}
     return None
+
+
+@contextlib.contextmanager
+def retracing_expected():
+    """Leaves TensorFlow's warning of frequent retracing out of the log.
+
+    TensorFlow takes the functions of all models for one, and every trial has a model of
+    its own.
+    """
+
+    def is_other(record):
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -56,7 +77,7 @@ class BestEpoch(keras.callbacks.Callback):
         return math.isnan(before) or self.objective.better_than(now, before)
 
 
-def finish(checkpoint, model, logs, sweep, as_trained):
+def finish(checkpoint, model, logs, sweep, as_trained, recalibrated):
     """Ends an execution of a trial, and saves its checkpoint if it is the best so far.
 
     Args:
@@ -66,6 +87,7 @@ def finish(checkpoint, model, logs, sweep, as_trained):
         sweep: The `ExampleWeightSweep` on the validation data.
         as_trained: Float, the objective before the moving statistics were recalibrated,
             or NaN where it isn't known.
+        recalibrated: Whether they could be recalibrated, or `None` where nobody tried.
 
     Returns:
         Dict of the metrics to report. Those of validation are at the example weight
@@ -96,11 +118,13 @@ def finish(checkpoint, model, logs, sweep, as_trained):
         objective.name: value(best),
         f"{prefix}example_weight": best["example_weight"],
         f"{prefix}{objective.name}": value(best),
-        f"{prefix}{objective.name}_at_0": value(zero),
     }
-    if not math.isnan(as_trained):
+    for name, number in (("at_0", value(zero)), ("as_trained", as_trained)):
         # Keras Tuner would count a trial with a NaN among its metrics as failed.
-        metrics[f"{prefix}{objective.name}_as_trained"] = as_trained
+        if not math.isnan(number):
+            metrics[f"{prefix}{objective.name}_{name}"] = number
+    if recalibrated is not None:
+        metrics[f"{prefix}recalibrated"] = float(recalibrated)
     return metrics
 
 
@@ -118,8 +142,9 @@ def executions(trial, objective):
 
     Returns:
         List of dicts, one for each execution: the `"example_weight"`, and the objective
-        at that weight (`"best"`), at weight 0 (`"at_0"`), and at weight 0 before the
-        moving statistics were recalibrated (`"as_trained"`).
+        at that weight (`"best"`), at weight 0 (`"at_0"`), at weight 0 before the moving
+        statistics were recalibrated (`"as_trained"`), and whether they were
+        (`"recalibrated"`, 1 or 0). NaN where it was not recorded.
 
     Raises:
         ValueError: if nothing was recorded.
@@ -129,6 +154,7 @@ def executions(trial, objective):
         "best": objective,
         "at_0": f"{objective}_at_0",
         "as_trained": f"{objective}_as_trained",
+        "recalibrated": "recalibrated",
     }
     found = []
     while trial.metrics.exists(

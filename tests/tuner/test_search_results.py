@@ -57,7 +57,7 @@ def test_results_as_text_and_csv(tmp_path):
     lines = str(found).splitlines()
     assert lines[0].split() == [
         *("trial", "kind", "B'", "groups", "decay", "units", "build/kind", "α"),
-        *("val_loss_at_0", "val_loss"),
+        *("at_0", "val_loss"),
     ]
     assert lines[1].split() == [
         "0",
@@ -75,6 +75,18 @@ def test_results_as_text_and_csv(tmp_path):
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"
     assert lines[2] == "1,batch,,,0.0001,,,0 0,0.6,0.6"
+
+
+def test_trials_that_were_not_recalibrated_are_named(tmp_path):
+    found = some_results()
+    for row, recalibrated in zip(found.rows, (True, False, None)):
+        row["recalibrated"] = recalibrated
+    found.to_csv(tmp_path / "rows.csv")
+    assert "recalibrated" in (tmp_path / "rows.csv").read_text().splitlines()[0]
+    header, *_, last = str(found).splitlines()
+    assert "recalibrated" not in header
+    assert last.startswith("Could not be recalibrated")
+    assert last.endswith(": 1.")
 
 
 def test_the_representation_says_the_main_fact():

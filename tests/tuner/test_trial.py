@@ -1,16 +1,18 @@
 """A trial: its best epoch, its example weight, and what it records."""
 
+import contextlib
 import warnings
 
 import keras
 import numpy as np
 import pytest
 import tuner_helpers
+from keras import layers
 from tuner_helpers import check_trials, hypermodel, keras_tuner, random_search
 
 from keras_bn4 import recalibrate, set_example_weight
 from keras_bn4.tuner import best_model, results
-from keras_bn4.tuner.trial import executions
+from keras_bn4.tuner.trial import BestEpoch, executions
 
 pytestmark = tuner_helpers.quiet
 
@@ -141,7 +143,7 @@ def test_other_objectives(tmp_path, data):
     assert row["multi_objective"] == pytest.approx(loss - accuracy)
 
 
-@pytest.mark.parametrize("form", ["arrays", "data set", "iterator"])
+@pytest.mark.parametrize("form", ["arrays", "data set", "ended", "endless"])
 def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form):
     """Ten steps leave a moving average near its start, whatever is searched."""
     (x, y), validation = data
@@ -155,21 +157,29 @@ def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form
         def __getitem__(self, index):
             return batches[index]
 
-    forms = {"arrays": (x, y), "data set": (Batches(),), "iterator": (iter(batches),)}
-    if form == "iterator":
-        forms[form] = ((batch for batch in batches),)
-    tuner = random_search(tmp_path, hypermodel(kinds=["batch"]), max_trials=1)
+    given = {
+        "arrays": (x, y),
+        "data set": (Batches(),),
+        "ended": ((batch for batch in batches),),
+        "endless": ((batch for _ in iter(int, 1) for batch in batches),),
+    }[form]
+    hyper = hypermodel(tuner_helpers.build_traced, kinds=["batch"])
+    tuner = random_search(tmp_path, hyper, max_trials=1)
     options = {"epochs": 1, "shuffle": False, "verbose": 0}
-    if form == "iterator":
+    if form in ("ended", "endless"):
         options["steps_per_epoch"] = len(batches)
-    tuner.search(*forms[form], validation_data=validation, **options)
+    expected = contextlib.nullcontext()
+    if form == "ended":
+        expected = pytest.warns(UserWarning, match="not be recalibrated.* after 0 of")
+    with expected:
+        tuner.search(*given, validation_data=validation, **options)
     (row,) = results(tuner).rows
+    assert row["recalibrated"] == (form != "ended")
     model = best_model(tuner)
     set_example_weight(model, 0.0)
     at_0 = model.evaluate(*validation, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(row["val_loss_at_0"], at_0, rtol=1e-4)
-    if form == "iterator":
-        # It has been read to its end.
+    if form == "ended":
         np.testing.assert_allclose(row["val_loss_as_trained"], at_0, rtol=1e-4)
         return
     before = model.get_weights()
@@ -177,3 +187,49 @@ def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form
     for weight, expected in zip(before, model.get_weights()):
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-5)
     assert abs(row["val_loss_as_trained"] - row["val_loss_at_0"]) > 0.01
+
+
+def test_a_weight_that_is_not_finite_is_never_the_best(tmp_path, data):
+    """Without weighing outputs are far too large here, and the loss is NaN."""
+    train, validation = ((1e3 * x, y) for x, y in data)
+
+    def size(y, outputs):
+        outputs = keras.ops.abs(outputs)
+        return keras.ops.where(outputs > 50, float("nan"), outputs)
+
+    def build(hp):
+        inputs = keras.Input((6,))
+        outputs = layers.BatchNormalization(momentum=1.0)(inputs)
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", "mse", metrics=[size])
+        return model
+
+    hyper = hypermodel(build, kinds=["batch"], decay=None, recalibrate=False)
+    objective = keras_tuner.Objective("val_size", "min")
+    tuner = random_search(tmp_path, hyper, objective, max_trials=1)
+    with pytest.warns(UserWarning, match="'size' is NaN at example weight 0"):
+        tuner.search(*train, validation_data=validation, verbose=0)
+    (row,) = results(tuner).rows
+    assert row["example_weight"] == [max(tuner_helpers.EXAMPLE_WEIGHTS)]
+    assert np.isfinite(row["val_size"])
+
+
+def test_an_epoch_that_is_not_finite_is_not_kept():
+    model = tuner_helpers.build()
+    best = BestEpoch(keras_tuner.Objective("val_loss", "min"))
+    best.set_model(model)
+    for epoch, loss in enumerate([np.nan, 3.0, np.nan, 4.0]):
+        model.set_weights([np.full(w.shape, epoch) for w in model.get_weights()])
+        best.on_epoch_end(epoch, {"val_loss": loss})
+    assert best.logs == {"val_loss": 3.0}
+    assert all((weights == 1).all() for weights in best.weights)
+
+
+@tuner_helpers.only_tensorflow
+def test_the_log_of_a_search_has_no_warning_of_retracing(tmp_path, data, caplog):
+    train, validation = data
+    tuner = random_search(
+        tmp_path, hypermodel(tuner_helpers.build_traced), max_trials=6
+    )
+    tuner.search(*train, validation_data=validation, verbose=0)
+    assert not [x for x in caplog.messages if "retracing" in x]

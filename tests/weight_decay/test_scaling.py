@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import slow_but
-from keras import layers
+from keras import layers, ops
 from network_helpers import application, cifar_resnet
 
 import keras_bn4
@@ -91,6 +91,22 @@ def gated_sum():
     return keras.Model(inputs, layers.Flatten()(x))
 
 
+def quotient():
+    """By its own size: the quotient does not scale."""
+    inputs = keras.Input((8, 8, 3))
+    x = homogeneous()(layers.Conv2D(4, 3, use_bias=False)(inputs))
+    size = ops.mean(ops.abs(x), axis=-1, keepdims=True)
+    return keras.Model(inputs, layers.Flatten()(ops.divide(x, size)))
+
+
+def quotient_and_divisor():
+    """A quotient next to its divisor: one grows where the other falls."""
+    inputs = keras.Input((8, 8, 3))
+    x = homogeneous()(layers.Conv2D(4, 3, use_bias=False)(inputs))
+    x = layers.Add()([x, ops.divide(layers.Conv2D(4, 3)(inputs), x)])
+    return keras.Model(inputs, layers.Flatten()(homogeneous()(x)))
+
+
 def shared():
     """One layer at two places, added: both summands scale."""
     layer = homogeneous()
@@ -143,6 +159,8 @@ NETWORKS = {
     "Inception block": inception_block,
     "product": gated,
     "product and factor": gated_sum,
+    "quotient": quotient,
+    "quotient and divisor": quotient_and_divisor,
     "shared": shared,
     "shared with another": shared_with_another,
     "two outputs": two_outputs,
@@ -162,7 +180,10 @@ def double():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="in float64, and slow elsewhere")
-@pytest.mark.parametrize("name", slow_but(list(NETWORKS)[-4:], NETWORKS))
+@pytest.mark.parametrize(
+    "name",
+    slow_but([*list(NETWORKS)[-4:], "quotient", "quotient and divisor"], NETWORKS),
+)
 @pytest.mark.usefixtures("double")
 def test_scaling_acts_on_the_output_unless_closed(name, rng):
     model = NETWORKS[name]()
@@ -188,6 +209,8 @@ def test_scaling_acts_on_the_output_unless_closed(name, rng):
 KINDS_OF_SMALL_NETWORKS = {
     "product": "closed open",
     "product and factor": "residual open",
+    "quotient": "closed",
+    "quotient and divisor": "residual open",
     "shared": "closed open",
     "shared with another": "residual residual open",
     "two outputs": "open open",

@@ -8,7 +8,6 @@ import keras_tuner
 
 from keras_bn4.common.models import new_optimizers_allowed
 from keras_bn4.example_weight import set_example_weight
-from keras_bn4.tuner.example_weight_search import ExampleWeightSearch
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
 from keras_bn4.tuner.search_results import SearchResults
 from keras_bn4.tuner.space import chosen
@@ -19,16 +18,15 @@ def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
     """Returns the model of a search's best trial, with its example weight set.
 
     Args:
-        tuner: A tuner of `HyperBatchNormalization`, or an `ExampleWeightSearch`, that
-            has searched. It can also be a new one that was made with the directory and
-            project name of the search.
+        tuner: A tuner of `HyperBatchNormalization` that has searched. It can also be a
+            new one that was made with the directory and project name of the search.
 
     Returns:
         The `keras.Model` with the weights of its best epoch. If the trial had several
         executions, it is that of the execution with the best objective.
 
     Raises:
-        ValueError: if no trial has been completed.
+        ValueError: if no trial has been completed, or the tuner has another hypermodel.
 
     Example: see `HyperBatchNormalization`.
     """
@@ -43,8 +41,6 @@ def best_model(tuner: keras_tuner.Tuner) -> keras.Model:
     # Only the weights are needed; no optimizer continues from the checkpoint.
     with new_optimizers_allowed():
         model = tuner.load_model(trial)
-    if isinstance(tuner, ExampleWeightSearch):
-        return model
     objective = tuner.oracle.objective
     pick = max if objective.direction == "max" else min
     best = pick(executions(trial, objective.name), key=lambda run: run["best"])
@@ -70,23 +66,20 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
     Example: see `HyperBatchNormalization`.
     """
     _check_tuner(tuner)
-    if not isinstance(tuner.hypermodel, HyperBatchNormalization):
-        raise ValueError(
-            "Expected a tuner whose hypermodel is a HyperBatchNormalization. Received "
-            f"a tuner of {tuner.hypermodel!r}."
-        )
     objective = tuner.oracle.objective
     trials, failed = _completed_trials(tuner)
     rows = []
     for trial in trials:
         settings, others = chosen(trial.hyperparameters.values)
         runs = executions(trial, objective.name)
+        recalibrated = _mean_or_none([run["recalibrated"] for run in runs])
         rows.append(
             {
                 "trial": trial.trial_id,
                 **settings,
                 "hyperparameters": others,
                 "example_weight": [run["example_weight"] for run in runs],
+                "recalibrated": None if recalibrated is None else recalibrated == 1,
                 f"{objective.name}_as_trained": _mean_or_none(
                     [run["as_trained"] for run in runs]
                 ),
@@ -112,6 +105,11 @@ def _check_tuner(tuner):
         raise ValueError(
             "Expected a tuner of Keras Tuner, such as keras_tuner.RandomSearch. "
             f"Received: {tuner!r}."
+        )
+    if not isinstance(tuner.hypermodel, HyperBatchNormalization):
+        raise ValueError(
+            "Expected a tuner whose hypermodel is a HyperBatchNormalization. Received "
+            f"a tuner of {tuner.hypermodel!r}."
         )
 
 
