@@ -105,7 +105,6 @@ PUBLIC = {
 WITHOUT_EXAMPLE_TO_RUN = ("revert", "stream")
 if importlib.util.find_spec("keras_tuner"):
     PUBLIC["HyperBatchNormalization"] = keras_bn4.HyperBatchNormalization
-    PUBLIC["ExampleWeightSearch"] = keras_bn4.tuner.ExampleWeightSearch
 
 
 def test_what_is_listed_is_public():

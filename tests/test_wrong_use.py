@@ -773,41 +773,6 @@ def test_the_search_of_normalization(arguments, message):
     check(lambda: keras_bn4.HyperBatchNormalization(**arguments), ValueError, message)
 
 
-@needs_tuner
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"model": "m"}, "Expected a keras.Model.*'m'"),
-        ({"model": "plain"}, "Convert it first"),
-        ({"model": "uncompiled"}, "isn't compiled"),
-        *[({"objective": v}, "name of a metric.*'loss'") for v in (3, None, "", [])],
-        *[({"example_weights": v}, "a sequence of values") for v in (0.1, "a", None)],
-        ({"example_weights": [2]}, "a number from 0"),
-        ({"example_weights": []}, "is empty"),
-        ({"oracle": "a"}, "must be a `keras_tuner.Oracle`.*'a'"),
-        ({"project_name": 3}, "`project_name` must be a path.*3"),
-        ({"directory": 3}, "`directory` must be a path.*3"),
-        ({"hypermodel": build}, "Give it as `model`"),
-        ({"nonsense": 3}, r"\['nonsense'\]"),
-    ],
-    ids=name_of_arguments,
-)
-def test_the_search_of_the_example_weight(things, arguments, message, tmp_path):
-    arguments = {"model": "model", "directory": tmp_path, **arguments}
-    arguments["model"] = getattr(things, arguments["model"], arguments["model"])
-    search = keras_bn4.ExampleWeightSearch
-    check(lambda: search(**arguments), ValueError, message)
-    assert not list(tmp_path.iterdir())
-
-
-@needs_tuner
-@pytest.mark.filterwarnings("ignore:(currentThread|getName):DeprecationWarning")
-def test_a_search_without_data(things, tmp_path):
-    tuner = keras_bn4.ExampleWeightSearch(things.model, directory=tmp_path)
-    with pytest.raises(ValueError, match=r"no data to evaluate on.*search\(x, y\)"):
-        tuner.search(verbose=0)
-
-
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="no attribute 'ghost_norm'"):
         _ = keras_bn4.ghost_norm

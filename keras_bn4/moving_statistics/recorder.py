@@ -229,9 +229,9 @@ def check_statistics(model, but=()):
         raise ValueError(
             f"{len(wrong)} batch normalization layers of model '{model.name}' have a "
             "moving mean or variance that is NaN or infinite, or a variance below 0: "
-            f"{listed(wrong)}. The model is unchanged. Replace these statistics by those "
-            "of data: `keras_bn4.recalibrate(model, data)`, without a `prior`, and "
-            "with `trainable = True` set on layers that are frozen."
+            f"{listed(wrong)}. The model is unchanged. Replace these statistics by "
+            "those of data: `keras_bn4.recalibrate(model, data)`, without a `prior`, "
+            "and with `trainable = True` set on layers that are frozen."
         )
 
 

@@ -3,7 +3,7 @@
 `keras_bn4.HyperBatchNormalization` searches how to normalize while it trains models.
 
 Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`, `search_plot`,
-`search_results`, `best_model`.
+`search_results`, `completed_trials`.
 """
 
 try:
@@ -14,7 +14,7 @@ except ImportError as error:
         'it with all that it needs: pip install "keras_bn4[tune]".'
     ) from error
 
-from keras_bn4.tuner.best_model import best_model, results
+from keras_bn4.tuner.completed_trials import best_model, results
 from keras_bn4.tuner.hypermodel import HyperBatchNormalization
 from keras_bn4.tuner.search_results import SearchResults
 

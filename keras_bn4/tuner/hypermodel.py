@@ -9,7 +9,7 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_bn4.common.arguments import check_example_weight, check_flag
-from keras_bn4.common.batches import are_arrays, check_repeatable
+from keras_bn4.common.batches import are_arrays
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
 from keras_bn4.example_weight.schedules import Schedule, check_schedule
@@ -236,10 +236,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         names, arguments = by_name(fit, model, args, kwargs)
         try:
             batch_size = None if is_own else self.space.batch_size
-            steps = arguments.get("steps_per_epoch")
-            check_repeatable("x", arguments.get("x"), steps)
             arguments, validation = with_validation(arguments, batch_size)
-            check_repeatable("validation_data", validation["x"], validation["steps"])
             if self._checked != checkpoint.objective.name:
                 if batch_size is not None:
                     check_batch_size(arguments, batch_size)

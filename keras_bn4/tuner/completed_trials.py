@@ -1,4 +1,4 @@
-"""The best model of a tuner, and a table of its trials."""
+"""The completed trials of a tuner: the best model, and a table of all."""
 
 import math
 import statistics
