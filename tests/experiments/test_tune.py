@@ -1,12 +1,10 @@
-"""The search of all four things: repeats, folders, seeds, workers, interruptions."""
+"""The search of all four things: repeats, folders, seeds, several processes."""
 
 import json
 import os
-import pathlib
-import signal
+import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,18 +19,6 @@ from keras_bn4.experiments.tune import search as tune
 
 pytestmark = [tuner_helpers.quiet, tuner_helpers.quiet_again]
 SMALL = {"trials": 2, "epochs": 1, "repeats": 0, "verbose": 0}
-COMMAND = ["tune", "--trials", "4", "--epochs", "1", "--repeats", "0"]
-
-
-def started(*arguments):
-    # In a group of its own, as a job of a shell is.
-    return subprocess.Popen(
-        [sys.executable, "-m", "keras_bn4", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def test_repeats_are_compared_by_seed():
@@ -72,7 +58,6 @@ def test_repeats_are_compared_by_seed():
         ({"trials": 0}, "trials=0"),
         ({"repeats": -1}, "repeats=-1"),
         ({"executions": 0}, "executions=0"),
-        ({"workers": 1.5}, "workers=1.5"),
         ({"objective": "val_mae"}, "val_mae"),
         ({"dataset": "digitz"}, "digitz"),
     ],
@@ -146,6 +131,33 @@ def test_executions_have_seeds_of_their_own(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_chief_and_a_worker_search(tmp_path):
+    """By Keras Tuner's own variables; one process goes on with what they have found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "keras_bn4.experiments.tune", "--trials", "2"]
+    command += ["--epochs", "1", "--repeats", "0", "--output-dir", str(tmp_path)]
+    oracle = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+
+    def start(name):
+        variables = {**os.environ, **oracle, "KERASTUNER_TUNER_ID": name}
+        return subprocess.Popen(command, env=variables)
+
+    processes = [start("chief"), start("worker0")]
+    try:
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    before = completed_trials(tmp_path / "search")
+    assert len(before) == 2
+    found, _ = tune.run(**{**SMALL, "trials": 3}, output_dir=tmp_path)
+    assert len(found.rows) == 3
+    assert before.items() <= completed_trials(tmp_path / "search").items()
+
+
+@pytest.mark.slow
 @needs_shared
 def test_images_of_a_data_set(tmp_path, monkeypatch):
     keep_few_images(monkeypatch)
@@ -158,82 +170,3 @@ def test_images_of_a_data_set(tmp_path, monkeypatch):
     )
     assert len(trials.rows) == 1
     assert repeats[0]["test"]["Keras"]["loss"] > 0
-
-
-@pytest.mark.slow
-def test_workers_find_what_one_process_finds(tmp_path):
-    one, _ = tune.run(**SMALL, output_dir=tmp_path / "one")
-    several, _ = tune.run(**SMALL, workers=2, output_dir=tmp_path / "several")
-    by_trial = [
-        sorted(found.rows, key=lambda row: row["trial"]) for found in (one, several)
-    ]
-    assert list(map(len, by_trial)) == [2, 2]
-    for a, b in zip(*by_trial):
-        for name in ("val_cross_entropy", "val_cross_entropy_at_0"):
-            np.testing.assert_allclose(a.pop(name), b.pop(name), rtol=1e-4)
-        assert a == b
-    # What several have found, one goes on with, and the other way round.
-    for folder, workers in (("several", 0), ("one", 1)):
-        before = completed_trials(tmp_path / folder / "search")
-        more = {**SMALL, "trials": 3, "workers": workers}
-        trials, _ = tune.run(**more, output_dir=tmp_path / folder)
-        assert len(trials.rows) == 3
-        assert before.items() <= completed_trials(tmp_path / folder / "search").items()
-
-
-def children(process):
-    path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
-
-
-def environment(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/environ").read_text()
-    except OSError:
-        return ""
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_for(condition, seconds=200):
-    end = time.time() + seconds
-    while not condition():
-        assert time.time() < end
-        time.sleep(0.2)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not pathlib.Path("/proc/self/environ").exists(), reason="no /proc")
-def test_killed_workers_and_killed_parents(tmp_path):
-    command = [*COMMAND, "--workers", 2, "--output-dir", tmp_path]
-    process = started(*command)
-    wait_for(lambda: len(completed_trials(tmp_path / "search")) >= 1)
-    (worker,) = [p for p in children(process) if "TUNER_ID=worker1" in environment(p)]
-    os.kill(worker, signal.SIGKILL)
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "error: The worker1 of the search failed with status -9" in printed
-
-    before = completed_trials(tmp_path / "search")
-    process = started(*command)
-    wait_for(lambda: len(children(process)) == 3)
-    pids = children(process)
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not any(map(is_running, pids)))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_bn4", *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(completed_trials(tmp_path / "search")) == 4
-    assert before.items() <= completed_trials(tmp_path / "search").items()

@@ -51,7 +51,6 @@ def test_it_searches_compares_and_draws(tmp_path, capsys, monkeypatch):
     [
         (["--trials", "0"], "trials=0"),
         (["--epochs", "-1"], "epochs=-1"),
-        (["--workers", "-1"], "workers=-1"),
         (["--objective", "val_recall"], "val_cross_entropy.*'val_recall'"),
         (["--dataset", "digitz"], "Unknown data set 'digitz'"),
         (["--dataset", "cifar100:9.9.9", "--data-dir", "."], "no such version"),

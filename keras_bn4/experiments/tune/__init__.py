@@ -1,6 +1,6 @@
 """A search with Keras Tuner, and what it is worth on test data.
 
-Read `task`, `repeats`, `processes`, `search`.
+Read `task`, `repeats`, `search`.
 """
 
 from keras_bn4.experiments.tune.repeats import table

@@ -6,88 +6,49 @@ import sys
 from keras_bn4.commands.inputs import add_data_dir, add_output_dir, check_folder
 from keras_bn4.commands.main import Parser, finish
 
+OPTIONS = {
+    "dataset": ("digits", "'digits', or a name of tensorflow-datasets"),
+    "examples": (10_000, "images to train on, for other data sets than digits"),
+    "trials": (12, "number of trials"),
+    "executions": (1, "trainings of each trial, every one with a seed of its own"),
+    "epochs": (None, "epochs of a training"),
+    "objective": ("val_cross_entropy", "val_cross_entropy, val_accuracy or val_loss"),
+    "repeats": (5, "seeds with which the best is compared on test data"),
+    "seed": (0, "seed of the search"),
+}
+
 
 def main(arguments=None):
     """Runs the search that the arguments describe, and returns the exit status."""
-    tune = Parser(
+    parser = Parser(
         prog="python -m keras_bn4.experiments.tune",
         description="Searches the kind of statistics, ghosts, channel groups, decay of "
         "γ and β, and the example weight, then compares the best with Keras' layer on "
         "test data. If it was interrupted, it continues where it stopped.",
     )
-    tune.add_argument(
-        "--dataset",
-        default="digits",
-        help="'digits' (default), or a name of tensorflow-datasets such as cifar100",
-    )
-    add_data_dir(tune)
-    tune.add_argument(
-        "--examples",
-        type=int,
-        default=10_000,
-        help="images to train on, for other data sets than digits (default: 10,000)",
-    )
-    tune.add_argument(
-        "--trials", type=int, default=12, help="number of trials (default: 12)"
-    )
-    tune.add_argument(
-        "--executions",
-        type=int,
-        default=1,
-        help="trainings of each trial, every one with a seed of its own (default: 1)",
-    )
-    tune.add_argument(
-        "--epochs",
-        type=int,
-        help="epochs of a training (default: 75 for digits, else 12)",
-    )
-    tune.add_argument(
-        "--objective",
-        default="val_cross_entropy",
-        help="val_cross_entropy (default), val_accuracy or val_loss",
-    )
-    tune.add_argument(
-        "--repeats",
-        type=int,
-        default=5,
-        help="seeds with which the best is compared on test data (default: 5)",
-    )
-    tune.add_argument(
-        "--seed", type=int, default=0, help="seed of the search (default: 0)"
-    )
-    tune.add_argument(
-        "--workers",
-        type=int,
-        default=0,
-        help="worker processes that search; with 0, this process searches (default: 0)",
-    )
-    add_output_dir(tune, "results/tune")
-    tune.add_argument("--fresh", action="store_true", help="discard earlier results")
-    tune.set_defaults(command=run)
-    return finish(tune.parse_args, arguments)
+    for name, (default, text) in OPTIONS.items():
+        shown = "75 for digits, else 12" if name == "epochs" else default
+        parser.add_argument(
+            f"--{name}",
+            type=str if isinstance(default, str) else int,
+            default=default,
+            help=f"{text} (default: {shown})",
+        )
+    add_data_dir(parser)
+    add_output_dir(parser, "results/tune")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    parser.set_defaults(command=run)
+    return finish(parser.parse_args, arguments)
 
 
 def run(options):
     """Searches with Keras Tuner and prints what it found."""
     check_folder(options.output_dir)
-    # Imported here, because Keras Tuner takes seconds to import and only this command
-    # needs it.
+    # Imported here, because Keras Tuner takes seconds to import, also for `--help`.
     from keras_bn4.experiments import tune
 
-    found = tune.run(
-        options.dataset,
-        data_dir=options.data_dir,
-        examples=options.examples,
-        trials=options.trials,
-        executions=options.executions,
-        epochs=options.epochs,
-        objective=options.objective,
-        repeats=options.repeats,
-        seed=options.seed,
-        workers=options.workers,
-        output_dir=options.output_dir,
-        fresh=options.fresh,
-    )
+    arguments = {name: getattr(options, name) for name in (*OPTIONS, "data_dir")}
+    found = tune.run(**arguments, output_dir=options.output_dir, fresh=options.fresh)
     if found is None:
         return
     trials, repeats = found

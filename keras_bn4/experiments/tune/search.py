@@ -5,7 +5,7 @@ decay of γ and β, and example weight beat Keras' layer on data that the search
 see?
 
 Setting: `RandomSearch` searches with `HyperBatchNormalization`, by default on
-scikit-learn's digits with the network of `digits`. For any other data set the network
+scikit-learn's digits with the network of `demo`. For any other data set the network
 is a ResNet of three blocks with 16, 32 and 64 filters. It is trained by SGD with
 Nesterov's momentum and a cosine schedule, on minibatches of 64 without augmentation.
 The first `examples` images of the train split are trained on, and the next fifth of
@@ -18,16 +18,19 @@ on validation data. The best of the search and "Keras, weighed", which is the ba
 with an example weight, are evaluated at their best example weight on validation data.
 
 Command: `python -m keras_bn4.experiments.tune` takes about five minutes on two CPU
-cores, with `--dataset cifar100 --data-dir DIR --examples 10000` about an hour.
-`--workers 2` searches with a chief and two workers on the same machine. If the command
-was interrupted, it continues when it is run again.
+cores, with `--dataset cifar100 --data-dir DIR --examples 10000` about an hour. If the
+command was interrupted, it continues when it is run again.
+
+Several processes search with Keras Tuner's own variables. The same command is started
+with `KERASTUNER_ORACLE_IP=127.0.0.1 KERASTUNER_ORACLE_PORT=8000` and
+`KERASTUNER_TUNER_ID=chief`, and, as often as there are processes, with these and
+`KERASTUNER_TUNER_ID=worker0`, `worker1` and so on. Without them it then reports.
 """
 
 import json
 import os
 import pathlib
 import shutil
-import threading
 
 import keras
 import keras_tuner
@@ -35,13 +38,12 @@ import keras_tuner
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.tables import progress_bar
-from keras_bn4.experiments.tune import processes
 from keras_bn4.experiments.tune import repeats as repeated
 from keras_bn4.experiments.tune.task import Task
 from keras_bn4.tuner import results
 
 OBJECTIVES = {"val_cross_entropy": "min", "val_accuracy": "max", "val_loss": "min"}
-KEPT = ("settings.json", "oracle.json")
+RECORDS = ("settings.json", "oracle.json")
 
 
 def run(
@@ -55,7 +57,6 @@ def run(
     objective="val_cross_entropy",
     repeats=5,
     seed=0,
-    workers=0,
     output_dir="results/tune",
     fresh=False,
     verbose=1,
@@ -79,8 +80,6 @@ def run(
             cross-entropy with the penalty of decay.
         repeats: Non-negative integer, how many seeds to compare on test data.
         seed: Non-negative integer, the seed of the search.
-        workers: Non-negative integer, how many worker processes search, with a chief.
-            0 to search in this process alone.
         output_dir: Folder for all results, which is created if necessary.
         fresh: Whether to discard earlier results.
         verbose: 0 or 1, whether to show progress.
@@ -92,7 +91,6 @@ def run(
     Raises:
         ValueError: if an argument is not as above, or `output_dir` holds a search with
             other settings.
-        RuntimeError: if the chief or a worker fails.
     """
     if epochs is None:
         epochs = 75 if dataset == "digits" else 12
@@ -113,7 +111,7 @@ def run(
     for name, value, least in (
         *(("trials", trials, 1), ("executions", executions, 1)),
         *(("epochs", epochs, 1), ("examples", examples, 1)),
-        *(("repeats", repeats, 0), ("workers", workers, 0), ("seed", seed, 0)),
+        *(("repeats", repeats, 0), ("seed", seed, 0)),
     ):
         check_integer(name, value, least)
     task = Task(settings, data_dir)
@@ -124,27 +122,13 @@ def run(
     _keep_settings(folder, settings)
     tuner = _tuner(folder, task, settings, trials)
     if "KERASTUNER_ORACLE_IP" in os.environ:
-        if processes.PARENT in os.environ:
-            threading.Thread(target=processes.end_with_parent, daemon=True).start()
         _search(tuner, task)
         return None
     length = epochs * executions
     progress = progress_bar(trials * length, verbose=verbose, unit_name="epoch")
     progress.update(_completed(folder) * length)
-    if workers and _completed(folder) < trials:
-        command = [
-            *("tune", "--dataset", dataset, "--examples", examples, "--epochs", epochs),
-            *("--trials", trials, "--executions", executions, "--seed", seed),
-            *("--objective", objective, "--output-dir", output_dir),
-            *(("--data-dir", data_dir) if data_dir else ()),
-        ]
-        processes.search_in_processes(
-            command, workers, lambda: progress.update(_completed(folder) * length)
-        )
-        tuner = _tuner(folder, task, settings, trials)
-    else:
-        tuner.progress = progress
-        _search(tuner, task)
+    tuner.progress = progress
+    _search(tuner, task)
     found = results(tuner)
     if not found.rows or not repeats:
         return found, []
@@ -199,7 +183,7 @@ def _check_records(folder):
         try:
             json.loads(path.read_text())
         except ValueError as error:
-            if path.parent == folder and path.name not in KEPT:
+            if path.parent == folder and path.name not in RECORDS:
                 # Keras Tuner keeps an empty record of each process here.
                 path.unlink()
                 continue
