@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,7 @@ LESS = {
     "four_things": "seeds, miniature_seeds, steps, epochs = 1, 1, 2, 1",
     "robust": "epochs, severities = 1, (5,)",
     "search": "max_trials, epochs = 2, 1",
-    "several_devices": "epochs, replica_counts = 1, (1, 2)",
+    "several_devices": "epochs = 1",
 }
 NOTEBOOKS = {
     path.stem: nbformat.read(path, as_version=4)
@@ -41,6 +42,14 @@ def test_a_notebook_is_valid_and_has_no_outputs(name):
     (parameters,) = cells_with(notebook, "parameters")
     # One variable leads to other data.
     assert 'dataset = "digits"' in parameters.source.splitlines()
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_a_notebook_imports_public_names_of_what_is_installed(name):
+    for cell in NOTEBOOKS[name].cells:
+        for names in re.findall(r"from keras_bn4\S* import .*", cell.source):
+            assert names.startswith("from keras_bn4 import ")
+            assert set(names.split(" import ")[1].split(", ")) <= {"demo", "shift"}
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ Read `networks`, `minibatches`, `temperature`, `training`, `measurement`, `repor
 
 from keras_bn4.demo.drawing import figure
 from keras_bn4.demo.measurement import run
+from keras_bn4.demo.networks import resnet
 from keras_bn4.demo.report import table
 from keras_bn4.demo.training import (
     LEARNING_RATE,
@@ -20,4 +21,13 @@ from keras_bn4.demo.training import (
     train,
 )
 
-__all__ = ["LEARNING_RATE", "MOMENTUM", "build", "figure", "run", "table", "train"]
+__all__ = [
+    "LEARNING_RATE",
+    "MOMENTUM",
+    "build",
+    "figure",
+    "resnet",
+    "run",
+    "table",
+    "train",
+]

@@ -3,7 +3,18 @@
 Read `corruptions`, `trained`, `adaptations`, `measurement`, `report`.
 """
 
+from keras_bn4.shift.corruptions import KINDS, SEVERITIES, corrupt
 from keras_bn4.shift.measurement import measure, run
 from keras_bn4.shift.report import figure, table
+from keras_bn4.shift.trained import load_network
 
-__all__ = ["figure", "measure", "run", "table"]
+__all__ = [
+    "KINDS",
+    "SEVERITIES",
+    "corrupt",
+    "figure",
+    "load_network",
+    "measure",
+    "run",
+    "table",
+]

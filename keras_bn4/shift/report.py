@@ -87,7 +87,7 @@ def _correct(cell, name):
 
 
 def table(results):
-    """Makes a Markdown table of what `run` returned.
+    """Makes plain-text tables of what `run` returned.
 
     Returns:
         String. For every network and adaptation the accuracy in percent on clean
@@ -115,11 +115,11 @@ def table(results):
                     else f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
                 )
             lines.append(line)
-    return tables.markdown(header, lines)
+    return tables.folded([header, *lines], left=2, keys=2)
 
 
 def by_severity(results):
-    """Makes a Markdown table of the gain of the example weight by severity and by kind.
+    """Makes plain-text tables of the gain of the weight by severity and by kind.
 
     Args:
         results: What `run` returned.
@@ -139,7 +139,7 @@ def by_severity(results):
             lines.append(line)
     header = ["network", "example weight", *(f"severity {s}" for s in severities)]
     header += [kind.replace("_", " ") for kind in kinds]
-    return tables.markdown(header, lines)
+    return tables.folded([header, *lines], left=2, keys=2)
 
 
 @styled

@@ -121,49 +121,10 @@ def test_comparisons_are_made_once_and_told(small, tmp_path, monkeypatch):
     text = speed_report.table(results)
     assert text.count("geometric mean") > 1
     assert "Training step of a layer" in text
-    assert speed_report.figure(results, tmp_path / "speed.png")
-    assert (tmp_path / "speed.png").stat().st_size > 10_000
-
     monkeypatch.setattr(
         measurements, "measure", lambda *_: pytest.fail("measured again")
     )
     assert speed.run(**small, output_dir=tmp_path) == results
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_figure_explains_lines_that_lie_close_together(
-    count, tmp_path, saved_figures
-):
-    from figure_helpers import assert_readable, labels_of
-
-    ratios = {"Keras": 1.0, "whole batch": 0.99, "Keras' groups": 1.02, "ReLU": 0.98}
-    ratios |= {f"ghosts of {size}": 1 + 0.1 / size for size in (128, 64, 32, 16, 8, 2)}
-    settings = {"what": "sizes", "backend": "tensorflow 2.21.0", "cores": 2}
-    result = {"ratios": ratios, "milliseconds": {"Keras": 91.3}}
-    results = [
-        {**result, "settings": {**settings, "shape": shape}}
-        for shape in speed.SHAPES[:count]
-    ]
-    assert speed_report.figure(results, tmp_path / "speed.png")
-    (figure,) = saved_figures
-    assert_readable(figure)
-    assert labels_of(figure) == [
-        "Keras' GroupNormalization",
-        "Keras' BatchNormalization",
-        "keras_bn4, whole batch",
-        "ReLU",
-        "keras_bn4, ghosts",
-    ]
-    for panel in figure.axes:
-        # No text stands among the lines.
-        assert not panel.texts
-        styles = {(line.get_linestyle(), line.get_marker()) for line in panel.lines}
-        assert len(styles) == 5
-
-
-def test_without_results_by_ghost_size_there_is_no_figure(tmp_path):
-    assert not speed_report.figure([{"settings": {"what": "fit"}}], tmp_path / "no.png")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

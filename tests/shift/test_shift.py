@@ -2,6 +2,8 @@
 
 import functools
 import json
+import re
+import runpy
 
 import keras
 import numpy as np
@@ -16,10 +18,10 @@ from keras_bn4 import (
     sweep_example_weight,
 )
 from keras_bn4.datasets import load
-from keras_bn4.experiments.shift import fixed_weights, networks
+from keras_bn4.experiments.shift import networks
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
-from keras_bn4.shift import adaptations, measurement, report, trained
+from keras_bn4.shift import adaptations, measurement, report
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -114,6 +116,9 @@ def test_weights_are_chosen_on_clean_images_within_half_a_point():
 
 @pytest.mark.slow
 def test_it_goes_on_and_reports(tmp_path, monkeypatch):
+    # Three hundred steps say no more than three.
+    train = functools.partial(demo.train)
+    monkeypatch.setattr(demo, "train", lambda *a, steps, **k: train(*a, steps=3, **k))
     results = networks.run(**SMALL, output_dir=tmp_path)
     path = tmp_path / "digits.json"
     whole = json.loads(path.read_text())
@@ -135,14 +140,20 @@ def test_it_goes_on_and_reports(tmp_path, monkeypatch):
     correct = measurement.unpacked(contrast["correct"]["uniform"], contrast["count"])
     assert len(correct) == contrast["count"] == 799
     assert np.array_equal(found.shifted["uniform"][0, 1], correct)
-    lines = shift.table(results).splitlines()
-    assert len(lines) == 2 + len(adaptations.adaptations())
-    assert f"| {100 * found.clean['as trained'].mean():.1f} |" in lines[2]
-    assert len(report.by_severity(results).splitlines()) == 4
-    shift.figure(results["digits"], tmp_path / "kinds.png")
-    report.summary_figure(results, tmp_path / "summary.png")
-    assert (tmp_path / "kinds.png").stat().st_size > 10_000
-    assert (tmp_path / "summary.png").stat().st_size > 5_000
+
+
+def test_what_is_recorded_is_reported_in_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["", "--recorded", "--output-dir", str(tmp_path)])
+    runpy.run_module("keras_bn4.experiments.shift", run_name="__main__")
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= 80
+    for name in ("summary", *networks.recorded()):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+    cells = networks.recorded()["resnet20_cifar10"]
+    accuracy = 100 * report.Accuracies(cells).clean["as trained"].mean()
+    assert re.search(rf"^resnet20_cifar10 +as trained +{accuracy:.1f}\b", printed, re.M)
+    assert printed.count("recalibrated on 16, without spread") >= 4
 
 
 @pytest.mark.parametrize(
@@ -176,46 +187,6 @@ def test_results_are_those_of_the_images_and_the_network(name, tmp_path, rng):
         found.append(measurement.unpacked(clean["correct"]["as trained"], 20))
     assert found[0].all()
     assert not found[1].any()
-
-
-@pytest.mark.slow
-def test_fixed_weights(tmp_path, rng, monkeypatch):
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3)(inputs)
-    x = keras.layers.BatchNormalization(momentum=0.5)(x)
-    x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.ReLU()(x))
-    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
-    y = rng.integers(0, 3, 80)
-    images = rng.integers(0, 200, (80, 8, 8, 3)) + 25 * y[:, None, None, None]
-    model.fit(images, y, epochs=8, verbose=0)
-    model.save(tmp_path / "small.keras")
-    data = tmp_path / "data.npz"
-    np.savez(data, x=images.astype("uint8"), y=y)
-    arguments = {"models": [tmp_path / "small.keras"], "dataset": data}
-    results = fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
-    _, (x, y) = trained.load_halves(data)
-    converted = convert(model)
-    for i, (weight, schedule) in enumerate(fixed_weights.WEIGHTS):
-        set_example_weight(converted, weight, schedule=schedule)
-        accuracy = (converted.predict(x, verbose=0).argmax(-1) == y).mean()
-        clean = results["small"][0]
-        assert clean["accuracy"][i] == pytest.approx(100 * accuracy)
-        change = clean["accuracy"][i] - clean["accuracy"][0]
-        assert clean["difference"][i] == pytest.approx(change)
-    assert [one["shift"] for one in results["small"]] == list(fixed_weights.SHIFTS)
-    monkeypatch.setattr(fixed_weights, "load_network", None)
-    again = fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
-    assert again == results
-    # Other images in a file of the same name are measured.
-    np.savez(data, x=images[::-1].astype("uint8"), y=y)
-    with pytest.raises(TypeError):
-        fixed_weights.run_fixed_weights(**arguments, output_dir=tmp_path)
-    lines = fixed_weights.fixed_weights_table(results).splitlines()
-    assert len(lines) == 6
-    assert lines[2].startswith(f"| small | 0 | {clean['accuracy'][0]:.1f} | ")
-    assert lines[5].startswith("|  | 0.3 falling | ")
 
 
 def test_changes_are_paired_over_images(rng):

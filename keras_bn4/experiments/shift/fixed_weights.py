@@ -86,7 +86,7 @@ def _measure(model, x, y, shift):
 
 
 def fixed_weights_table(results):
-    """Makes a Markdown table of what `run_fixed_weights` returned."""
+    """Makes plain-text tables of what `run_fixed_weights` returned."""
     lines = []
     for network, shifts in results.items():
         for i, (weight, schedule) in enumerate(WEIGHTS):
@@ -97,4 +97,5 @@ def fixed_weights_table(results):
                     cell += f" ({one['difference'][i]:+.1f} ± {one['half'][i]:.1f})"
                 line.append(cell)
             lines.append([cell.strip() for cell in line])
-    return tables.markdown(["network", "example weight", *SHIFTS], lines)
+    header = ["network", "example weight", *SHIFTS]
+    return tables.folded([header, *lines], left=2, keys=2)

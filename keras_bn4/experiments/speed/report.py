@@ -1,19 +1,10 @@
-"""Tables and the figure of the speed experiment (`comparison.py`)."""
+"""The tables of the speed experiment (`comparison.py`)."""
 
 import textwrap
 
 import numpy as np
 
 from keras_bn4.common import tables
-from keras_bn4.common.figures import (
-    BLACK,
-    BLUE,
-    GRAY,
-    GREEN,
-    VERMILION,
-    new_figure,
-    styled,
-)
 
 KINDS = {
     "step": "Training step of a layer",
@@ -58,7 +49,7 @@ def table(results):
         if len(convolutional) == 4:
             means = (geometric_mean(convolutional, name) for name in names[1:])
             body.append(["geometric mean, ×", "", *(f"{m:.2f}" for m in means)])
-        lines.append(textwrap.indent(tables.text(body, left=1), "  "))
+        lines.append(textwrap.indent(tables.folded(body, left=1, width=78), "  "))
     return "\n".join(lines)
 
 
@@ -78,71 +69,3 @@ def _way(settings):
         {"xla": "compiled by XLA"}.get(settings.get("compile"), ""),
         settings.get("dtype", ""),
     )
-
-
-def figure(results, path):
-    """Draws time over ghost batch size, with other layers as horizontal lines.
-
-    Args:
-        results: What `run` returned.
-        path: Path of the PNG file to write.
-
-    Returns:
-        Whether the figure was drawn: not without results of kind `"sizes"`, nor without
-        matplotlib.
-    """
-    rows = [r for r in results if r["settings"]["what"] == "sizes"]
-    if not rows:
-        return False
-    try:
-        _drawing(rows).savefig(path)
-    except ImportError:
-        return False
-    return True
-
-
-@styled
-def _drawing(rows):
-    drawing = new_figure(max(3.4 * len(rows) + 0.8, 6), 4.2)
-    panels = drawing.subplots(1, len(rows), sharey=True, squeeze=False)[0]
-    for panel, row in zip(panels, rows):
-        _draw(panel, row)
-    panels[0].set_ylabel("time / time of Keras' layer")
-    settings = rows[0]["settings"]
-    drawing.suptitle(
-        f"Forward and backward pass of one layer, {settings['backend']}, "
-        f"{settings['cores']} CPU cores",
-        fontsize=10,
-        x=0.01,
-        ha="left",
-    )
-    # Labels beside the lines would collide where two lines are close.
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawing.legend(
-        handles,
-        labels,
-        loc="outside lower left",
-        ncols=len(labels) if len(rows) > 2 else 2,
-    )
-    return drawing
-
-
-def _draw(panel, row):
-    ratios = row["ratios"]
-    sizes = [int(n.split()[-1]) for n in ratios if n.startswith("ghosts of")]
-    values = [ratios[f"ghosts of {size}"] for size in sizes]
-    for name, label, style, color in (
-        ("Keras' groups", "Keras' GroupNormalization", "--", VERMILION),
-        ("Keras", "Keras' BatchNormalization", "-", BLACK),
-        ("whole batch", "keras_bn4, whole batch", "-.", GREEN),
-        ("ReLU", "ReLU", ":", GRAY),
-    ):
-        panel.axhline(ratios[name], linestyle=style, color=color, label=label)
-    panel.plot(sizes, values, "o-", color=BLUE, label="keras_bn4, ghosts")
-    panel.set_xscale("log", base=2)
-    panel.invert_xaxis()
-    panel.set_xticks(sizes, [str(size) for size in sizes])
-    panel.set_ylim(0, max(1.3, *ratios.values()) * 1.05)
-    panel.set_xlabel("ghost batch size")
-    shape = "×".join(map(str, row["settings"]["shape"]))
-    panel.set_title(f"{shape}, Keras {row['milliseconds']['Keras']:.1f} ms")
