@@ -1,4 +1,4 @@
-"""Every way to save and load a model: with the same predictions, or refused.
+"""Every way to save and load a model, with the same predictions.
 
 `python tests/test_saving.py` prints the table: the largest difference of predictions at
 an example weight above 0, relative to the largest prediction, or the error, and beside
@@ -29,7 +29,7 @@ X = RNG.normal(1, 2, (8, 8, 8, 3)).astype("float32")
 
 @keras.saving.register_keras_serializable("test_saving")
 class Subclassed(keras.Model):
-    """Creates its layers itself, and so creates Keras' ones when it is loaded."""
+    """Creates its layers itself."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -258,10 +258,6 @@ FORMATS = {
     "tf.train.Checkpoint": checkpoint,
     "Orbax, weights": orbax(True),
 }
-# What makes a model anew from its configuration, and models whose configuration doesn't
-# hold what they were converted to.
-WHOLE = tuple(FORMATS)[:7]
-REFUSING = ("subclassed", "KerasHub")
 # Where a way is not that of all backends, or needs a package besides that.
 BACKENDS = {
     "export, SavedModel": ("tensorflow", "jax"),
@@ -317,13 +313,11 @@ def difference(name, way, example_weight):
 @pytest.mark.slow
 @pytest.mark.parametrize("way", FORMATS)
 @pytest.mark.parametrize("name", MODELS)
-def test_files_predict_the_same_or_are_refused(name, way):
+def test_files_predict_the_same(name, way):
     if (reason := reason_to_skip(way)) is not None:
         pytest.skip(reason)
     found = difference(name, way, 0.4)
-    if name in REFUSING and way in WHOLE:
-        assert "creates its normalization layers itself" in found
-    elif isinstance(found, str):
+    if isinstance(found, str):
         # Only what Keras can't do either.
         assert isinstance(difference(name, way, 0.0), str), found
     else:
@@ -341,8 +335,6 @@ def test_keras_files_of_a_functional_model_keep_everything():
 def cell(found):
     if isinstance(found, float):
         return f"{found:.1g}"
-    if "creates its normalization layers itself" in found:
-        return "refused"
     return f"error: {found[:60]}"
 
 

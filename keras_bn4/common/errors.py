@@ -30,10 +30,10 @@ def reason_of(error):
     lines = [x for x in lines if not x.startswith("Exception encountered when ")]
     if not lines:
         return type(error).__name__
-    # A line that ends with a colon announces the next one.
+    # A line that ends with a colon announces the next one; Keras breaks long ones.
     reason = lines[0].strip()
     for line in lines[1:]:
-        if not reason.endswith(":"):
+        if not (reason.endswith(":") or line.strip()[0].islower()):
             break
         reason += f" {line.strip()}"
     # Such an error is nothing but the key.

@@ -1,6 +1,6 @@
 """Converts any Keras model to the layers of this package, and back.
 
-Read `exchange`, `templates`, `model_copy`, `convert_revert`.
+Read `replacement`, `converted_parts`, `model_copy`, `convert_revert`.
 """
 
 from keras_bn4.conversion.convert_revert import (
@@ -8,6 +8,6 @@ from keras_bn4.conversion.convert_revert import (
     convert,
     revert,
 )
-from keras_bn4.conversion.templates import convertible_layers
+from keras_bn4.conversion.replacement import convertible_layers
 
 __all__ = ["ConversionReport", "convert", "convertible_layers", "revert"]

@@ -15,14 +15,17 @@ from keras_bn4.common.arguments import (
 )
 from keras_bn4.common.models import check_built, layers_of, name_of
 from keras_bn4.common.tables import listed
-from keras_bn4.conversion.exchange import (
+from keras_bn4.conversion.converted_parts import keep_in_files
+from keras_bn4.conversion.model_copy import copy_of
+from keras_bn4.conversion.replacement import (
     CHANGEABLE,
     LAYERS,
+    UNCHANGED,
     batch_normalizations,
-    become_all,
+    convertible_layers,
+    replace_all,
+    replacements_of,
 )
-from keras_bn4.conversion.model_copy import copy_of, refuse_files_that_lose_layers
-from keras_bn4.conversion.templates import UNCHANGED, convertible_layers, templates_of
 
 OVERRIDES = (*CHANGEABLE, "variance_tracking")
 
@@ -63,7 +66,7 @@ def convert(
     in_place: bool = False,
     **overrides,
 ) -> keras.Model:
-    """Exchanges `keras.layers.BatchNormalization` for the layers of this package.
+    """Replaces `keras.layers.BatchNormalization` by the layers of this package.
 
     It reaches every layer of exactly that class, and every layer of this package,
     wherever it is: in Functional, Sequential, nested and subclassed models, shared,
@@ -75,10 +78,9 @@ def convert(
     Keras' layer is what Keras' layer does. So a converted model can be converted again
     to change one thing.
 
-    A subclassed model or layer that creates its layers itself would create Keras' own
-    ones again when it is loaded from a file. So such a model can't be saved once it is
-    converted, and says so. Save it before converting and convert after loading, or save
-    its weights.
+    The model is saved, loaded and copied as it is converted. Subclassed models and
+    layers that create their layers themselves get a subclass of their class for that,
+    which has the same name. Files need `import keras_bn4` to load.
 
     Args:
         model: A built `keras.Model`.
@@ -91,7 +93,8 @@ def convert(
         select: `None` for all layers, or a function of a layer that says whether to
             convert it.
         in_place: Whether to convert the given model itself. By default the model is
-            copied, as Keras saves and loads it, and left as it was. Other models that
+            copied, as Keras saves and loads it, and left as it was. Classes and
+            functions need not be registered. Other models that
             hold some of its layers, such as one that it is a part of, have to be
             compiled again, so convert the outermost one.
         **overrides: Arguments of the layers to set at the same time: `momentum`,
@@ -107,6 +110,7 @@ def convert(
             channels of a layer, if the model isn't built or has nothing to convert, or
             if Keras can't rebuild it (then use `in_place=True`). The model is then as
             it was.
+        OSError: if the assets of layers, such as vocabularies, can't be copied.
 
     Example:
 
@@ -136,19 +140,20 @@ def convert(
         }
         hints = "".join(f"`{name}`: {hint}. " for name, hint in hints.items() if hint)
         raise ValueError(
-            f"Unknown arguments {unknown}. {hints}`convert` can set {list(OVERRIDES)}. "
+            f"Unknown arguments {unknown}. {hints}`convert` can set "
+            f"{[*own[:3], *OVERRIDES]}, and takes `select` and `in_place`. "
             "Other arguments would change the layer's weights or where it stands; "
             "build the model with them instead."
         )
     layers, skipped = convertible_layers(model, select)
-    templates = templates_of(layers, groups, arguments)
-    return _apply(model, layers, templates, skipped, in_place)
+    new_layers = replacements_of(layers, groups, arguments)
+    return _apply(model, layers, new_layers, skipped, in_place)
 
 
 def revert(
     model: keras.Model, *, force: bool = False, in_place: bool = False
 ) -> keras.Model:
-    """Exchanges the layers of this package for `keras.layers.BatchNormalization`.
+    """Replaces the layers of this package by `keras.layers.BatchNormalization`.
 
     This is for export, or for programs that don't import this package. The ghost batch
     size is lost, which matters to further training only.
@@ -210,7 +215,7 @@ def _reasons_of_change(layer):
     return reasons
 
 
-def _apply(model, layers, templates, skipped, in_place):
+def _apply(model, layers, new_layers, skipped, in_place):
     notes = ()
     if not in_place:
         copied, notes = copy_of(model)
@@ -220,11 +225,11 @@ def _apply(model, layers, templates, skipped, in_place):
         copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
         layers = [copies[id(layer)] for layer in layers]
         model = copied
-    become_all(layers, templates)
+    replace_all(layers, new_layers)
     for part in layers_of(model, keras.Model):
         # These were traced with the old layers. The optimizer stays.
         part.train_function = part.test_function = part.predict_function = None
-    refuse_files_that_lose_layers(model)
+    keep_in_files(model)
     model.conversion_report = ConversionReport(
         tuple(map(name_of, layers)), tuple(skipped), notes
     )

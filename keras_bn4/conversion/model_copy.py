@@ -1,32 +1,39 @@
-"""Copies models that hold layers of this package, and keeps files from losing them.
+"""Copies of models in memory, of all that Keras saves and loads."""
 
-A subclassed model or layer that creates its layers itself creates Keras' own ones when
-it is made from its configuration, whatever they have been converted to since.
-"""
-
-import collections
-import contextlib
-import contextvars
-import pathlib
 import tempfile
+import types
 import warnings
 
 import keras
+from keras import ops
+from keras.saving import (
+    custom_object_scope,
+    deserialize_keras_object,
+    get_registered_name,
+    serialize_keras_object,
+)
 
-from keras_bn4.common.models import layers_of, name_of, new_optimizers_allowed
-from keras_bn4.conversion.exchange import (
+from keras_bn4.common.errors import reason_of
+from keras_bn4.common.models import layers_of
+from keras_bn4.conversion.converted_parts import Converted, configuration_of
+from keras_bn4.conversion.replacement import (
     LAYERS,
     arguments_of,
     batch_normalizations,
-    become,
+    replace,
 )
 from keras_bn4.weight_decay.optimizer import copy_exclusions
 
-_copying = contextvars.ContextVar("copying", default=False)
+# Of lambda functions, which are not written to a file here, and of models that compile
+# in their own way, which a note says.
+QUIET = r"The object being serialized includes a|`compile\(\)` was not called as part"
 
 
 def copy_of(model):
     """Copies a model as Keras saves and loads it; the given model is only read.
+
+    The classes and functions of the model are those of the copy, registered or not. The
+    assets of layers that have some, such as vocabularies, go through temporary files.
 
     Args:
         model: A built `keras.Model`.
@@ -36,130 +43,133 @@ def copy_of(model):
 
     Raises:
         ValueError: if Keras can't make such a model from its configuration.
+        OSError: if assets can't be written.
     """
-    token = _copying.set(True)
     try:
-        with _sharing_scope(), _lambdas_allowed():
-            config = keras.saving.serialize_keras_object(model)
-        compile_config = config.pop("compile_config", None)
-        with _sharing_scope():
-            copied = keras.saving.deserialize_keras_object(config, safe_mode=False)
-        pairs = list(zip(*map(batch_normalizations, (model, copied)), strict=True))
-        for layer, copy_of_layer in pairs:
-            if type(layer) in LAYERS and layer.built:
-                # Also where the classes agree: a layer that a subclassed model creates
-                # has the settings of the constructor, whatever was set since.
-                become(copy_of_layer, type(layer)(**arguments_of(layer)))
-            elif type(copy_of_layer) in LAYERS and type(layer) not in LAYERS:
-                become(copy_of_layer, None)
-        notes = _copy_trainable(model, copied)
-        shapes = [[w.shape for w in m.weights] for m in (model, copied)]
-        if shapes[0] != shapes[1]:
-            raise ValueError("the copy has other weights")
-        notes += _compile(model, copied, compile_config)
-        _load_weights(model, copied)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", QUIET)
+            copied, notes = _rebuilt(model)
     except Exception as error:
-        # Keras appends whole configurations to some of its messages.
         raise ValueError(
             f"Keras can't rebuild model '{model.name}' of class {type(model).__name__} "
-            f"from its configuration: {str(error)[:300]}\n"
-            "Register its classes with `@keras.saving.register_keras_serializable()` "
-            "and give them a `get_config`, or convert the model itself with "
-            "`in_place=True`."
+            f"from its configuration: {reason_of(error)}.\n"
+            "Give its classes a `get_config`, which says what their constructor needs, "
+            "or convert the model itself with `in_place=True`."
         ) from error
-    finally:
-        _copying.reset(token)
-    refuse_files_that_lose_layers(copied)
+    _copy_assets(model, copied)
     return copied, notes
 
 
-def refuse_files_that_lose_layers(model):
-    """Makes it an error to save a model whose file would load as another model.
+def _rebuilt(model):
+    functions = _Functions(model)
+    with _sharing_scope():
+        config = functions.named(serialize_keras_object(configuration_of(model)))
+    _leave_to_sequential(config)
+    with _sharing_scope(), custom_object_scope(functions.by_name):
+        copied = deserialize_keras_object(config, safe_mode=False)
+    pairs = list(zip(*map(batch_normalizations, (model, copied)), strict=True))
+    for layer, other in pairs:
+        if type(layer) in LAYERS and layer.built:
+            # Also where the classes agree: a layer that a subclassed model creates has
+            # the settings of the constructor, whatever was set since.
+            replace(other, type(layer)(**arguments_of(layer)))
+        elif type(other) in LAYERS and type(layer) not in LAYERS:
+            replace(other, None)
+    notes = _copy_attributes(model, copied)
+    _copy_variables(model, copied)
+    with custom_object_scope(functions.by_name):
+        notes += _compile(model, copied, functions)
+    return copied, notes
 
-    This concerns whole models (`save`, pickling, `clone_model`) of which a part doesn't
-    hold its converted layers in its configuration. Weights can be saved.
 
-    `save` is refused by itself, because Keras opens the file before it asks for the
-    configuration, and so would leave an empty one in the place of an older one.
+class _Functions:
+    """The classes and functions of the user in a model, by the names Keras gives them.
+
+    Attributes:
+        by_name: Dict of names to classes and functions, for `custom_object_scope`.
     """
-    parts = layers_of(model, keras.layers.Layer)
-    refused = []
-    token = _copying.set(True)
-    try:
-        for part in parts:
-            lost = [] if isinstance(part, LAYERS) else _lost_layers(part)
-            if lost:
-                refused.append((part, lost))
-    finally:
-        _copying.reset(token)
-    for part in parts:
-        # An earlier conversion may have refused what this one has mended.
-        for name in ("get_config", "save"):
-            vars(part).pop(name, None)
-    for part, lost in refused:
-        refuse = _refusal(part, lost)
-        object.__setattr__(part, "get_config", _only_to_copy(part, refuse))
-        if isinstance(part, keras.Model):
-            object.__setattr__(part, "save", refuse)
+
+    def __init__(self, model):
+        self.by_name, self._lambdas = {}, {}
+        for found in _found_in(model):
+            name = get_registered_name(found)
+            if name == "<lambda>":
+                # Keras would rebuild it without the module that it stands in.
+                code = _code_of(serialize_keras_object(found))
+                name = f"lambda function {len(self.by_name)} of '{model.name}'"
+                # Where two have the same code, Keras has to rebuild them.
+                self._lambdas[code] = None if code in self._lambdas else name
+            if self.by_name.setdefault(name, found) is not found:
+                raise ValueError(
+                    f"two of its classes or functions are called '{name}', and a "
+                    "configuration can't tell them apart"
+                )
+
+    def named(self, config):
+        """A configuration with names in the place of lambda functions."""
+        if isinstance(config, (list, tuple)):
+            return type(config)(map(self.named, config))
+        if not isinstance(config, dict):
+            return config
+        is_lambda = config.get("class_name") == "__lambda__"
+        if is_lambda and (name := self._lambdas.get(_code_of(config))):
+            return {"class_name": "function", "config": name, "module": "builtins"}
+        return {key: self.named(value) for key, value in config.items()}
 
 
-def _lost_layers(part):
-    """The converted layers in a part of a model that its configuration lacks."""
-    layers = [x for x in layers_of(part, LAYERS) if type(x) in LAYERS]
-    if not layers:
-        return []
-    try:
-        with _lambdas_allowed():
-            config = keras.saving.serialize_keras_object(part)
-    except Exception:
-        # Keras itself refuses to save what has no configuration.
-        return []
-    held = collections.Counter(_names_of_own_layers(config))
-    lost = []
-    for layer in layers:
-        if not held[layer.name]:
-            lost.append(layer)
-        held[layer.name] -= 1
-    return lost
+def _code_of(config):
+    # The layer `Lambda` has a form of its own.
+    inner = config["config"]
+    return inner["value"][0] if "value" in inner else inner["code"]
 
 
-def _names_of_own_layers(config):
+def _found_in(model):
+    """The classes and functions of the user that a configuration of a model names."""
+    seen, ahead = set(), [model]
+    while ahead:
+        thing = ahead.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, (list, tuple, set)):
+            ahead.extend(thing)
+        elif isinstance(thing, dict):
+            ahead.extend(thing.values())
+        elif isinstance(thing, types.FunctionType):
+            if not thing.__module__.startswith("keras."):
+                yield thing
+        elif hasattr(thing, "get_config"):
+            found = type(thing)
+            if issubclass(found, Converted):
+                found = found.original_class
+            # Keras wraps methods, such as `build`, in each object.
+            ahead.extend(
+                value
+                for name, value in getattr(thing, "__dict__", {}).items()
+                if not isinstance(getattr(found, name, None), types.FunctionType)
+            )
+            if not found.__module__.startswith("keras.") and id(found) not in seen:
+                seen.add(id(found))
+                yield found
+
+
+def _leave_to_sequential(config):
+    """Lets Sequential models build their layers, which gives these their paths."""
     if isinstance(config, dict):
-        if str(config.get("registered_name")).startswith("keras_bn4>"):
-            yield config["config"].get("name")
-        for value in config.values():
-            yield from _names_of_own_layers(value)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _names_of_own_layers(value)
+        inner = config.get("config")
+        if isinstance(inner, dict) and inner.keys() >= {"layers", "build_input_shape"}:
+            for layer in inner["layers"]:
+                layer.pop("build_config", None)
+        config = config.values()
+    if not isinstance(config, str):
+        for value in config if hasattr(config, "__iter__") else ():
+            _leave_to_sequential(value)
 
 
-def _only_to_copy(part, refuse):
-    def get_config():
-        return type(part).get_config(part) if _copying.get() else refuse()
+def _copy_attributes(model, copied):
+    """Copies what the user sets in layers and a configuration doesn't hold.
 
-    return get_config
-
-
-def _refusal(part, layers):
-    def refuse(*args, **kwargs):
-        raise ValueError(
-            f"'{part.name}' of class {type(part).__name__} creates its normalization "
-            f"layers itself, {len(layers)} of them, such as '{name_of(layers[0])}'. "
-            "Loaded from a file, or cloned, it would have "
-            "keras.layers.BatchNormalization in their place, and predict otherwise. "
-            "Save its weights (`model.save_weights`), or the model as "
-            "`keras_bn4.revert` makes it, and convert after loading."
-        )
-
-    return refuse
-
-
-def _copy_trainable(model, copied):
-    """Freezes what is frozen in the model. Returns notes on what was not possible.
-
-    Of layers that a subclassed model or layer creates itself, a configuration doesn't
-    say whether they are.
+    Returns notes on what was not possible.
     """
     both, notes = [layers_of(x, keras.layers.Layer) for x in (model, copied)], ()
     if len(both[0]) != len(both[1]):
@@ -170,30 +180,55 @@ def _copy_trainable(model, copied):
                 "because the copy has another number of layers: set `trainable`",
             )
         both = map(batch_normalizations, (model, copied))
+    pairs = list(zip(*both))
     # A layer comes before its parts, and passes on what it gets. Twice, because it also
     # passes it on to a part that another layer, which came earlier, has as well.
-    for layer, copy_of_layer in 2 * list(zip(*both)):
-        if copy_of_layer.trainable != layer.trainable:
-            copy_of_layer.trainable = layer.trainable
+    for layer, other in 2 * pairs:
+        if other.trainable != layer.trainable:
+            other.trainable = layer.trainable
+    for layer, other in pairs:
+        if type(other) is not type(layer):
+            raise ValueError(f"layer '{layer.name}' became a {type(other).__name__}")
+        vars(other)["autocast"] = vars(layer)["autocast"]
     return notes
 
 
-def _compile(model, copied, compile_config):
+def _copy_variables(model, copied):
+    both = [layers_of(x, keras.layers.Layer) for x in (model, copied)]
+    if len(both[0]) == len(both[1]):
+        for layer, other in zip(*both):
+            store = {}
+            layer.save_own_variables(store)
+            # Not the arrays themselves, which JAX takes away when a model trains.
+            store = {key: ops.convert_to_numpy(x) for key, x in store.items()}
+            other.load_own_variables(store)
+    else:
+        copied.set_weights(model.get_weights())
+
+
+def _copy_assets(model, copied):
+    both = [layers_of(x, keras.layers.Layer) for x in (model, copied)]
+    for layer, other in zip(*both):
+        if hasattr(layer, "save_assets") and type(layer) not in LAYERS:
+            with tempfile.TemporaryDirectory() as folder:
+                layer.save_assets(folder)
+                other.load_assets(folder)
+
+
+def _compile(model, copied, functions):
     """Compiles the copy like the model. Returns notes on what was not possible."""
-    if compile_config is None or not model.compiled:
+    if not model.compiled:
         return ()
-    functions = {
-        leaf.__name__: leaf
-        for leaf in keras.tree.flatten(model.loss)
-        if hasattr(leaf, "__name__")
-    }
     try:
-        with keras.saving.custom_object_scope(functions):
-            copied.compile_from_config(compile_config)
+        config = model.get_compile_config()
+        if type(model).get_compile_config is keras.Model.get_compile_config:
+            # Keras forgets it when it writes an `.h5` file.
+            config["optimizer"] = serialize_keras_object(model.optimizer)
+        copied.compile_from_config(functions.named(config))
     except Exception as error:
         return (
-            f"the copy isn't compiled, because Keras can't rebuild its loss, metrics "
-            f"or optimizer ({str(error)[:200]}): compile it",
+            "the copy isn't compiled, because Keras can't rebuild its loss, metrics "
+            f"or optimizer ({reason_of(error)}): compile it",
         )
     if not copied.compiled:
         return (
@@ -201,25 +236,11 @@ def _compile(model, copied, compile_config):
             "`compile_from_config` of its own: compile it",
         )
     copy_exclusions(model.optimizer, copied.optimizer, model.weights, copied.weights)
+    both = [m.optimizer.variables for m in (model, copied)]
+    if [v.shape for v in both[0]] == [v.shape for v in both[1]]:
+        for variable, other in zip(*both):
+            other.assign(ops.convert_to_numpy(variable))
     return ()
-
-
-def _load_weights(model, copied):
-    with tempfile.TemporaryDirectory() as folder, new_optimizers_allowed():
-        path = pathlib.Path(folder, "model.weights.h5")
-        model.save_weights(path)
-        copied.load_weights(path)
-
-
-@contextlib.contextmanager
-def _lambdas_allowed():
-    """Silences Keras' warning about lambda functions in a configuration.
-
-    No file is written here, which could run such a function elsewhere.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The object being serialized includes a")
-        yield
 
 
 def _sharing_scope():

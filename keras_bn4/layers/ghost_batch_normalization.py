@@ -172,11 +172,20 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         check_keywords(type(self), kwargs)
         check_axis(axis)
         check_values(kwargs)
-        # Autocasting would turn 7e4 into infinity before `call` could widen it.
-        super().__init__(axis, **{"autocast": False, **kwargs})
+        super().__init__(axis, **kwargs)
         self.ghost_batch_size = ghost_batch_size
         self.variance_tracking = variance_tracking
         self._set_initial_example_weight(example_weight)
+
+    @property
+    def autocast(self) -> bool:
+        """Whether Keras casts the inputs: no, it would turn 7e4 into infinity."""
+        return False
+
+    @autocast.setter
+    def autocast(self, value):
+        # What Keras' layer has, once `keras_bn4.revert` makes this layer one.
+        vars(self)["autocast"] = value
 
     def build(self, input_shape):
         self._channels_of(input_shape)

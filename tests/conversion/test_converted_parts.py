@@ -1,0 +1,281 @@
+"""Models whose parts create their layers themselves are saved as they are converted."""
+
+import copy
+import pickle
+import threading
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from helpers import slow_but
+from keras import layers
+
+from keras_bn4 import (
+    BatchGroupNormalization,
+    GhostBatchNormalization,
+    convert,
+    revert,
+    set_example_weight,
+)
+
+register = keras.saving.register_keras_serializable("test_converted_parts")
+
+
+@register
+class Block(layers.Layer):
+    """Creates one layer when it is made and one when it is built."""
+
+    def __init__(self, units=3, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = layers.Dense(units)
+        self.first = layers.BatchNormalization()
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+        self.first.build((*input_shape[:-1], self.units))
+        self.second = layers.BatchNormalization()
+        self.second.build((*input_shape[:-1], self.units))
+
+    def call(self, inputs, training=None):
+        hidden = self.first(self.dense(inputs), training=training)
+        return self.second(hidden, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@register
+class Subclassed(keras.Model):
+    """Has a part that creates layers, in a list, and creates layers itself."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = [Block(), Block()]
+        self.normalizations = [layers.BatchNormalization() for _ in range(2)]
+
+    def call(self, inputs, training=None):
+        for block, normalization in zip(self.blocks, self.normalizations):
+            inputs = normalization(block(inputs, training=training), training=training)
+        return inputs
+
+
+class Unregistered(Subclassed):
+    pass
+
+
+@register
+class Holder(layers.Layer):
+    """Its configuration holds a part that creates layers, and it creates one more."""
+
+    def __init__(self, part, **kwargs):
+        super().__init__(**kwargs)
+        self.part, self.own = part, layers.BatchNormalization()
+
+    def build(self, input_shape):
+        if not self.part.built:
+            self.part.build(input_shape)
+        self.own.build(input_shape)
+
+    def call(self, inputs, training=None):
+        return self.own(self.part(inputs, training=training), training=training)
+
+    def get_config(self):
+        part = keras.saving.serialize_keras_object(self.part)
+        return {**super().get_config(), "part": part}
+
+    @classmethod
+    def from_config(cls, config):
+        part = keras.saving.deserialize_keras_object(config.pop("part"))
+        return cls(part, **config)
+
+
+def called(model):
+    model(np.zeros((2, 3), "float32"))
+    return model
+
+
+def functional(*parts):
+    outputs = inputs = keras.Input((3,))
+    for part in parts:
+        outputs = part(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def shared_part():
+    block = Block(name="block")
+    return functional(block, Holder(block, name="holder"), block)
+
+
+MODELS = {
+    "composite layer": lambda: functional(Block(), Block(name="second")),
+    "Sequential": lambda: keras.Sequential([keras.Input((3,)), Block(), Block()]),
+    "subclassed": lambda: called(Subclassed()),
+    "unregistered": lambda: called(Unregistered()),
+    "around a model": lambda: functional(layers.Dense(3), Subclassed()),
+    "shared part": shared_part,
+}
+# Keras itself doesn't load `.h5` files of these.
+NOT_IN_H5 = ("subclassed", "unregistered")
+
+
+def trained(model, rng):
+    for variable in model.weights:
+        if "seed" not in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+def loaded(model, path, save=keras.saving.save_model, **arguments):
+    save(model, path, **arguments)
+    return keras.models.load_model(path, {"Unregistered": Unregistered})
+
+
+def predict(model, x):
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+def clone_of(model):
+    clone = called(keras.models.clone_model(model))
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+@pytest.mark.parametrize("in_place", slow_but([False], [False, True]))
+@pytest.mark.parametrize("name", slow_but(["subclassed", "shared part"], MODELS))
+def test_every_way_keeps_what_was_converted(name, in_place, tmp_path, rng):
+    model = trained(MODELS[name](), rng)
+    x = rng.normal(1, 2, (6, 3)).astype("float32")
+    plain = predict(model, x)
+    converted = convert(
+        model, ghost_batch_size=2, example_weight=0.1, in_place=in_place
+    )
+    # What is set later is saved, too.
+    set_example_weight(converted, lambda layer: 0.4 if "first" in layer.path else 0.2)
+    expected = predict(converted, x)
+    assert np.abs(expected - plain).max() > 1e-2
+
+    def check(other):
+        np.testing.assert_allclose(predict(other, x), expected, 1e-6, 1e-6)
+        return other
+
+    with keras.saving.custom_object_scope({"Unregistered": Unregistered}):
+        again = check(loaded(converted, tmp_path / "model.keras"))
+        check(loaded(again, tmp_path / "again.keras", keras.Model.save))
+        check(loaded(converted, tmp_path / "folder", zipped=False))
+        check(pickle.loads(pickle.dumps(converted)))
+        check(copy.deepcopy(converted))
+    if name not in NOT_IN_H5:
+        check(loaded(converted, tmp_path / "model.h5"))
+    if name != "shared part":  # Keras clones it twice.
+        check(clone_of(converted))
+        check(clone_of(again))
+    ghosts = {x.ghost_batch_size for x in again._flatten_layers() if is_ours(x)}
+    assert ghosts == {2}
+    changed = check(convert(again, ghost_batch_size=3))
+    assert changed.count_params() == model.count_params()
+
+    reverted = revert(changed, force=True)
+    assert type(reverted) is getattr(type(model), "original_class", type(model))
+    other = loaded(reverted, tmp_path / "plain.keras")
+    np.testing.assert_allclose(predict(other, x), plain, 1e-6, 1e-6)
+    with zipfile.ZipFile(tmp_path / "plain.keras") as file:
+        assert b"keras_bn4" not in file.read("config.json")
+
+
+def is_ours(layer):
+    return isinstance(layer, GhostBatchNormalization)
+
+
+def test_a_converted_part_keeps_its_class_and_is_saved_in_another_model(tmp_path, rng):
+    model = trained(MODELS["subclassed"](), rng)
+    converted = convert(model, groups=-1, example_weight=0.3)
+    for part, original in ((converted, model), (converted.blocks[0], model.blocks[0])):
+        assert isinstance(part, type(original))
+        for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+            assert getattr(type(part), name) == getattr(type(original), name)
+    x = rng.normal(1, 2, (6, 3)).astype("float32")
+    whole = functional(layers.Dense(3), converted)
+    other = loaded(whole, tmp_path / "whole.keras")
+    expected = predict(whole, x)
+    np.testing.assert_allclose(predict(other, x), expected, 1e-6)
+    kinds = {type(x) for x in other._flatten_layers() if is_ours(x)}
+    assert kinds == {BatchGroupNormalization}
+
+
+def test_parts_that_hold_their_layers_keep_their_class(tmp_path):
+    model = convert(functional(layers.BatchNormalization(), layers.Dense(2)))
+    assert type(model) is type(functional(layers.Dense(1)))
+    holding = convert(functional(Holder(Block(name="block"), name="holder")))
+    assert type(holding) is type(model)
+    assert type(holding.get_layer("holder").part) is not Block
+
+
+def test_a_class_that_creates_other_layers_than_in_the_file_is_an_error(
+    tmp_path, monkeypatch, rng
+):
+    converted = convert(trained(functional(Block()), rng), example_weight=0.3)
+    converted.save(tmp_path / "model.keras")
+    monkeypatch.setattr(Block, "build", lambda self, shape: self.first.build(shape))
+    monkeypatch.setattr(Block, "call", lambda self, x, training=None: self.first(x))
+    with pytest.raises(ValueError, match=r"saved with 2 batch.*creates 1"):
+        keras.models.load_model(tmp_path / "model.keras")
+
+
+def test_what_keras_refuses_to_save_stays_refused(tmp_path):
+    class Unsaved(Subclassed):
+        def get_config(self):
+            raise NotImplementedError("Unsaved")
+
+    model = convert(called(Unsaved()), in_place=True)
+    with pytest.raises(NotImplementedError, match="Unsaved"):
+        model.save(tmp_path / "model.keras")
+
+
+@pytest.mark.filterwarnings("error:.*compile")
+def test_models_of_keras_hub_are_saved_whole_without_a_word(tmp_path, rng):
+    import keras_hub
+
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type="basic_block",
+        image_shape=(8, 8, 3),
+    )
+    model = keras_hub.models.ImageClassifier(trained(backbone, rng), num_classes=3)
+    x = rng.normal(size=(2, 8, 8, 3)).astype("float32")
+    converted = convert(model, ghost_batch_size=2, example_weight=0.3)
+    expected = predict(converted, x)
+    converted.compiled = False  # Keras warns where it loads a compiled one.
+    other = loaded(converted, tmp_path / "model.keras")
+    np.testing.assert_allclose(predict(other, x), expected, 1e-6, 1e-6)
+
+
+def test_threads_convert_and_load_at_once(tmp_path, rng):
+    x = rng.normal(1, 2, (6, 3)).astype("float32")
+    converted = convert(trained(functional(Block()), rng), example_weight=0.3)
+    expected = predict(converted, x)
+    converted.save(tmp_path / "model.keras")
+    found, errors = [], []
+
+    def work():
+        # A class of its own, so that each thread makes a subclass of it.
+        own = type("Own", (Block,), {})
+        try:
+            convert(functional(own()), example_weight=0.1)
+            found.append(keras.models.load_model(tmp_path / "model.keras"))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for model in found:
+        np.testing.assert_allclose(predict(model, x), expected, 1e-6, 1e-6)
