@@ -118,8 +118,8 @@ def sweep_example_weight(
     ]
     # Some are the same, above all those at weight 0. That one comes first.
     distinct = list(dict.fromkeys(of_layers for _, _, of_layers in settings))
-    paired = collections.defaultdict(PairedDifferences)
-    modes = {}
+    paired: dict[str, PairedDifferences] = collections.defaultdict(PairedDifferences)
+    modes: dict[str, str | None] = {}
 
     def on_step(logs, example_values):
         # In the first step, so that an unknown metric ends the sweep there.
@@ -146,7 +146,7 @@ def sweep_example_weight(
             )
     if not results:
         raise ValueError(EMPTY)
-    columns = {}
+    columns: dict[str, list] = {}
     for metric in modes:
         values = [result[metric] for result in results]
         columns |= _columns(metric, values, paired[metric])

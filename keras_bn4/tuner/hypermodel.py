@@ -3,6 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import keras_tuner
@@ -183,7 +184,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         check_flag("recalibrate", recalibrate)
         self.recalibrate = recalibrate
         self.select = select
-        self.hypermodel = build
+        self.hypermodel: Any = build  # `_is_hypermodel` says which
         # The objective that the data and the first model were checked for. That takes a
         # batch of each data set and a trace of the model, so that one trial is enough.
         self._checked = None
