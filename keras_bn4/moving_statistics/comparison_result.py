@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import os
 
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -82,8 +83,11 @@ class Discrepancy:
         return tables.html(*self._table())
 
     @styled
-    def plot(self) -> "Figure":
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draws the output ranges of every layer, and the bound of Eq. 2 if it fits in.
+
+        Args:
+            ax: The `matplotlib.axes.Axes` to draw in, or `None` for a new figure.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -92,9 +96,10 @@ class Discrepancy:
             ImportError: if matplotlib is not installed.
         """
         names = [_shortened(row["layer"]) for row in self.rows]
-        longest = max(map(len, names))
-        figure = new_figure(5.4 + 0.07 * longest, 1.4 + 0.27 * len(self.rows))
-        panel = figure.subplots()
+        panel = ax
+        if ax is None:
+            width = 5.4 + 0.07 * max(map(len, names))
+            panel = new_figure(width, 1.4 + 0.27 * len(names)).subplots()
         at = np.arange(len(self.rows))
         ends = []
         for mode, color, shift in (
@@ -131,8 +136,11 @@ class Discrepancy:
         handles, labels = panel.get_legend_handles_labels()
         # The bars first.
         handles, labels = (x[-2:] + x[:-2] for x in (handles, labels))
-        figure.legend(handles, labels, loc="outside upper left", ncols=3)
-        return figure
+        if ax is None:
+            panel.figure.legend(handles, labels, loc="outside upper left", ncols=3)
+        else:
+            ax.legend(handles, labels)
+        return panel.figure
 
 
 def _shortened(name, most=48):

@@ -53,38 +53,20 @@ def made_up(layers, bound=20.0, name="batch_normalization_{}"):
     return Discrepancy(rows)
 
 
-@pytest.mark.parametrize("layers", [1, 3, 60])
-@pytest.mark.parametrize(
-    "name", ["bn_{}", "block_{}/" + "of_a_long_path/" * 6 + "layer"]
-)
-def test_a_plot_is_not_cut(layers, name):
+@pytest.mark.parametrize("layers", [1, 60])
+@pytest.mark.parametrize("name", ["bn_{}", "block_{}/" + "of_a_path/" * 9 + "layer"])
+@pytest.mark.parametrize("bound", [20.0, 4.6])
+def test_a_plot_can_be_read(layers, name, bound):
     pytest.importorskip("matplotlib")
-    from figure_helpers import assert_readable
+    from figure_helpers import assert_readable, labels_of
+    from matplotlib.figure import Figure
 
-    figure = made_up(layers, name=name).plot()
+    figure = made_up(layers, bound, name).plot()
     assert_readable(figure)
-    (panel,) = figure.axes
-    low, high = panel.get_xlim()
-    # No bar touches an edge, and no row is out of sight or far from the others.
-    assert -6.5 < low < -6.2
-    assert 5.2 < high < 5.5
-    assert panel.get_ylim() == pytest.approx((layers - 0.4, -0.6))
-    assert figure.get_size_inches()[0] < 9
-    for label in panel.get_yticklabels():
-        assert len(label.get_text()) <= 48
-
-
-def test_a_plot_shows_bounds_that_fit_in():
-    pytest.importorskip("matplotlib")
-    from figure_helpers import labels_of
-
-    far, near = made_up(3).plot(), made_up(3, bound=4.6).plot()
-    assert labels_of(far) == ["training", "inference"]
-    assert labels_of(near) == [
-        *("training", "inference", "bound in training, ±√(B - 1), where it fits in")
-    ]
-    marks = near.axes[0].lines[0].get_xydata()
-    # The first layer is at 0, its bar of training at -0.17.
-    assert sorted(marks[:, 0]) == [-4.6] * 3 + [4.6] * 3
-    assert sorted(marks[:, 1])[:2] == pytest.approx([-0.17, -0.17])
-    assert near.axes[0].get_xlim() == far.axes[0].get_xlim()
+    # Only bounds that fit in are drawn, so that none squeezes the bars.
+    low, high = figure.axes[0].get_xlim()
+    assert -6.5 < low < high < 5.5
+    assert any("bound" in label for label in labels_of(figure)) == (bound < 6)
+    panel = Figure().subplots()
+    assert made_up(layers, bound, name).plot(ax=panel) is panel.figure
+    assert len(panel.patches) == 2 * layers
