@@ -15,10 +15,12 @@ class Records:
     Args:
         path: Path of the file, which need not exist.
         fresh: Whether to discard what the file holds.
+        keys: Names that every result has besides `"settings"`.
     """
 
-    def __init__(self, path, fresh=False):
+    def __init__(self, path, fresh=False, keys=()):
         self.path = pathlib.Path(path)
+        self.keys = keys
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.all = [] if fresh else self._read()
 
@@ -36,7 +38,7 @@ class Records:
         if not self.path.exists():
             return []
         try:
-            return read(self.path)
+            return read(self.path, self.keys)
         except ValueError as error:
             aside = self.path.with_suffix(".unreadable")
             shutil.move(self.path, aside)
@@ -47,11 +49,12 @@ class Records:
             return []
 
 
-def read(path):
+def read(path, keys=()):
     """Reads a file of results.
 
     Args:
         path: `pathlib.Path`, or what `importlib.resources` has for a file in a zip.
+        keys: Names that every result has besides `"settings"`.
 
     Returns:
         List of dicts, each with a dict of `"settings"`.
@@ -64,10 +67,12 @@ def read(path):
     # Lists in lists without end are a `RecursionError`.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} can't be read ({reason_of(error)}).") from error
-    if not isinstance(results, list) or not all(map(_is_result, results)):
+    if not isinstance(results, list) or not all(_is_result(x, keys) for x in results):
         raise ValueError(f"{path} can't be read (it is no list of results).")
     return results
 
 
-def _is_result(value):
-    return isinstance(value, dict) and isinstance(value.get("settings"), dict)
+def _is_result(value, keys):
+    if not isinstance(value, dict) or not value.keys() >= set(keys):
+        return False
+    return isinstance(value.get("settings"), dict)

@@ -115,7 +115,8 @@ def run(
     check_integer("miniature_seeds", miniature_seeds)
     check_integer("steps", steps)
     data = load("digits", ("train", "validation", "test"))
-    records = Records(pathlib.Path(output_dir, "results.json"), fresh)
+    path = pathlib.Path(output_dir, "results.json")
+    records = Records(path, fresh, keys=("validation", "best", "test"))
     counts = dict.fromkeys(configurations, miniature_seeds) | {"batch": seeds}
     progress = progress_bar(sum(counts.values()), verbose=verbose, unit_name="network")
     results = []

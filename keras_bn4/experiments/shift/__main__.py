@@ -7,11 +7,7 @@ from keras_bn4.experiments.shift.fixed_weights import (
     fixed_weights_table,
     run_fixed_weights,
 )
-from keras_bn4.experiments.shift.networks import (
-    recorded,
-    recorded_fixed_weights,
-    run,
-)
+from keras_bn4.experiments.shift.networks import recorded, run
 from keras_bn4.shift.measurement import IMAGES
 from keras_bn4.shift.report import (
     by_severity,
@@ -43,7 +39,7 @@ if __name__ == "__main__":
     options = vars(parser.parse_args())
     folder = pathlib.Path(options["output_dir"])
     if options.pop("recorded"):
-        results, of_fixed_weights = recorded(), recorded_fixed_weights()
+        results, of_fixed_weights = recorded(), recorded("_fixed_weights")
     else:
         results, of_fixed_weights = run(**options), {}
         del options["images"]

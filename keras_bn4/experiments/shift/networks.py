@@ -12,14 +12,15 @@ Time: On two CPU cores about half an hour for a ResNet-20. An interrupted run go
 with the same command.
 """
 
-import json
-import pathlib
+import importlib.resources
 
 from keras_bn4 import demo, shift
+from keras_bn4.common import records
 from keras_bn4.datasets import load
 from keras_bn4.shift.corruptions import KINDS
 
-RECORDS = pathlib.Path(__file__).parent / "records"
+# As a resource, so that records are also found where the package is in a zip.
+RECORDS = importlib.resources.files(__package__) / "records"
 
 
 def run(models=(), dataset="digits", *, data_dir=None, kinds=KINDS, **keywords):
@@ -63,20 +64,17 @@ def _trained_on_digits():
     return network, *others
 
 
-def recorded():
-    """What `run` returned for the networks whose records come with the package."""
-    return {path.stem: json.loads(path.read_text()) for path in _files(False)}
+def recorded(end=""):
+    """What `run` returned for the networks whose records are published.
 
-
-def recorded_fixed_weights():
-    """What `run_fixed_weights` returned for these networks."""
-    return {
-        path.stem.removesuffix("_fixed_weights"): json.loads(path.read_text())
-        for path in _files(True)
-    }
-
-
-def _files(of_fixed_weights):
+    With the end `"_fixed_weights"`, what `run_fixed_weights` returned for them.
+    """
+    every = {f.name.removesuffix(".json"): f for f in RECORDS.iterdir()}
+    names = [n for n in every if every[n].name.endswith(".json")]
+    if end:
+        names = [name.removesuffix(end) for name in names if name.endswith(end)]
+    else:
+        names = [name for name in names if not name.endswith("_fixed_weights")]
     # Networks for photographs first, which more readers have.
-    paths = sorted(RECORDS.glob("*.json"), key=lambda p: (p.stem == "digits", p.stem))
-    return [p for p in paths if p.stem.endswith("_fixed_weights") == of_fixed_weights]
+    names.sort(key=lambda name: (name == "digits", name))
+    return {name: records.read(every[f"{name}{end}"]) for name in names}
