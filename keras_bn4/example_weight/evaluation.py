@@ -24,7 +24,7 @@ from keras_bn4.example_weight.steps import StatefulFunction, StatelessFunction
 # its place. `compile` forgets the first, and so the second as well.
 TRACED = "_keras_bn4_traced"
 
-_under_way = {}
+_under_way: dict[int, object] = {}
 
 
 class SweptAlready(RuntimeError):

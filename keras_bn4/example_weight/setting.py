@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +33,11 @@ def weighing_layers(model):
 def set_example_weight(
     model: keras.Model,
     example_weight: (
-        float | Sequence[float] | Callable[[keras.layers.Layer], float] | Mapping
+        float
+        | Sequence[float]
+        | np.ndarray
+        | Callable[[keras.layers.Layer], float]
+        | Mapping
     ),
     *,
     schedule: Schedule = "uniform",
@@ -76,46 +81,46 @@ def set_example_weight(
     """
     check_schedule(schedule)
     layers = weighing_layers(model)
+    # Which of its types it has is told in ways that a type checker doesn't follow.
+    given: Any = example_weight
     # An array without axes is neither a sequence nor a number of Python.
-    is_sequence = isinstance(example_weight, (list, tuple)) or (
-        isinstance(example_weight, np.ndarray) and example_weight.ndim > 0
+    is_sequence = isinstance(given, (list, tuple)) or (
+        isinstance(given, np.ndarray) and given.ndim > 0
     )
-    is_row = isinstance(example_weight, Mapping) and (
-        {"example_weight", "schedule"} <= example_weight.keys()
+    is_row = isinstance(given, Mapping) and (
+        {"example_weight", "schedule"} <= given.keys()
     )
-    if schedule != "uniform" and (is_row or is_sequence or callable(example_weight)):
+    if schedule != "uniform" and (is_row or is_sequence or callable(given)):
         what = "a row of a sweep" if is_row else "weights for each layer"
         raise ValueError(
             "A schedule spreads a single example weight over the layers. Received: "
             f"schedule={schedule!r} and {what}, {example_weight!r}."
         )
-    if callable(example_weight):
-        weights = [_weight_of(layer, example_weight(layer)) for layer in layers]
+    if callable(given):
+        weights = [_weight_of(layer, given(layer)) for layer in layers]
     elif is_sequence:
-        if len(example_weight) != len(layers):
+        if len(given) != len(layers):
             raise ValueError(
                 "A sequence of example weights must have one for each layer of model "
                 f"'{model.name}' that has one: {listed(map(name_of, layers))}. Give "
                 f"{len(layers)}, or a single one for all. Received: "
-                f"{len(example_weight)}."
+                f"{len(given)}."
             )
-        weights = [_weight_of(*pair) for pair in zip(layers, example_weight)]
+        weights = [_weight_of(*pair) for pair in zip(layers, given)]
     else:
         if is_row:
-            schedule, example_weight = (
-                example_weight[name] for name in ("schedule", "example_weight")
-            )
+            schedule, given = (given[name] for name in ("schedule", "example_weight"))
             check_schedule(schedule)
-        if not is_number(example_weight):
+        if not is_number(given):
             raise ValueError(
                 "Argument `example_weight` must be a number from 0 (ordinary "
                 "inference) to 1; a list, tuple or array of these, one for each layer; "
                 "a function of a layer that returns one; or a row of a sweep, with its "
                 "'example_weight' and 'schedule'. Received: "
-                f"example_weight={example_weight!r}."
+                f"example_weight={given!r}."
             )
-        check_example_weight(example_weight)
-        weights = layer_weights(schedule, example_weight, len(layers))
+        check_example_weight(given)
+        weights = layer_weights(schedule, given, len(layers))
     for layer, weight in zip(layers, weights):
         layer.example_weight = weight
 

@@ -128,7 +128,7 @@ def test_supplements_are_the_same_results(run, tmp_path):
 
 @pytest.mark.slow
 def test_it_trains_reports_and_draws(run, tmp_path, monkeypatch):
-    def trainings(scale, seed, dataset):
+    def trainings(scale, seed, dataset="digits"):
         usual = Settings(dataset=dataset, seed=seed, **SMALLEST)
         return [usual, *(usual.replace(ghost_batch_size=size) for size in (16, 4))]
 

@@ -25,9 +25,7 @@ from keras_bn4.demo.minibatches import minibatches
 from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.experiments.reproduction import images, weights
 from keras_bn4.experiments.reproduction.normalizations import normalization
-from keras_bn4.layers import GhostBatchNormalization
 from keras_bn4.moving_statistics import discrepancy, recalibrate
-from keras_bn4.moving_statistics.recorder import preserved
 
 METRICS = ("cross_entropy", "accuracy")
 # At most this many steps are between two occasions to keep the state.
@@ -166,13 +164,12 @@ class Training:
         }
         if self.settings.measures_outputs:
             results["outputs"] = self._outputs()
+        trained = self.model.get_weights()
         for name in self.settings.recalibrations:
             x = images.of_statistics(self.train, self.test, self.settings, name)
-            with preserved(layers_of(self.model, GhostBatchNormalization)):
-                recalibrate(
-                    self.model, x, batch_size=self.settings.batch_size, verbose=0
-                )
-                results[name] = self._sweep(*self.test, (0.0,))
+            recalibrate(self.model, x, batch_size=self.settings.batch_size, verbose=0)
+            results[name] = self._sweep(*self.test, (0.0,))
+            self.model.set_weights(trained)
         self.seconds += time.monotonic() - start
         return results
 
