@@ -138,9 +138,9 @@ def convert(
             for name in unknown
             if name not in keras_arguments()
         }
-        hints = "".join(f"`{name}`: {hint}. " for name, hint in hints.items() if hint)
+        text = "".join(f"`{name}`: {hint}. " for name, hint in hints.items() if hint)
         raise ValueError(
-            f"Unknown arguments {unknown}. {hints}`convert` can set "
+            f"Unknown arguments {unknown}. {text}`convert` can set "
             f"{[*own[:3], *OVERRIDES]}, and takes `select` and `in_place`. "
             "Other arguments would change the layer's weights or where it stands; "
             "build the model with them instead."

@@ -20,7 +20,8 @@ from keras_bn4.conversion.replacement import (
 )
 
 register = keras.saving.register_keras_serializable("keras_bn4", "Converted")
-_classes, _lock = {}, threading.Lock()
+_classes: dict = {}
+_lock = threading.Lock()
 
 
 @register
