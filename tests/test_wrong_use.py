@@ -136,42 +136,19 @@ def cases(*rows):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        *[("axis", v, "an integer, the axis of the channels") for v in ("a", 1.5)],
-        *[("axis", v, "`axis` must be an integer") for v in (None, True, [1])],
         *[("ghost_batch_size", v, "a positive integer.*or None") for v in (0, -3, "8")],
         *[("ghost_batch_size", v, "a positive integer.*or None") for v in (2.5, True)],
         *[("example_weight", v, "a number from 0 .* to 1") for v in (-0.1, 1.5, "a")],
         *[("example_weight", v, "a number from 0") for v in (None, True, float("nan"))],
         *[("variance_tracking", v, '"variance"') for v in ("both", None, 1)],
-        *[("momentum", v, "must be a number from 0 to 1") for v in (5, -1, "a", None)],
-        ("momentum", float("nan"), "must be a number from 0 to 1"),
-        *[("epsilon", v, "finite and non-negative") for v in (-1, "a", None)],
-        *[("center", v, "must be True or False") for v in ("no", None, 2)],
-        *[("scale", v, "must be True or False") for v in ("no", 3)],
-        *[(f"{v}_initializer", "x", "keras.initializers") for v in ("beta", "gamma")],
-        ("moving_mean_initializer", 3, "keras.initializers"),
-        ("moving_variance_initializer", "x", "keras.initializers"),
-        ("gamma_regularizer", L2, r"an object and not a class. Give `L2\(...\)`"),
-        ("beta_regularizer", CenteredL2, r"Give `CenteredL2\(...\)`"),
-        *[("gamma_regularizer", v, "keras.regularizers") for v in ("x", 0.1)],
-        ("beta_constraint", keras.constraints.NonNeg, "an object and not a class"),
-        ("gamma_constraint", "x", "keras.constraints"),
-        ("renorm", "no", "must be True or False"),
-        *[("renorm_clipping", v, r"\['rmax', 'rmin', 'dmax'\]") for v in (3, {"a": 1})],
-        ("renorm_momentum", 5, "must be a number from 0 to 1"),
-        ("synchronized", "yes", "must be True or False"),
-        ("autocast", "x", "must be True or False"),
-        ("name", 3, "must be a string"),
-        ("dtype", "float33", "dtype such as 'float32'"),
-        ("trainable", "no", "to be a boolean"),
         ("virtual_batch_size", 8, "called `ghost_batch_size` here.*tf_keras.*anew"),
         ("num_splits", 2, "as `ghost_batch_size`"),
         ("eps", 0.1, "called `epsilon` in Keras"),
         ("alpha", 0.1, "called `example_weight` here"),
         ("ghost_batch_sise", 8, "perhaps `ghost_batch_size` is meant"),
         ("momentun", 0.9, "perhaps `momentum` is meant"),
-        ("kernel_size", 3, r"it takes \["),
-        ("mask", None, r"it takes \["),
+        ("kernel_size", 3, r"takes \[.*and the arguments of keras.layers"),
+        ("mask", None, r"takes \[.*and the arguments of keras.layers"),
     ],
 )
 def test_arguments_of_layers(layer_class, name, value, message):
@@ -194,9 +171,9 @@ def test_groups(value):
     (lambda: BatchGroupNormalization(2, -1, 8), TypeError, "all other arguments by na"),
     (
         lambda: GhostBatchNormalization(renorm=True, ghost_batch_size=8),
-        "can't be combined with ghosts.*ghost_batch_size=8",
+        "cannot be combined with ghosts.*ghost_batch_size=8",
     ),
-    (lambda: BatchGroupNormalization(renorm=True), "can't be combined with ghosts"),
+    (lambda: BatchGroupNormalization(renorm=True), "cannot be combined with ghosts"),
 )
 def test_arguments_of_layers_together(call, error, message):
     check(call, error, message)
@@ -216,16 +193,6 @@ def built(layer_class):
         *[("ghost_batch_size", v, "a positive integer.*or None") for v in (-3, "a")],
         *[("example_weight", v, "a number from 0 .* to 1") for v in (2, None)],
         ("variance_tracking", "x", '"second_moment" or "variance"'),
-        *[("momentum", v, "a number from 0 to 1") for v in (5, "a", None)],
-        *[("epsilon", v, "finite and non-negative number") for v in (-1, None)],
-        ("axis", "a", "must be an integer"),
-        ("axis", 1, "is built, and its `axis` can't change"),
-        ("center", False, "is built, and its `center` can't change"),
-        ("scale", "no", "must be True or False"),
-        ("renorm", True, "built without `renorm`|can't be combined with ghosts"),
-        ("synchronized", "a", "must be True or False"),
-        ("gamma_regularizer", L2, "an object and not a class"),
-        ("beta_constraint", 3, "keras.constraints"),
     ],
 )
 def test_attributes_of_layers_that_are_built(layer_class, name, value, message):
@@ -246,11 +213,11 @@ def test_other_attributes_that_do_not_fit():
             layer.groups = value
     assert layer.groups == 2
     layer = GhostBatchNormalization(renorm=True)
-    with pytest.raises(ValueError, match="can't be combined with ghosts"):
+    with pytest.raises(ValueError, match="cannot be combined with ghosts"):
         layer.ghost_batch_size = 8
     assert layer.ghost_batch_size is None
     layer = BatchGroupNormalization()
-    with pytest.raises(ValueError, match="can't be combined with ghosts"):
+    with pytest.raises(ValueError, match="cannot be combined with ghosts"):
         layer.renorm = True
 
 
@@ -319,13 +286,7 @@ def test_inputs_of_another_shape(call, error, message):
         ({"groups": "a"}, "positive integer"),
         ({"ghost_batch_size": 0}, "ghost_batch_size=0"),
         ({"example_weight": 2}, "example_weight=2"),
-        ({"momentum": 5}, "nothing was changed.*momentum=5"),
-        ({"epsilon": -1}, "nothing was changed.*epsilon=-1"),
-        ({"synchronized": "yes"}, "synchronized='yes'"),
         ({"variance_tracking": "a"}, "variance_tracking='a'"),
-        ({"gamma_regularizer": L2}, "an object and not a class"),
-        ({"gamma_regularizer": 0.1}, "gamma_regularizer=0.1"),
-        ({"beta_constraint": "x"}, "keras.constraints"),
         ({"axis": 1}, r"Unknown arguments \['axis'\].*build the model"),
         ({"virtual_batch_size": 8}, "Unknown arguments.*can set"),
         ({"virtual_batch_size": 8}, "it is called `ghost_batch_size` here"),

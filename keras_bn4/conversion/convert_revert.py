@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import keras
 
-from keras_bn4.common.argument_names import keras_arguments, meant
 from keras_bn4.common.arguments import (
     check_example_weight,
     check_flag,
@@ -26,6 +25,7 @@ from keras_bn4.conversion.replacement import (
     replace_all,
     replacements_of,
 )
+from keras_bn4.layers.arguments import keras_arguments, meant
 
 OVERRIDES = (*CHANGEABLE, "variance_tracking")
 

@@ -33,9 +33,7 @@ CHANGEABLE = (
 )
 # The attributes that layers of this package have and Keras' lacks.
 OWN_ATTRIBUTES = (
-    "ghost_batch_size",
-    "groups",
-    "variance_tracking",
+    *BatchGroupNormalization.own_arguments,
     "_example_weight",
     "_example_weight_variable",
     "_has_single_position",

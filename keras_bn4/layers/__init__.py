@@ -3,9 +3,9 @@
 For the equations see `ghosts`, `moments`, `pooling`, `mixing` and `normalize`, and then
 the `call` of `ghost_batch_normalization`.
 
-Read `backend`, `ghosts`, `moments`, `pooling`, `mixing`, `normalize`,
-`tensorflow_fused`, `tensorflow_selected`, `tensorflow_replicas`,
-`example_weight_variable`, `ghost_batch_normalization`, `batch_group_normalization`.
+Read `arguments`, `backend`, `ghosts`, `moments`, `pooling`, `mixing`, `normalize`,
+`kernels`, `example_weight_variable`, `ghost_batch_normalization`,
+`batch_group_normalization`.
 """
 
 from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization

@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# How many parts of a sum XLA adds in one pass; more than these are slower again.
+MOST_PARTS = 8
+
 
 def in_xla():
     """Whether TensorFlow is tracing a function that XLA will compile."""
@@ -49,34 +52,73 @@ def custom_gradient(function):
     return lambda *tensors: function(*tensors)[0]
 
 
-def padded(inputs):
-    """Takes a ragged tensor of TensorFlow for a dense one with a mask.
-
-    Args:
-        inputs: Anything that a layer is called with.
-
-    Returns:
-        `None` if it is not ragged, and otherwise a triple: the padded tensor, its mask,
-        and a function that makes outputs of its shape ragged again.
-    """
+def is_ragged(inputs):
+    """Whether something that a layer is called with is TensorFlow's ragged tensor."""
     if keras.backend.backend() != "tensorflow":
-        return None
+        return False
     import tensorflow as tf
 
-    if not isinstance(inputs, tf.RaggedTensor):
-        return None
-    if inputs.ragged_rank != 1:
+    return isinstance(inputs, tf.RaggedTensor)
+
+
+def call_padded(function, ragged):
+    """Calls a function with a ragged tensor as a dense one with a mask.
+
+    Args:
+        function: Function of a tensor and its mask, which returns one of that shape.
+        ragged: Tensor whose second axis is ragged.
+
+    Returns:
+        What the function returns, as a ragged tensor.
+    """
+    import tensorflow as tf
+
+    if ragged.ragged_rank != 1:
         raise ValueError(
             "Ragged inputs can have one ragged axis, the second one. Received: "
-            f"ragged_rank={inputs.ragged_rank}. Pad the other axes "
+            f"ragged_rank={ragged.ragged_rank}. Pad the other axes "
             "(`inputs.to_tensor()`), and give a mask."
         )
-    lengths = inputs.row_lengths()
-    return (
-        inputs.to_tensor(),
-        tf.sequence_mask(lengths),
-        lambda outputs: tf.RaggedTensor.from_tensor(outputs, lengths),
+    lengths = ragged.row_lengths()
+    outputs = function(ragged.to_tensor(), tf.sequence_mask(lengths))
+    return tf.RaggedTensor.from_tensor(outputs, lengths)
+
+
+def widened(x):
+    """Half precision as float32, and any other float as it is."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
+def positions_of(x, axis):
+    """The axes of the positions: all but the first and the channels'."""
+    return [i for i in range(1, len(x.shape)) if i != axis]
+
+
+def sum_positions(term, tensors, axis):
+    """Sums a term over the positions of every example; their axes keep size 1.
+
+    On a CPU, XLA stores all values of a term before it sums them along any axis but the
+    last. So the first axis of positions is cut into equal parts, whose terms XLA adds
+    up in one pass, and only their sum is stored.
+
+    Args:
+        term: Function of tensors, element by element.
+        tensors: Tensors of shape `(n, ...)`, the arguments of the term.
+        axis: Integer from 1, the axis of the channels.
+    """
+    positions = positions_of(tensors[0], axis)
+    parts = 1
+    if positions and positions[0] < axis and in_xla():
+        size = tensors[0].shape[1] or 1
+        parts = max(i for i in range(1, MOST_PARTS + 1) if size % i == 0)
+    if parts == 1:
+        return ops.sum(term(*tensors), positions, keepdims=True)
+    length = size // parts
+    terms = (
+        term(*(tensor[:, i * length : (i + 1) * length] for tensor in tensors))
+        for i in range(parts)
     )
+    return ops.sum(sum(terms), positions, keepdims=True)
 
 
 def squared_difference(x, y):
@@ -136,7 +178,7 @@ def optimization_barrier(*tensors):
     return barrier(*tensors)
 
 
-def when_positive(example_weight, mixed, plain, selected):
+def when_positive(example_weight, mixed, plain):
     """Returns `mixed()` if the example weight is above zero, and otherwise `plain()`.
 
     The branch is chosen when a compiled function runs, not when it is traced, so that a
@@ -146,15 +188,14 @@ def when_positive(example_weight, mixed, plain, selected):
 
     Args:
         example_weight: `ExampleWeightVariable`.
-        mixed: Function without arguments.
+        mixed: Function without arguments. PyTorch's tracers take no branch, so that for
+            them it gets a Boolean scalar tensor, by which it chooses on small tensors.
         plain: Function without arguments.
-        selected: Function of a Boolean scalar tensor that gives the outputs of either
-            without a branch, for PyTorch's tracers.
     """
     backend = keras.backend.backend()
     if backend == "torch":
         if example_weight.number is None or _torch_traces():
-            return selected(ops.convert_to_tensor(example_weight) > 0)
+            return mixed(ops.convert_to_tensor(example_weight) > 0)
         return mixed() if example_weight.number > 0 else plain()
     weight = ops.convert_to_tensor(example_weight)
     if backend == "jax":

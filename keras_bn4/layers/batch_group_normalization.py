@@ -2,11 +2,9 @@
 
 import keras
 
-from keras_bn4.common.argument_names import check_positional
 from keras_bn4.common.arguments import check_groups, check_groups_divide
-from keras_bn4.common.attributes import Checked, groups_fit
+from keras_bn4.layers.arguments import Checked, check_positional, groups_fit
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
-from keras_bn4.layers.pooling import group_moments
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
@@ -103,14 +101,6 @@ class BatchGroupNormalization(GhostBatchNormalization):
         super().build(input_shape)
 
     @property
-    def _resolved_groups(self):
-        channels = self.moving_mean.shape[0]
-        return channels if self.groups == -1 else self.groups
-
-    @property
     def channels_per_group(self) -> int:
         """How many channels are normalized together, once the layer is built."""
-        return self.moving_mean.shape[0] // self._resolved_groups
-
-    def _pool_channels(self, moments):
-        return group_moments(moments, self._resolved_groups)
+        return 1 if self.groups == -1 else self.moving_mean.shape[0] // self.groups

@@ -3,33 +3,30 @@
 import keras
 from keras import ops
 
-from keras_bn4.common.argument_names import check_keywords, check_positional
-from keras_bn4.common.arguments import (
-    check_axis,
-    check_epsilon,
-    check_ghost_batch_size,
-    check_mask,
-    check_momentum,
-    check_values,
-    check_variance_tracking,
-)
-from keras_bn4.common.attributes import (
-    Checked,
-    fixed_once_built,
-    flag,
-    ghosts_fit,
-    object_of_keras,
-    renorm_fits,
-)
+from keras_bn4.common.arguments import check_ghost_batch_size
 from keras_bn4.common.models import BatchNormalization
-from keras_bn4.layers import (
-    tensorflow_fused,
+from keras_bn4.layers.arguments import (
+    Checked,
+    check_mask,
+    check_positional,
+    check_variance_tracking,
+    ghosts_fit,
+    renorm_fits,
+    with_hints,
+)
+from keras_bn4.layers.backend import (
+    call_padded,
+    is_ragged,
+    optimization_barrier,
+    when_positive,
+    widened,
+)
+from keras_bn4.layers.example_weight_variable import HasExampleWeight
+from keras_bn4.layers.kernels import (
     tensorflow_replicas,
     tensorflow_selected,
+    training_kernel,
 )
-from keras_bn4.layers.backend import optimization_barrier, padded, when_positive
-from keras_bn4.layers.example_weight_variable import HasExampleWeight
-from keras_bn4.layers.ghosts import number_of_equal_ghosts
 from keras_bn4.layers.mixing import mix, move
 from keras_bn4.layers.moments import (
     Moments,
@@ -37,11 +34,8 @@ from keras_bn4.layers.moments import (
     example_moments,
     hide_masked,
 )
-from keras_bn4.layers.normalize import normalize, scale_and_shift
-from keras_bn4.layers.pooling import (
-    batch_moments,
-    ghost_moments,
-)
+from keras_bn4.layers.normalize import scale_and_shift
+from keras_bn4.layers.pooling import batch_moments, group_moments
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
@@ -146,18 +140,8 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
 
     ghost_batch_size = Checked(check_ghost_batch_size, ghosts_fit)
     variance_tracking = Checked(check_variance_tracking)
-    # Those of Keras' layer, which takes anything after construction.
-    axis = Checked(check_axis, fixed_once_built("axis"))
-    momentum = Checked(check_momentum)
-    epsilon = Checked(check_epsilon)
-    center = flag("center", fixed_once_built("center"))
-    scale = flag("scale", fixed_once_built("scale"))
-    renorm = flag("renorm", renorm_fits)
-    synchronized = flag("synchronized")
-    beta_regularizer = object_of_keras("beta_regularizer")
-    gamma_regularizer = object_of_keras("gamma_regularizer")
-    beta_constraint = object_of_keras("beta_constraint")
-    gamma_constraint = object_of_keras("gamma_constraint")
+    # Keras' own, which goes with neither ghosts nor groups.
+    renorm = Checked(lambda renorm: renorm, renorm_fits)
 
     def __init__(
         self,
@@ -169,10 +153,10 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         **kwargs,
     ):
         check_positional(type(self), ("axis",), positional)
-        check_keywords(type(self), kwargs)
-        check_axis(axis)
-        check_values(kwargs)
-        super().__init__(axis, **kwargs)
+        try:
+            super().__init__(axis, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise with_hints(error, type(self), kwargs) from None
         self.ghost_batch_size = ghost_batch_size
         self.variance_tracking = variance_tracking
         self._set_initial_example_weight(example_weight)
@@ -227,59 +211,62 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         return 1
 
     @property
+    def _channel_groups(self):
+        return self.moving_mean.shape[0] // self.channels_per_group
+
+    @property
     def _has_own_statistics(self):
         """Whether training differs from that of `keras.layers.BatchNormalization`."""
         return self.ghost_batch_size is not None
 
-    @property
-    def _pools_replicas(self):
-        """Whether ghosts are cut from the batch of all replicas of `tf.distribute`."""
-        return self.synchronized and tensorflow_replicas.context() is not None
-
     def call(self, inputs, training=None, mask=None):
-        if ragged := padded(inputs):
-            inputs, mask, make_ragged = ragged
-            return make_ragged(self.call(inputs, training, mask))
-        # Nothing is rounded here: the inputs get the dtype of the layer where that is
-        # wider. Everything but the fused kernel computes in float32 at least.
-        narrow = ops.convert_to_tensor(inputs)
+        if is_ragged(inputs):
+            return call_padded(lambda x, mask: self.call(x, training, mask), inputs)
+        x = self._widen(ops.convert_to_tensor(inputs))
         if mask is not None:
-            check_mask(mask, narrow, self._channel_axis)
-        dtypes = [narrow.dtype, self.compute_dtype]
-        if not keras.backend.is_float_dtype(narrow.dtype):
-            # To Keras half precision is wide enough for any integer.
-            dtypes.append("float32")
-        narrow = ops.cast(narrow, _wider(*dtypes))
-        inputs = ops.cast(narrow, _wider(self.compute_dtype, "float32"))
+            check_mask(mask, x, self._channel_axis)
         if not (training and self.trainable):
-            outputs = self._infer(inputs, mask)
+            outputs = self._infer(widened(x), mask)
         elif self.renorm:
-            outputs = self._train_with_renorm(inputs, mask)
-        elif mask is None and self._has_fused_kernel(narrow):
-            outputs = self._train_by_fused_kernel(narrow)
-        elif tensorflow_replicas.context() is not None:
-            outputs = self._train_on_replicas(inputs, mask)
-        elif ghosts := self._number_of_leading_ghosts(inputs):
-            outputs = self._train_by_leading_axis(inputs, mask, ghosts)
+            outputs = self._train_with_renorm(widened(x), mask)
         else:
-            outputs = self._train_by_any_cut(inputs, mask)
+            outputs = self._train(x, mask)
         return ops.cast(outputs, self.compute_dtype)
+
+    def _widen(self, x):
+        """Inputs in the dtype of the layer, where no kernel is known to take them."""
+        # Only half precision stays as narrow as it is, which some kernels take. Nothing
+        # is rounded: integers become float32 at least.
+        is_half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+        dtype = x.dtype if is_half else "float32"
+        return ops.cast(x, keras.backend.result_type(dtype, self.compute_dtype))
+
+    def _train(self, x, mask):
+        groups, axis = self._channel_groups, self._channel_axis
+        kernel = training_kernel(x, mask, groups, axis, self.epsilon, self.synchronized)
+        size, affine = self.ghost_batch_size, self._affine(x)
+        outputs, batch = kernel(x, mask, ghost_batch_size=size, groups=groups, **affine)
+        count = x.shape[0] if batch.count is None else batch.count[0]
+        self._update_moving_statistics(batch, count)
+        return outputs
 
     def _infer(self, inputs, mask):
         """Mixes the example's own moments into the moving statistics (Eq. 3)."""
         mean, variance, _ = self._moving(inputs.dtype)
         moving = self._pool_channels(Moments(mean[None], variance[None]))
 
-        def mixed(choose=lambda mixture: mixture):
-            weight = ops.cast(
-                ops.convert_to_tensor(self._example_weight_variable), inputs.dtype
-            )
-            # A masked NaN must not reach gradients of what counts, by way of moments.
+        def mixed(is_positive=None):
+            weight = ops.convert_to_tensor(self._example_weight_variable)
+            weight = ops.cast(weight, inputs.dtype)
+            # A masked NaN must not reach the gradients of what counts by its moments.
             shown, counting = hide_masked(inputs, mask, self._channel_axis)
             examples = self._moments_to_mix(shown, counting, moving, weight)
             mean, variance = optimization_barrier(examples.mean, examples.variance)
             examples = self._pool_channels(Moments(mean, variance, examples.count))
-            mixture = choose(mix(examples, moving, weight))
+            mixture = mix(examples, moving, weight)
+            if is_positive is not None:
+                pairs = zip(mixture[:2], moving[:2])
+                mixture = Moments(*(ops.where(is_positive, *pair) for pair in pairs))
             return scale_and_shift(shown, mixture, **self._affine(inputs))
 
         def plain():
@@ -294,22 +281,12 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
                 epsilon=self.epsilon,
             )
 
-        def selected(is_positive):
-            return mixed(
-                lambda mixture: Moments(
-                    *(
-                        ops.where(is_positive, one, other)
-                        for one, other in zip(mixture[:2], moving[:2])
-                    )
-                )
-            )
-
-        return when_positive(self._example_weight_variable, mixed, plain, selected)
+        return when_positive(self._example_weight_variable, mixed, plain)
 
     def _moments_to_mix(self, inputs, mask, moving, weight):
         """The moments of every example and channel, by the fastest kernel."""
         axis = self._channel_axis
-        if mask is None and tensorflow_selected.serves(inputs, axis):
+        if tensorflow_selected.supports(inputs, mask, axis):
             return tensorflow_selected.selected_moments(inputs, moving.variance, weight)
         return example_moments(inputs, axis, mask, training=False)
 
@@ -326,7 +303,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         inputs, _ = hide_masked(inputs, mask, self._channel_axis)
         outputs = super().call(inputs, training=True, mask=mask)
         count = ops.size(inputs) if mask is None else ops.sum(ops.cast(mask, "int32"))
-        if self._pools_replicas:
+        if self.synchronized and tensorflow_replicas.context() is not None:
             count = tensorflow_replicas.total(count)
         # Where nothing counts, nothing moves.
         after = [
@@ -341,80 +318,16 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
             variable.assign(value)
         return outputs
 
-    def _has_fused_kernel(self, inputs):
-        return (
-            not self._pools_replicas
-            and self.channels_per_group == 1
-            and self.moving_mean.dtype == "float32"
-            and tensorflow_fused.serves(inputs, self._channel_axis, self.epsilon)
-        )
-
-    def _train_by_fused_kernel(self, inputs):
-        outputs, batch = tensorflow_fused.normalize_ghosts(
-            inputs,
-            _cast(self.gamma, "float32"),
-            _cast(self.beta, "float32"),
-            self.ghost_batch_size,
-            self.epsilon,
-        )
-        self._update_moving_statistics(batch)
-        return outputs
-
-    def _train_on_replicas(self, inputs, mask):
-        """Cuts ghosts from the batch of this replica, or of all of them together."""
-        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
-        examples = example_moments(inputs, self._channel_axis, mask)
-        if self.synchronized:
-            moments, batch = tensorflow_replicas.pooled_moments(
-                examples, self.ghost_batch_size
-            )
-        else:
-            examples = tensorflow_replicas.counted(examples)
-            batch = batch_moments(examples)
-            moments = ghost_moments(examples, self.ghost_batch_size)
-        self._update_moving_statistics(batch)
-        moments = self._pool_channels(moments)
-        return normalize(inputs, moments, **self._affine(inputs))
-
-    def _number_of_leading_ghosts(self, inputs):
-        """How many ghosts of equal size there are, or `None` if that doesn't help."""
-        ghosts = number_of_equal_ghosts(inputs.shape[0], self.ghost_batch_size)
-        # Where inputs are vectors, XLA sums their single axis faster without a reshape
-        # (on a CPU).
-        return None if ghosts == 1 and len(inputs.shape) == 2 else ghosts
-
-    def _train_by_leading_axis(self, inputs, mask, ghosts):
-        """Puts ghosts in the place of examples, and their examples among positions."""
-        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
-        shape = ops.shape(inputs)
-        split = (ghosts, inputs.shape[0] // ghosts, *shape[1:])
-        inputs = ops.reshape(inputs, split)
-        mask = None if mask is None else ops.reshape(mask, split)
-        axis = self._channel_axis + 1
-        moments = example_moments(inputs, axis, mask)
-        self._update_moving_statistics(batch_moments(moments))
-        moments = self._pool_channels(moments)
-        outputs = normalize(inputs, moments, **{**self._affine(inputs), "axis": axis})
-        return ops.reshape(outputs, shape)
-
-    def _train_by_any_cut(self, inputs, mask):
-        """Pools the moments of examples over ghosts of any number and size."""
-        inputs, mask = hide_masked(inputs, mask, self._channel_axis)
-        examples = example_moments(inputs, self._channel_axis, mask)
-        self._update_moving_statistics(batch_moments(examples))
-        moments = ghost_moments(examples, self.ghost_batch_size)
-        moments = self._pool_channels(moments)
-        return normalize(inputs, moments, **self._affine(inputs))
-
     def _pool_channels(self, moments):
         """Pools the channels of a group, where there are groups."""
-        return moments
+        return group_moments(moments, self._channel_groups)
 
     def _affine(self, inputs):
         """What turns normalized inputs into outputs, besides the moments."""
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
         return {
-            "gamma": _cast(self.gamma, inputs.dtype),
-            "beta": _cast(self.beta, inputs.dtype),
+            "gamma": _cast(self.gamma, dtype),
+            "beta": _cast(self.beta, dtype),
             "axis": self._channel_axis,
             "epsilon": self.epsilon,
         }
@@ -424,14 +337,15 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
             _cast(self.moving_mean, dtype), _cast(self.moving_variance, dtype)
         )
 
-    def _update_moving_statistics(self, batch):
+    def _update_moving_statistics(self, batch, count=None):
+        """Moves them by the moments of a batch; `count` weighs it among replicas."""
         follows_second_moment = (
             self._has_own_statistics and self.variance_tracking == "second_moment"
         )
         moving = self._moving(batch.mean.dtype)
         moved = move(moving, batch, self.momentum, follows_second_moment)
         if tensorflow_replicas.context() is not None and not self.synchronized:
-            moved = Moments(*tensorflow_replicas.average(moved[:2], batch.count[0]))
+            moved = Moments(*tensorflow_replicas.average(moved[:2], count))
         self.moving_mean.assign(moved.mean)
         self.moving_variance.assign(moved.variance)
 
@@ -442,7 +356,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         if mask is not None:
             mask = element_mask(mask, inputs, self._channel_axis)
         examples = example_moments(inputs, self._channel_axis, mask)
-        if self._pools_replicas:
+        if self.synchronized and tensorflow_replicas.context() is not None:
             moments, _ = tensorflow_replicas.pooled_moments(examples, None)
             return moments.mean[0], moments.variance[0]
         return batch_moments(examples)[:2]
@@ -450,10 +364,6 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     def get_config(self):
         own = {name: getattr(self, name) for name in self.own_arguments}
         return {**super().get_config(), **own}
-
-
-def _wider(*dtypes):
-    return keras.backend.result_type(*dtypes)
 
 
 def _cast(variable, dtype):

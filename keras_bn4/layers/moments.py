@@ -14,16 +14,14 @@ import math
 
 from keras import ops
 
-from keras_bn4.common.arguments import check_mask
+from keras_bn4.layers.arguments import check_mask
 from keras_bn4.layers.backend import (
     custom_gradient,
-    in_xla,
+    positions_of,
     reshape,
     squared_difference,
+    sum_positions,
 )
-
-# How many parts of a sum are added in one pass; more than these are slower again.
-MOST_PARTS = 8
 
 Moments = collections.namedtuple(
     "Moments", ["mean", "variance", "count"], defaults=[None]
@@ -106,38 +104,6 @@ def example_moments(x, axis, mask=None, training=True):
     return Moments(
         mean, variance, count if mask is None else ops.reshape(count, channels)
     )
-
-
-def positions_of(x, axis):
-    """The axes of the positions: all but the first and the channels'."""
-    return [i for i in range(1, len(x.shape)) if i != axis]
-
-
-def sum_positions(term, tensors, axis):
-    """Sums a term over the positions of every example; their axes keep size 1.
-
-    On a CPU, XLA stores all values of a term before it sums them along any axis but the
-    last. So the first axis of positions is cut into equal parts, whose terms XLA adds
-    up in one pass, and only their sum is stored.
-
-    Args:
-        term: Function of tensors, element by element.
-        tensors: Tensors of shape `(n, ...)`, the arguments of the term.
-        axis: Integer from 1, the axis of the channels.
-    """
-    positions = positions_of(tensors[0], axis)
-    parts = 1
-    if positions and positions[0] < axis and in_xla():
-        size = tensors[0].shape[1] or 1
-        parts = max(i for i in range(1, MOST_PARTS + 1) if size % i == 0)
-    if parts == 1:
-        return ops.sum(term(*tensors), positions, keepdims=True)
-    length = size // parts
-    terms = (
-        term(*(tensor[:, i * length : (i + 1) * length] for tensor in tensors))
-        for i in range(parts)
-    )
-    return ops.sum(sum(terms), positions, keepdims=True)
 
 
 def with_count(examples, x):

@@ -2,8 +2,12 @@
 
 from keras import ops
 
-from keras_bn4.layers.backend import custom_gradient, multiply_add, reshape
-from keras_bn4.layers.moments import sum_positions
+from keras_bn4.layers.backend import (
+    custom_gradient,
+    multiply_add,
+    reshape,
+    sum_positions,
+)
 
 
 def normalize(x, moments, gamma, beta, axis, epsilon):

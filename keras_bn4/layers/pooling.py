@@ -103,10 +103,10 @@ def group_moments(moments, groups):
     Returns:
         `Moments` of the same shape, every channel carrying those of its group.
     """
-    shape = ops.shape(moments.mean)
-    channels = shape[-1]
+    channels = moments.mean.shape[-1]
     if groups == channels:
         return moments
+    shape = ops.shape(moments.mean)
     return _pool_and_spread(
         moments, (*shape[:-1], groups, channels // groups), -1, shape
     )

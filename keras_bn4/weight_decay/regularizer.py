@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_bn4.common.arguments import check_number
-from keras_bn4.common.attributes import Checked
+from keras_bn4.layers.arguments import Checked
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")

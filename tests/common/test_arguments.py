@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -44,16 +43,3 @@ def test_flags(value):
 @pytest.mark.parametrize("value", [0, 1, 2, True, "auto"])
 def test_verbose(value):
     arguments.check_verbose(value)
-
-
-def test_objects_of_keras_are_made_of_names():
-    made = arguments.check_object("gamma_regularizer", "l2")
-    assert isinstance(made, keras.regularizers.L2)
-    assert arguments.check_object("gamma_regularizer", made) is made
-    assert arguments.check_object("beta_constraint", None) is None
-
-
-@pytest.mark.parametrize("shape", [(2, 3), (None, 3), (1, 3), (2, 1)])
-def test_masks_that_fit(shape):
-    inputs = keras.KerasTensor((2, 4, 3))
-    arguments.check_mask(keras.KerasTensor(shape, "bool"), inputs, 1)

@@ -40,10 +40,9 @@ def test_bad_arguments(layer_class, name, value):
     ],
 )
 def test_unknown_arguments(layer_class, name, hint):
-    with pytest.raises(ValueError, match=f"no argument `{name}`.*{hint}") as error:
+    with pytest.raises(ValueError, match=f"'{name}': 0.5.*{hint}") as error:
         layer_class(**{name: 0.5})
     assert layer_class.__name__ in str(error.value)
-    assert f"{name}=0.5" in str(error.value)
 
 
 def test_groups_are_an_argument_of_the_other_layer():

@@ -6,12 +6,11 @@ import pytest
 import reference
 from helpers import array, close, reference_moments, tensor
 
+from keras_bn4.layers.backend import MOST_PARTS, sum_positions
 from keras_bn4.layers.moments import (
-    MOST_PARTS,
     element_mask,
     example_moments,
     hide_masked,
-    sum_positions,
     with_count,
 )
 
@@ -52,7 +51,7 @@ def test_a_count_is_that_of_the_positions(rng):
 @pytest.mark.parametrize("by_xla", [False, True])
 def test_sums_over_positions_are_the_same_in_parts(rng, monkeypatch, size, by_xla):
     """XLA sums in parts, of which there are as many as divide the positions."""
-    monkeypatch.setattr("keras_bn4.layers.moments.in_xla", lambda: by_xla)
+    monkeypatch.setattr("keras_bn4.layers.backend.in_xla", lambda: by_xla)
     x, y = rng.normal(1, 2, (2, 3, size, 2, 4))
     got = sum_positions(lambda x, y: x * y, (tensor(x), tensor(y)), 3)
     close(array(got), (x * y).sum((1, 2), keepdims=True), **TOLERANCE)

@@ -20,7 +20,12 @@ from helpers import (
     run,
 )
 
-from keras_bn4.layers import tensorflow_fused
+from keras_bn4.layers.kernels import tensorflow_fused
+
+
+def supports(x, mask=None, axis=1, groups=None, epsilon=EPSILON):
+    groups = x.shape[axis] if groups is None else groups
+    return tensorflow_fused.supports(x, mask, groups, axis, epsilon, False)
 
 
 class KernelStarted(Exception):
@@ -31,10 +36,10 @@ class KernelStarted(Exception):
 def without_kernel(monkeypatch):
     """Makes every layer fail that is about to start the fused kernel."""
 
-    def fail(*_):
+    def fail(*_, **__):
         raise KernelStarted
 
-    monkeypatch.setattr(tensorflow_fused, "normalize_ghosts", fail)
+    monkeypatch.setattr(tensorflow_fused, "normalize_batch", fail)
 
 
 def execute(rng, how, masked=False, training=True, **arguments):
@@ -91,7 +96,7 @@ def test_training_without_a_mask_meets_the_kernel(rng, how, groups):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "axis", "serves"),
+    ("shape", "dtype", "axis", "expected"),
     [
         ((7, 3, 6), "float32", 2, True),
         ((None, 3, 6), "float16", 2, True),
@@ -104,11 +109,13 @@ def test_training_without_a_mask_meets_the_kernel(rng, how, groups):
     ],
 )
 @on_tensorflow
-def test_serves(shape, dtype, axis, serves):
+def test_supports(shape, dtype, axis, expected):
     import tensorflow as tf
 
     spec = tf.TensorSpec(shape, dtype)
-    assert tensorflow_fused.serves(spec, axis, EPSILON) == serves
+    assert supports(spec, axis=axis) == expected
+    assert not supports(spec, np.ones(shape[:-1]), axis)
+    assert not supports(spec, axis=axis, groups=2)
 
 
 @on_tensorflow
@@ -116,15 +123,15 @@ def test_cudnn_takes_no_smaller_epsilon(monkeypatch):
     import tensorflow as tf
 
     spec = tf.TensorSpec((7, 6))
-    assert tensorflow_fused.serves(spec, 1, 1e-6)
+    assert supports(spec, epsilon=1e-6)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert not tensorflow_fused.serves(spec, 1, 1e-6)
-    assert tensorflow_fused.serves(spec, 1, 1e-3)
+    assert not supports(spec, epsilon=1e-6)
+    assert supports(spec, epsilon=1e-3)
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has the kernel.")
 def test_other_backends_have_no_such_kernel():
-    assert not tensorflow_fused.serves(np.ones((7, 6), "float32"), 1, EPSILON)
+    assert not supports(np.ones((7, 6), "float32"))
 
 
 @on_tensorflow
@@ -154,8 +161,8 @@ def test_how_often_the_kernel_is_started(
     monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", least)
     for size, expected in ((n, known), (None, unknown)):
         function = tf.function(
-            lambda x: tensorflow_fused.normalize_ghosts(
-                x, None, None, ghost_batch_size, EPSILON
+            lambda x: tensorflow_fused.normalize_batch(
+                x, None, None, None, ghost_batch_size, 6, 2, EPSILON
             )[0],
             [tf.TensorSpec((size, 3, 6))],
         )
@@ -180,8 +187,9 @@ def test_the_moments_are_those_of_the_batch(
     monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", least)
 
     def normalize(x):
-        return tensorflow_fused.normalize_ghosts(
-            x, None, None, ghost_batch_size, EPSILON
+        axis = len(x.shape) - 1
+        return tensorflow_fused.normalize_batch(
+            x, None, None, None, ghost_batch_size, 6, axis, EPSILON
         )
 
     if not known:

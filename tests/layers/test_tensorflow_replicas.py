@@ -8,7 +8,7 @@ import pytest
 from helpers import finish_processes, on_tensorflow, start_process
 
 from keras_bn4.experiments import distributed
-from keras_bn4.layers import tensorflow_replicas
+from keras_bn4.layers.kernels import tensorflow_replicas
 
 
 def test_there_is_no_context_without_a_strategy():

@@ -13,7 +13,7 @@ import reference
 from helpers import BACKEND, array, close, layer_of, randomize, run, weights
 
 import keras_bn4
-from keras_bn4.layers import tensorflow_selected
+from keras_bn4.layers.kernels import tensorflow_selected
 from keras_bn4.layers.moments import example_moments
 
 if BACKEND != "tensorflow":
@@ -191,9 +191,9 @@ def test_a_function_that_is_gone_leaves_no_graph_behind(rng):
 
 def test_layers_of_one_shape_share_the_functions_of_their_graph(monkeypatch):
     made = []
-    make = tensorflow_selected._make
+    trace = tensorflow_selected._trace
     monkeypatch.setattr(
-        tensorflow_selected, "_make", lambda shape: made.append(shape) or make(shape)
+        tensorflow_selected, "_trace", lambda shape: made.append(shape) or trace(shape)
     )
     model = keras.Sequential([keras.Input((16, 4)), layer_of(), layer_of(), layer_of()])
     tf.function(lambda x: model(x))(np.ones((2, 16, 4), "float32"))

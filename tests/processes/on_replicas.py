@@ -20,7 +20,7 @@ from helpers import layer_of
 
 import keras_bn4
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
-from keras_bn4.layers import tensorflow_fused
+from keras_bn4.layers.kernels import tensorflow_fused
 
 CHANNELS = 4
 
@@ -401,7 +401,7 @@ def convert(replicas):
 
 
 def collectives(replicas):
-    """What a layer sends is what the table in `layers/tensorflow_replicas.py` says."""
+    """What a layer sends is what the table in `tensorflow_replicas.py` says."""
     strategy = mirrored(replicas)
     c, n = CHANNELS, 3 * replicas
     x = np.random.default_rng(0).normal(0, 1, (n, 2, c)).astype("float32")

@@ -97,7 +97,7 @@ class StochasticGroupNormalization(BatchGroupNormalization):
         moments = noisy_group_moments(
             examples,
             self._moving(inputs.dtype),
-            self._resolved_groups,
+            self._channel_groups,
             *self.draw(ops.shape(inputs)[0]),
         )
         self._update_moving_statistics(batch_moments(examples))
@@ -118,7 +118,7 @@ class StochasticGroupNormalization(BatchGroupNormalization):
                 neighbours = ops.arange(channels, dtype=order.dtype)
                 order = ops.where(is_random, order, neighbours)
         if self.noise:
-            shape = (n, self._resolved_groups)
+            shape = (n, self._channel_groups)
             to_mean, to_variance = (
                 self.noise * self._draw(keras.random.normal, shape) for _ in range(2)
             )

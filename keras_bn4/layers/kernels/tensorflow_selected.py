@@ -33,11 +33,12 @@ LEAST_LENGTH = 64
 MOST_SQUARED_MEANS = 4
 
 
-def serves(x, axis):
-    """Whether `selected_moments` can take such an input, without a mask.
+def supports(x, mask, axis):
+    """Whether `selected_moments` takes such inputs.
 
     Args:
         x: Tensor of shape `(n, ...)`.
+        mask: `None`, or a mask.
         axis: Integer from 1, the channels.
     """
     if keras.backend.backend() != "tensorflow":
@@ -47,7 +48,7 @@ def serves(x, axis):
     if tf.executing_eagerly() or in_xla() or x.dtype != tf.float32:
         return False
     positions = x.shape[1:-1]
-    if axis != len(x.shape) - 1 or None in positions:
+    if mask is not None or axis != len(x.shape) - 1 or None in positions:
         return False
     return math.prod(positions) >= LEAST_POSITIONS
 
@@ -56,7 +57,7 @@ def selected_moments(x, moving_variance, example_weight):
     """The same as `example_moments(x, axis, training=False)`, to within rounding.
 
     Args:
-        x: Tensor of shape `(n, ..., C)`, which `serves` has approved.
+        x: Tensor of shape `(n, ..., C)`, which `supports` has approved.
         moving_variance: Tensor of shape `(1, C)`, into which their variances are mixed.
         example_weight: Scalar tensor, their weight in the mixture, above 0.
 
@@ -76,7 +77,7 @@ def selected_moments(x, moving_variance, example_weight):
 
 # By function that is traced and shape, so that layers of one shape share them, and a
 # function that is gone leaves nothing behind.
-_made = weakref.WeakKeyDictionary()
+_functions = weakref.WeakKeyDictionary()
 
 
 def _implementations(graph, shape):
@@ -84,13 +85,13 @@ def _implementations(graph, shape):
     # Out of branches and loops. Outermost is the graph of the whole process.
     while hasattr(getattr(graph, "outer_graph", None), "outer_graph"):
         graph = graph.outer_graph
-    made = _made.setdefault(graph, {})
-    if shape not in made:
-        made[shape] = _make(shape)
-    return made[shape]
+    by_shape = _functions.setdefault(graph, {})
+    if shape not in by_shape:
+        by_shape[shape] = _trace(shape)
+    return by_shape[shape]
 
 
-def _make(shape):
+def _trace(shape):
     import tensorflow as tf
 
     from keras_bn4 import __version__

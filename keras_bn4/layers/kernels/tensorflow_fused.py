@@ -25,19 +25,15 @@ LEAST_ELEMENTS = 2**16
 LEAST_EPSILON = 1.001e-5
 
 
-def serves(x, axis, epsilon):
-    """Whether `normalize_ghosts` can take such an input.
-
-    Args:
-        x: Tensor of shape `(n, ...)`.
-        axis: Integer from 1, the channels.
-        epsilon: Float, added to the variance.
-    """
+def supports(x, mask, groups, axis, epsilon, synchronized):
+    """Whether `normalize_batch` takes such inputs."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
-    if axis != len(x.shape) - 1 or None in x.shape[1:] or 0 in x.shape:
+    if mask is not None or axis != len(x.shape) - 1 or groups != x.shape[axis]:
+        return False
+    if None in x.shape[1:] or 0 in x.shape:
         return False
     if epsilon < LEAST_EPSILON and tf.config.list_physical_devices("GPU"):
         return False
@@ -46,19 +42,11 @@ def serves(x, axis, epsilon):
     return x.dtype in (tf.float32, tf.float16, tf.bfloat16) and not in_xla()
 
 
-def normalize_ghosts(x, gamma, beta, ghost_batch_size, epsilon):
-    """Normalizes every ghost by its own moments (Eq. 1 and 4).
+def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilon):
+    """As in `general`, of inputs that `supports` has approved.
 
-    Args:
-        x: Tensor of shape `(n, ..., C)`, which `serves` has approved.
-        gamma: float32 tensor of shape `(C,)`, or `None` for 1.
-        beta: float32 tensor of shape `(C,)`, or `None` for 0.
-        ghost_batch_size: Positive integer, or `None` for the whole batch.
-        epsilon: Float, added to the variance.
-
-    Returns:
-        A pair of the outputs, of the shape and dtype of `x`, and float32 `Moments` of
-        shape `(C,)` of the whole batch, through which no gradient flows.
+    The outputs have the dtype of `x`. The moments are float32, and no gradient flows
+    through them.
     """
     import tensorflow as tf
 
@@ -138,7 +126,7 @@ def _side_by_side(x, gamma, beta, cut, epsilon):
     def beside(tensor):
         return [
             tf.reshape(
-                _exchange(tf.reshape(tensor[rows], [number, length, channels])),
+                _swap_first_axes(tf.reshape(tensor[rows], [number, length, channels])),
                 [1, 1, length, number * channels],
             )
             for rows, number, length in parts
@@ -147,7 +135,7 @@ def _side_by_side(x, gamma, beta, cut, epsilon):
     def back(tensors):
         restored = [
             tf.reshape(
-                _exchange(tf.reshape(tensor, [length, number, channels])),
+                _swap_first_axes(tf.reshape(tensor, [length, number, channels])),
                 [-1, 1, positions, channels],
             )
             for tensor, (_, number, length) in zip(tensors, parts)
@@ -190,8 +178,8 @@ def _side_by_side(x, gamma, beta, cut, epsilon):
     return normalize(x, gamma, beta)
 
 
-def _exchange(tensor):
-    """Exchanges the first two axes, without a copy where one of them has size 1."""
+def _swap_first_axes(tensor):
+    """Swaps the first two axes, without a copy where one of them has size 1."""
     import tensorflow as tf
 
     return tf.transpose(tensor, [1, 0, 2])

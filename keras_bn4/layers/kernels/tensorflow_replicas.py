@@ -18,8 +18,10 @@ channels, `R` replicas and `k` ghosts:
 import keras
 
 from keras_bn4.layers import ghosts
-from keras_bn4.layers.moments import Moments
-from keras_bn4.layers.pooling import pool
+from keras_bn4.layers.backend import widened
+from keras_bn4.layers.moments import Moments, example_moments, hide_masked
+from keras_bn4.layers.normalize import normalize
+from keras_bn4.layers.pooling import group_moments, pool
 
 
 def context():
@@ -37,17 +39,18 @@ def context():
     return here if here is not None and here.num_replicas_in_sync > 1 else None
 
 
-def counted(examples):
-    """The same moments with a count, by which replicas of unequal sizes are weighted.
+def supports(x, mask, groups, axis, epsilon, synchronized):
+    """Whether `normalize_batch` takes such inputs."""
+    return synchronized and context() is not None
 
-    Args:
-        examples: `Moments` of shape `(n, C)`.
-    """
-    import tensorflow as tf
 
-    if examples.count is not None:
-        return examples
-    return examples._replace(count=tf.ones_like(examples.mean))
+def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilon):
+    """As in `general`, with ghosts of the batch of all replicas, in replica order."""
+    x, mask = hide_masked(widened(x), mask, axis)
+    examples = example_moments(x, axis, mask)
+    moments, batch = pooled_moments(examples, ghost_batch_size)
+    moments = group_moments(moments, groups)
+    return normalize(x, moments, gamma, beta, axis, epsilon), batch
 
 
 def average(moved, count):
@@ -81,7 +84,7 @@ def total(count):
 def pooled_moments(examples, ghost_batch_size):
     """Pools the examples of all replicas, in replica order, over ghosts (Eq. 4).
 
-    This is `moments.ghost_moments` and `moments.batch_moments` as if one device had the
+    This is `pooling.ghost_moments` and `pooling.batch_moments` as if one device had the
     whole batch. It takes two reductions in the forward pass and one in the backward
     pass. The first reduction finds the mean of the batch, from which all other means
     are measured: sums of `x` and of `x²` would lose a variance that is small beside the
@@ -99,7 +102,8 @@ def pooled_moments(examples, ghost_batch_size):
     """
     import tensorflow as tf
 
-    weights = counted(examples).count[:, :1]
+    count = examples.count
+    weights = (tf.ones_like(examples.mean) if count is None else count)[:, :1]
 
     @tf.custom_gradient
     def pooled(mean, variance):
