@@ -33,6 +33,7 @@ test = [
     "nbclient",
     "mypy",
     "nbformat",
+    "hypothesis",
     "pytest>=8",
     "pytest-xdist",
     "ruff",

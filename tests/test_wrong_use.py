@@ -31,6 +31,7 @@ from keras_bn4 import (
 )
 from keras_bn4.commands import sweep as sweep_command
 from keras_bn4.commands.main import main
+from keras_bn4.layers.arguments import FOREIGN_NAMES
 
 L2 = keras.regularizers.L2
 LAYERS = [GhostBatchNormalization, BatchGroupNormalization]
@@ -141,12 +142,10 @@ def cases(*rows):
         *[("example_weight", v, "a number from 0 .* to 1") for v in (-0.1, 1.5, "a")],
         *[("example_weight", v, "a number from 0") for v in (None, True, float("nan"))],
         *[("variance_tracking", v, '"variance"') for v in ("both", None, 1)],
-        ("virtual_batch_size", 8, "called `ghost_batch_size` here.*tf_keras.*anew"),
-        ("num_splits", 2, "as `ghost_batch_size`"),
-        ("eps", 0.1, "called `epsilon` in Keras"),
-        ("alpha", 0.1, "called `example_weight` here"),
+        *[(k, 8, re.escape(v)) for k, v in FOREIGN_NAMES.items() if k != "groups"],
         ("ghost_batch_sise", 8, "perhaps `ghost_batch_size` is meant"),
         ("momentun", 0.9, "perhaps `momentum` is meant"),
+        ("example_weigth", 0.5, "perhaps `example_weight` is meant"),
         ("kernel_size", 3, r"takes \[.*and the arguments of keras.layers"),
         ("mask", None, r"takes \[.*and the arguments of keras.layers"),
     ],
@@ -167,8 +166,16 @@ def test_groups(value):
 
 @cases(
     (lambda: GhostBatchNormalization(groups=2), "argument of BatchGroupNormalization"),
-    (lambda: GhostBatchNormalization(-1, 8), TypeError, "by name: ghost_batch_size="),
-    (lambda: BatchGroupNormalization(2, -1, 8), TypeError, "all other arguments by na"),
+    (
+        lambda: GhostBatchNormalization(-1, 8),
+        TypeError,
+        "GhostB.*`axis`.*ghost_batch_size=.*example_weight=.*variance_tracking=.*: 8.$",
+    ),
+    (
+        lambda: BatchGroupNormalization(2, -1, 8),
+        TypeError,
+        "BatchG.*`groups` and `axis`.*ghost_batch_size=.*variance_tracking=.*: 8.$",
+    ),
     (
         lambda: GhostBatchNormalization(renorm=True, ghost_batch_size=8),
         "cannot be combined with ghosts.*ghost_batch_size=8",
@@ -191,7 +198,10 @@ def built(layer_class):
     ("name", "value", "message"),
     [
         *[("ghost_batch_size", v, "a positive integer.*or None") for v in (-3, "a")],
-        *[("example_weight", v, "a number from 0 .* to 1") for v in (2, None)],
+        *[
+            ("example_weight", v, "a number from 0 .* to 1")
+            for v in (2, None, -0.1, "a")
+        ],
         ("variance_tracking", "x", '"second_moment" or "variance"'),
     ],
 )
@@ -255,6 +265,7 @@ def test_inputs_of_a_new_layer(layer_class, inputs, message):
     (lambda: built(LAYERS[0])(np.zeros((2, 3, 6), "float32")), "axis -1.* value 4"),
     (lambda: built(LAYERS[0])(np.zeros((2, 4), "float32")), "expected ndim=3"),
     (lambda: LAYERS[0](axis=0)(X), "ghost_batch_size=0"),
+    *[(lambda a=a: LAYERS[0](axis=a)(X), f"axis={a}, ") for a in (3, -3, -4)],
     (lambda: LAYERS[0](axis=5)(X), r"axis=5, input_shape=\(2, 3, 4\)"),
     (
         lambda: LAYERS[1](3)(X),

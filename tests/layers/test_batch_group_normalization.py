@@ -26,39 +26,6 @@ def test_positional_arguments_are_groups_and_axis():
     assert (layer.groups, layer.axis) == (32, -1)
 
 
-def test_a_third_positional_argument_is_an_error():
-    with pytest.raises(TypeError, match="BatchGroupNormalization") as error:
-        BatchGroupNormalization(4, 1, 16)
-    message = str(error.value)
-    for name in (
-        "groups",
-        "axis",
-        "ghost_batch_size",
-        "example_weight",
-        "variance_tracking",
-    ):
-        assert name in message
-    assert message.endswith(": 16.")
-
-
-@pytest.mark.parametrize("groups", [0, -2, 1.5, "32", True, None])
-def test_bad_groups(groups):
-    with pytest.raises(ValueError, match="groups") as error:
-        BatchGroupNormalization(groups)
-    assert repr(groups) in str(error.value)
-
-
-@pytest.mark.parametrize(("groups", "channels"), [(4, 6), (12, 6)])
-def test_groups_that_do_not_divide(groups, channels):
-    with pytest.raises(ValueError, match=rf"{groups}.*{channels}|{channels}.*{groups}"):
-        BatchGroupNormalization(groups).build((None, 3, channels))
-
-
-def test_channels_of_unknown_number_are_an_error():
-    with pytest.raises(ValueError, match=r"Axis -1 .* defined dimension"):
-        BatchGroupNormalization(2).build((None, 3, None))
-
-
 @pytest.mark.parametrize(("groups", "channels"), [(1, 6), (2, 3), (6, 1), (-1, 1)])
 def test_channels_per_group(groups, channels):
     layer = BatchGroupNormalization(groups)

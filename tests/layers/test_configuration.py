@@ -3,51 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from helpers import BACKEND, LAYERS
+from helpers import BACKEND
 
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
-
-
-@pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[("ghost_batch_size", v) for v in (0, -1, 2.5, "16", True)],
-        *[("example_weight", v) for v in (-0.1, 1.1, float("nan"), "0.1", True, None)],
-        ("variance_tracking", "x"),
-    ],
-)
-def test_bad_arguments(layer_class, name, value):
-    with pytest.raises(ValueError, match=name) as error:
-        layer_class(**{name: value})
-    assert repr(value) in str(error.value)
-
-
-@pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("virtual_batch_size", "`ghost_batch_size`"),
-        ("ghost_size", "`ghost_batch_size`"),
-        ("num_splits", "`ghost_batch_size`"),
-        ("fused", "leave it out"),
-        ("num_groups", "`groups`"),
-        ("alpha", "`example_weight`"),
-        ("eps", "`epsilon`"),
-        ("momentun", "`momentum`"),
-        ("example_weigth", "`example_weight`"),
-        ("not_like_any_argument_at_all", "'ghost_batch_size'"),
-    ],
-)
-def test_unknown_arguments(layer_class, name, hint):
-    with pytest.raises(ValueError, match=f"'{name}': 0.5.*{hint}") as error:
-        layer_class(**{name: 0.5})
-    assert layer_class.__name__ in str(error.value)
-
-
-def test_groups_are_an_argument_of_the_other_layer():
-    with pytest.raises(ValueError, match=r"`groups`.*BatchGroupNormalization"):
-        GhostBatchNormalization(groups=4)
 
 
 @pytest.mark.parametrize("type_", [np.int64, int])

@@ -159,18 +159,6 @@ def test_it_is_a_variable_and_no_weight(groups):
     assert variable.path == f"{layer.name}/example_weight"
 
 
-@pytest.mark.parametrize("built", [False, True])
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.1", True])
-def test_a_bad_example_weight_leaves_the_old_one(value, built):
-    layer = GhostBatchNormalization(example_weight=0.25)
-    if built:
-        layer.build((None, 6))
-    with pytest.raises(ValueError, match="example_weight") as error:
-        layer.example_weight = value
-    assert repr(value) in str(error.value)
-    assert layer.example_weight == 0.25
-
-
 class Counting(GhostBatchNormalization):
     """Counts how often its Python code runs, which compiled functions don't run."""
 

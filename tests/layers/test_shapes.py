@@ -2,22 +2,13 @@
 
 import itertools
 
-import helpers
 import keras
 import numpy as np
 import pytest
 import reference
+from helpers import BACKEND, EPSILON, array, close, layer_of, on_tensorflow
 
-from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, recalibrate
-
-BACKEND = keras.backend.backend()
-on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own")
-
-
-def layer_of(groups, **arguments):
-    if groups is None:
-        return GhostBatchNormalization(**arguments)
-    return BatchGroupNormalization(groups, **arguments)
+from keras_bn4 import GhostBatchNormalization, recalibrate
 
 
 @on_tensorflow
@@ -29,7 +20,7 @@ def test_a_known_batch_size_with_another_axis_that_is_unknown(rng, groups, jit_c
 
     x = rng.normal(2, 2, (8, 5, 4)).astype("float32")
     for size, axis in itertools.product((None, 2, 3, 8), (-1, 2)):
-        layer = layer_of(groups, ghost_batch_size=size, axis=axis, epsilon=1e-3)
+        layer = layer_of(groups, ghost_batch_size=size, axis=axis)
         layer.build((None, None, 4))
         train = tf.function(
             lambda x, layer=layer: layer(x, training=True),
@@ -38,9 +29,9 @@ def test_a_known_batch_size_with_another_axis_that_is_unknown(rng, groups, jit_c
         )
         for length in (5, 3):
             expected = reference.train(
-                x[:, :length], np.ones(4), np.zeros(4), 1e-3, size, groups or -1
+                x[:, :length], np.ones(4), np.zeros(4), EPSILON, size, groups or -1
             )
-            helpers.close(helpers.array(train(x[:, :length])), expected)
+            close(array(train(x[:, :length])), expected)
 
 
 @on_tensorflow
@@ -123,8 +114,8 @@ def test_policies_of_half_precision_keep_statistics_in_float32(rng, policy):
     expected = reference.train(
         x.astype("float64"), np.ones(4), np.zeros(4), layer.epsilon, 2
     )
-    helpers.close(
-        helpers.array(keras.ops.cast(outputs, "float32")),
+    close(
+        array(keras.ops.cast(outputs, "float32")),
         expected,
         atol=2e-2,
         rtol=2e-2,

@@ -16,7 +16,6 @@ from helpers import (
     COMPILED,
     EPSILON,
     MOMENTUM,
-    SHAPES,
     USUAL,
     array,
     check_inference,
@@ -58,35 +57,11 @@ def test_reference_gradients_are_those_of_the_reference(rng, masked):
 
 
 @with_kernels(
-    (
-        "n, ghost_batch_size",
-        [
-            *[(12, size) for size in (1, 2, 3, 5, 16, None)],
-            *[(7, size) for size in (1, 3, 5, None)],
-            *[(1, size) for size in (1, 5, None)],
-        ],
-    ),
-    ("groups", [None, 1, 2, -1]),
-)
-def test_training(rng, n, ghost_batch_size, groups):
-    layer = randomize(layer_of(groups, ghost_batch_size=ghost_batch_size), (3, 6), rng)
-    grouping = {"ghost_batch_size": ghost_batch_size, "groups": groups or -1}
-    check_training(layer, *example_batch(rng, n, (3, 6)), **grouping)
-
-
-@with_kernels(("shape, axis", SHAPES), ("groups", [None, 3]))
-def test_training_of_any_rank_and_axis(rng, shape, axis, groups):
-    layer = randomize(layer_of(groups, ghost_batch_size=2, axis=axis), shape, rng)
-    grouping = {"ghost_batch_size": 2, "groups": groups or -1}
-    check_training(layer, *example_batch(rng, 5, shape), **grouping)
-
-
-@with_kernels(
-    ("n, ghost_batch_size", [(7, 3), (12, 5), (7, 16), (6, 3)]),
+    ("n, ghost_batch_size", [(7, 3), (12, 5), (7, 16), (6, 3), (7, None)]),
     ("groups", [None, 2]),
-    ("how", COMPILED),
+    ("how", list(dict.fromkeys([USUAL, *COMPILED]))),
 )
-def test_compiled_training(rng, n, ghost_batch_size, groups, how):
+def test_training(rng, n, ghost_batch_size, groups, how):
     shape = (2, 2, 6)
     layer = randomize(layer_of(groups, ghost_batch_size=ghost_batch_size), shape, rng)
     grouping = {"ghost_batch_size": ghost_batch_size, "groups": groups or -1}
@@ -94,9 +69,9 @@ def test_compiled_training(rng, n, ghost_batch_size, groups, how):
 
 
 # These cases are the ones by which the quick tests meet XLA.
-@pytest.mark.parametrize("how", COMPILED)
+@pytest.mark.parametrize("how", list(dict.fromkeys([USUAL, *COMPILED])))
 @pytest.mark.parametrize(("shape", "axis"), [((6,), -1), ((6, 2), 1), ((2, 6, 2), 2)])
-def test_compiled_training_of_any_axis(rng, shape, axis, how):
+def test_training_of_any_axis(rng, shape, axis, how):
     layer = randomize(layer_of(2, ghost_batch_size=2, axis=axis), shape, rng)
     grouping = {"ghost_batch_size": 2, "groups": 2}
     check_training(layer, *example_batch(rng, 5, shape), how, **grouping)
