@@ -363,7 +363,7 @@ def test_what_is_no_model(call, model, message):
 @cases(
     (lambda t: convert(t.none), "no batch normalization layer to convert"),
     (lambda t: convert(t.renorm, ghost_batch_size=4), "nothing was changed.*`renorm`"),
-    (lambda t: convert(t.subclassed), "register_keras_serializable.*in_place=True"),
+    (lambda t: convert(t.subclassed), "rebuild model.*`get_config`.*in_place=True"),
     (lambda t: convert(t.plain, 8), TypeError, "positional"),
     (lambda t: revert(t.plain), r"no layer of keras_bn4 to revert.*convert"),
     (lambda t: revert(t.model), r"would change predictions.*example_weight=0\.1.*forc"),

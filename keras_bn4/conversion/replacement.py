@@ -33,7 +33,12 @@ CHANGEABLE = (
 )
 # The attributes that layers of this package have and Keras' lacks.
 OWN_ATTRIBUTES = (
-    *BatchGroupNormalization.own_arguments,
+    # `example_weight` is a property.
+    *(
+        name
+        for name in BatchGroupNormalization.own_arguments
+        if name != "example_weight"
+    ),
     "_example_weight",
     "_example_weight_variable",
     "_has_single_position",
