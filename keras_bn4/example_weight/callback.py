@@ -168,7 +168,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
 
 
 def _digest(model):
-    """A number that is another one where the weights of a model are others."""
+    """A digest of the weights of a model, another one where they have changed."""
     digest = hashlib.sha256()
     for weights in model.get_weights():
         digest.update(np.ascontiguousarray(weights).data)

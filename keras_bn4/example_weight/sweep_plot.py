@@ -7,7 +7,7 @@ import numpy as np
 from keras_bn4.common.figures import BLACK, COLORS, LINES, broken, new_figure, styled
 from keras_bn4.example_weight.schedules import schedule_name
 
-COLUMNS = 3
+PANELS_IN_A_ROW = 3
 TICKS = (*(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7), 1)
 
 
@@ -24,7 +24,7 @@ def draw(sweep, metrics, chosen=None, ax=None):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    columns = min(COLUMNS, len(metrics))
+    columns = min(PANELS_IN_A_ROW, len(metrics))
     if ax is None:
         rows = -(-len(metrics) // columns)
         figure = new_figure(4.2 * columns + 0.4, 3.3 * rows + 0.4)

@@ -160,17 +160,21 @@ def test_one_output_without_values_by_example():
     assert missing == ["loss", "b_loss"]
 
 
-class Tripled(keras.Model):
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        return 3 * ops.mean(ops.square(y - y_pred))
+class TripledLoss(keras.Model):
+    def compute_loss(self, *arguments, **keywords):
+        return 3 * super().compute_loss(*arguments, **keywords)
+
+
+class DoubledError(keras.metrics.MeanAbsoluteError):
+    def result(self):
+        return 2 * super().result()
 
 
 def test_values_that_do_not_add_up_make_no_interval():
     inner = network()
-    model = Tripled(inner.inputs, inner.outputs)
-    model.compile(loss="mse", metrics=["mae"])
+    model = TripledLoss(inner.inputs, inner.outputs)
+    model.compile(loss="mse", metrics=["mae", DoubledError(name="doubled")])
     row = check(model, X, ONE_HOT)
     assert math.isnan(row["loss_difference_lower"])
+    assert math.isnan(row["doubled_difference_lower"])
     assert row["mae_difference_lower"] < row["mae_difference"]
