@@ -53,17 +53,45 @@ def nested():
     return keras.Model(inputs, layers.Dense(2)(functional()(inputs)))
 
 
-def subclassed():
-    model = Subclassed()
+class Unregistered(Subclassed):
+    pass
+
+
+def subclassed(made_class=Subclassed):
+    model = made_class()
     model(X)
     return model
+
+
+def composite():
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layers.Dense(2)(Subclassed(name="part")(inputs)))
+
+
+def quantized():
+    model = functional()
+    model.quantize("int8", filters=lambda layer: isinstance(layer, layers.Dense))
+    return model
+
+
+def with_vocabulary():
+    lookup = layers.IntegerLookup()
+    lookup.adapt(np.arange(5)[:, None])
+    inputs = keras.Input((8, 8, 3))
+    tokens = lookup(keras.ops.cast(inputs, "int64"))
+    x = layers.BatchNormalization(name="first")(keras.ops.cast(tokens, "float32"))
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
 
 MODELS = {
     "Functional": functional,
     "nested": nested,
     "subclassed": subclassed,
+    "a part that creates layers": composite,
     "KerasHub": keras_hub_backbone,
+    "unregistered class": lambda: subclassed(Unregistered),
+    "int8 weights": quantized,
+    "adapted vocabulary": with_vocabulary,
 }
 
 
@@ -289,7 +317,7 @@ def reason_to_skip(way):
 def made(name, example_weight):
     model = randomized(MODELS[name])
     if example_weight:
-        model = convert(model, example_weight=example_weight)
+        model = convert(model, ghost_batch_size=4, example_weight=example_weight)
     # For `another`. Not attributes that Keras would track.
     object.__setattr__(model, "made_by", MODELS[name])
     object.__setattr__(model, "weight", example_weight)
@@ -300,7 +328,8 @@ def difference(name, way, example_weight):
     """The largest relative difference of predictions, or the text of the error."""
     model = made(name, example_weight)
     expected = model.predict(X, verbose=0)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    scope = keras.saving.custom_object_scope({"Unregistered": Unregistered})
+    with scope, tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             got = FORMATS[way](model, pathlib.Path(folder))

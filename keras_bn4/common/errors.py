@@ -33,7 +33,8 @@ def reason_of(error):
     # A line that ends with a colon announces the next one; Keras breaks long ones.
     reason = lines[0].strip()
     for line in lines[1:]:
-        if not (reason.endswith(":") or line.strip()[0].islower()):
+        goes_on = line.strip()[0].islower() and not reason.endswith(".")
+        if not (reason.endswith(":") or goes_on):
             break
         reason += f" {line.strip()}"
     # Such an error is nothing but the key.

@@ -1,5 +1,8 @@
 """Copies have all that Keras saves, and leave the given model alone."""
 
+import copy
+import pathlib
+import pickle
 import threading
 
 import keras
@@ -340,3 +343,144 @@ def test_other_threads_predict_as_before_while_a_copy_is_converted(rng):
         thread.join()
     assert not wrong
     assert len(calls) > 50
+
+
+def doubled(x):
+    return 2 * x
+
+
+class Unregistered(Block):
+    pass
+
+
+def ends_in(*parts):
+    inputs = outputs = keras.Input((3,))
+    for part in parts:
+        outputs = part(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def quantized(mode):
+    model = ends_in(layers.Dense(8), layers.BatchNormalization())
+    model.quantize(mode, filters=lambda layer: isinstance(layer, layers.Dense))
+    return model
+
+
+def of_functions():
+    # Both lambdas need what stands in this module.
+    first = layers.Lambda(lambda x: keras.ops.abs(x) + 1, output_shape=(3,))
+    dense = layers.Dense(4, doubled, kernel_regularizer=lambda w: keras.ops.sum(w**2))
+    return ends_in(first, layers.BatchNormalization(), dense)
+
+
+def of_a_local_class():
+    class Local(Unregistered):
+        pass
+
+    return ends_in(layers.BatchNormalization(), Local(4), Unregistered(3))
+
+
+def adapted():
+    layer = layers.Normalization()
+    layer.adapt(np.arange(12.0).reshape(4, 3))
+    return ends_in(layer, layers.BatchNormalization())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: quantized("int8"),
+        lambda: quantized("float8"),
+        of_functions,
+        of_a_local_class,
+        adapted,
+        lambda: keras.Sequential(
+            [keras.Input((3,)), layers.Dense(2), layers.BatchNormalization()]
+        ),
+    ],
+)
+def test_copies_of_what_keras_can_copy(make, rng, monkeypatch):
+    # As where the folder for temporary files is full.
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    model = make()
+    random_statistics_of_normalizations(model, rng)
+    x = rng.normal(1, 2, (5, 3)).astype("float32")
+    copied = convert(model, ghost_batch_size=2)
+    np.testing.assert_allclose(
+        copied.predict(x, verbose=0), model.predict(x, verbose=0), 1e-5, 1e-5
+    )
+    assert len(copied.losses) == len(model.losses)
+    paths = [{w.path for w in m.weights} for m in (copied, model)]
+    if make is not of_a_local_class:  # It names layers by itself.
+        assert paths[0] == paths[1]
+    for again in (convert(copied), revert(copied)):
+        assert len(again.weights) == len(model.weights)
+
+
+def random_statistics_of_normalizations(model, rng):
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_mean.assign(rng.normal(size=layer.moving_mean.shape))
+
+
+class WithAsset(layers.Layer):
+    """Has a number that is neither a weight nor in its configuration."""
+
+    number = 0.0
+
+    def call(self, inputs):
+        return inputs + self.number
+
+    def save_assets(self, folder):
+        pathlib.Path(folder, "number.txt").write_text(str(self.number))
+
+    def load_assets(self, folder):
+        self.number = float(pathlib.Path(folder, "number.txt").read_text())
+
+
+def test_copies_have_assets_or_say_what_the_disk_says(monkeypatch):
+    model = ends_in(WithAsset(name="asset"), layers.BatchNormalization())
+    model.get_layer("asset").number = 3.0
+    copied = convert(model)
+    assert copied.get_layer("asset").number == 3.0
+    assert revert(copied).get_layer("asset").number == 3.0
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        convert(model)
+
+
+def test_classes_of_one_name_are_not_mistaken_for_each_other():
+    one, other = (type("Same", (Block,), {}) for _ in range(2))
+    model = ends_in(one(3), other(3))
+    with pytest.raises(ValueError, match=r"two of its classes.*'Same'"):
+        convert(model)
+    assert len(convert(model, in_place=True).conversion_report.converted) == 2
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_autocast_of_the_user_comes_back(autocast):
+    model = ends_in(layers.BatchNormalization(autocast=autocast), layers.Dense(2))
+    model.layers[2].autocast = autocast
+    converted = convert(convert(model), ghost_batch_size=2)
+    assert not converted.layers[1].autocast
+    assert [x.autocast for x in revert(converted).layers[1:]] == [autocast] * 2
+    revert(convert(model, in_place=True), in_place=True)
+    assert model.layers[1].autocast is autocast
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="of PyTorch")
+def test_state_dicts_are_those_of_keras_model_whatever_the_history():
+    model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(name="bn")])
+    keys = model.state_dict().keys()
+    converted = convert(model, ghost_batch_size=2, example_weight=0.3)
+    for other in (
+        converted,
+        copy.deepcopy(converted),
+        pickle.loads(pickle.dumps(converted)),
+        convert(converted, momentum=0.5),
+        revert(converted, force=True),
+    ):
+        assert other.state_dict().keys() == keys
+        model.load_state_dict(other.state_dict())
+        other.load_state_dict(model.state_dict())
+    assert converted.layers[-1].example_weight == 0.3
