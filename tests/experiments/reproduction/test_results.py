@@ -204,7 +204,8 @@ def test_the_smallest_form(name, tmp_path, untraced):
         prepare(tfds, tmp_path, size=(8, 8), train=400, classes=4)
         dataset = "tiny"
     trainings = RESULTS[name].trainings("small", 0, dataset)
-    trainings = list(dict.fromkeys(map(smallest, trainings)))
+    # The first is the source of the others, where there is one.
+    trainings = list(dict.fromkeys(map(smallest, trainings[:1] + trainings[1::3])))
     runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
     records = runs.records_of(trainings, tmp_path)
     assert len(records) == len(trainings)

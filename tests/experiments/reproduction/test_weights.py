@@ -28,9 +28,7 @@ def kept(tmp_path_factory):
     "changes",
     [
         {},
-        {"ghost_batch_size": 2, "affine_decay": "to 0"},
-        {"groups": 2, "ghost_batch_size": 1},
-        {"groups": 2, "batch_size": 2},
+        {"groups": 2, "ghost_batch_size": 1, "affine_decay": "to 0"},
     ],
     ids=str,
 )
