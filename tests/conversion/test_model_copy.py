@@ -471,16 +471,15 @@ def test_autocast_of_the_user_comes_back(autocast):
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="of PyTorch")
 def test_state_dicts_are_those_of_keras_model_whatever_the_history():
     model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(name="bn")])
-    keys = model.state_dict().keys()
     converted = convert(model, ghost_batch_size=2, example_weight=0.3)
-    for other in (
-        converted,
-        copy.deepcopy(converted),
-        pickle.loads(pickle.dumps(converted)),
-        convert(converted, momentum=0.5),
-        revert(converted, force=True),
+    for other, plain in (
+        (converted, model),
+        (convert(converted, momentum=0.5), model),
+        (revert(converted, force=True), model),
+        # Keras itself drops the name of the model from the paths of these.
+        (copy.deepcopy(converted), copy.deepcopy(model)),
+        (pickle.loads(pickle.dumps(converted)), pickle.loads(pickle.dumps(model))),
     ):
-        assert other.state_dict().keys() == keys
-        model.load_state_dict(other.state_dict())
-        other.load_state_dict(model.state_dict())
+        plain.load_state_dict(other.state_dict())
+        other.load_state_dict(plain.state_dict())
     assert converted.layers[-1].example_weight == 0.3
