@@ -8,19 +8,10 @@ from keras import ops
 
 from keras_bn4.common.tables import listed
 from keras_bn4.layers.mixing import mix
-from keras_bn4.layers.moments import (
-    Moments,
-    element_mask,
-    example_moments,
-    with_count,
-)
-from keras_bn4.layers.pooling import (
-    batch_moments,
-    ghost_moments,
-    group_moments,
-)
+from keras_bn4.layers.moments import Moments
+from keras_bn4.layers.pooling import batch_moments, ghost_moments, group_moments
 from keras_bn4.moving_statistics.comparison_result import Discrepancy
-from keras_bn4.moving_statistics.recalibration import pooled
+from keras_bn4.moving_statistics.recalibration import moments_of_examples, pooled
 from keras_bn4.moving_statistics.recorder import (
     Recorder,
     check_statistics,
@@ -166,11 +157,8 @@ def _inference(layer, inputs, mask, example_weight):
 
 def _examples(layer, inputs, mask):
     """Moments of every example and channel, and their smallest and largest elements."""
+    examples, mask = moments_of_examples(layer, inputs, mask)
     axis = layer.axis % len(inputs.shape)
-    if mask is not None:
-        mask = element_mask(mask, inputs, axis)
-    examples = example_moments(inputs, axis, mask)
-    examples = with_count(examples, inputs)
     positions = [i for i in range(1, len(inputs.shape)) if i != axis]
     ends = []
     for reduce, worst in ((ops.amin, math.inf), (ops.amax, -math.inf)):

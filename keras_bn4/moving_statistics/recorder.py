@@ -64,8 +64,16 @@ class Recorder(keras.Model):
         with contextlib.ExitStack() as stack:
             for i, layer in enumerate(self._recorded):
                 stack.enter_context(self._recording(layer, i))
-            with self._explained(x):
+            try:
                 outputs = self.predict_on_batch(x)
+            except (TypeError, ValueError) as error:
+                shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
+                raise ValueError(
+                    f"Model '{self.model.name}' can't be called on a batch of these "
+                    f"data, of shape {listed(map(str, shapes))}: {reason_of(error)}. "
+                    "The model is unchanged. Give the inputs as the model takes them; "
+                    "where they are arrays, without labels."
+                ) from error
         summaries = [[] for _ in self._recorded]
         for key in sorted(outputs, key=lambda key: [int(i) for i in key.split("_")]):
             # All replicas, if there are several, have seen the same batch.
@@ -83,20 +91,6 @@ class Recorder(keras.Model):
             return self._thread.recorded
         finally:
             del self._thread.recorded
-
-    @contextlib.contextmanager
-    def _explained(self, x):
-        """Says in one sentence where a batch doesn't fit the model."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
-            raise ValueError(
-                f"Model '{self.model.name}' can't be called on a batch of these data, "
-                f"of shape {listed(map(str, shapes))}: {reason_of(error)}. The model "
-                "is unchanged. Give the inputs as the model takes them; where they are "
-                "arrays, without labels."
-            ) from error
 
     @contextlib.contextmanager
     def _recording(self, layer, i):

@@ -18,12 +18,7 @@ from keras_bn4.example_weight import sweep_example_weight
 def by_name(fit, model, args, kwargs):
     """Names all arguments of a call of `fit`.
 
-    Args:
-        fit: The function to call. If it takes `*args`, it is assumed to pass them on to
-            `model.fit`.
-        model: The `keras.Model` to train.
-        args: Tuple of positional arguments.
-        kwargs: Dict of keyword arguments.
+    If `fit` takes `*args`, it is assumed to pass them on to `model.fit`.
 
     Returns:
         A pair of the list of the names of the positional arguments, and the dict of all
@@ -89,10 +84,8 @@ def with_validation(arguments, batch_size):
 def check_batch_size(arguments, batch_size):
     """Raises `ValueError` if minibatches have another size than `batch_size`.
 
-    Args:
-        arguments: Dict of arguments of `fit`. The first minibatch of a data set is read
-            to see its size, except from an iterator, which would lose it.
-        batch_size: Integer.
+    The first minibatch of a data set is read to see its size, except from an iterator,
+    which would lose it.
     """
     data, size = arguments.get("x"), arguments.get("batch_size")
     if size is None and not hasattr(data, "__next__"):
@@ -109,10 +102,7 @@ def check_batch_size(arguments, batch_size):
 def check_objective(objective, model, validation):
     """Raises `ValueError` unless validation of a model reports an objective.
 
-    Args:
-        objective: `keras_tuner.Objective`.
-        model: A built `keras.Model`.
-        validation: Dict of arguments of `keras_bn4.sweep_example_weight`, the data.
+    The data are arguments of `keras_bn4.sweep_example_weight`.
     """
     check_compiled(model)
     # Raises an error already here if the data have no end and `steps` is missing.

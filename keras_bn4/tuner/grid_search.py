@@ -8,11 +8,8 @@ def restore_grid(callbacks):
 
     `keras_tuner.oracles.GridSearchOracle` saves its trials, but neither their order in
     the grid nor the queue of those to continue from (keras-tuner#1055). Both are
-    rebuilt from the trials here.
-
-    Args:
-        callbacks: List of the callbacks that the tuner passes to `fit`. One of them
-            holds the tuner. Nothing is done if its search is not a grid search.
+    rebuilt from the trials here. One of the callbacks that the tuner passes to `fit`
+    holds the tuner. Nothing is done if its search is not a grid search.
     """
     for callback in callbacks:
         oracle = getattr(getattr(callback, "tuner", None), "oracle", None)

@@ -8,15 +8,7 @@ REACH = 0.28
 
 @styled
 def draw(results, ax=None):
-    """Draws all trials.
-
-    Args:
-        results: A `SearchResults` with at least one trial.
-        ax: The panel to draw in, or `None` for a new figure.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-    """
+    """Draws all trials, one at least, as `SearchResults.plot` says."""
     sizes = sorted({_size(row, results) for row in results.rows})
     panel = ax or new_figure(max(6.4, 0.9 * len(sizes) + 1), 4.4).subplots()
     objective = results.objective

@@ -69,17 +69,8 @@ def _has_graph(operation):
 def _append(operation, name, given, count, steps, unknown):
     """Appends the step of an operation, or for a model the steps of all its parts.
 
-    Args:
-        operation: The `keras.Operation`.
-        name: String, the path of the call.
-        given: List of placeholder objects, its inputs.
-        count: Integer, the number of its outputs.
-        steps: List of `Step`s to append to.
-        unknown: List of strings, to which layers are appended that hold a normalizer
-            and whose graph is not known.
-
-    Returns:
-        List of `count` placeholder objects, its outputs.
+    From placeholders for its inputs, `given`, it makes `count` for its outputs. A layer
+    that holds a normalizer, and whose graph is not known, is appended to `unknown`.
     """
     while isinstance(operation, layers.Wrapper):
         operation = operation.layer

@@ -195,7 +195,6 @@ def affine_variables(layer):
 
 
 def check_kinds(kinds):
-    """Raises `ValueError` unless all are kinds of paths."""
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(

@@ -63,14 +63,9 @@ def classify(layer, steps, outputs):
 
 
 def _scale_after(operation, scales):
-    """Says how the outputs of an operation scale, and which parts it merged.
+    """How the outputs of an operation scale, given how its inputs do.
 
-    Args:
-        operation: The `keras.Operation`.
-        scales: List of the scales of its inputs.
-
-    Returns:
-        A pair of the scale and `"addition"`, `"concatenation"` or `None`.
+    And what it merged: `"addition"`, `"concatenation"` or `None`.
     """
     name = type(operation).__name__
     first, alike = scales[0], len(set(scales)) == 1

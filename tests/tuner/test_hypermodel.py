@@ -189,17 +189,30 @@ def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
     tuner.search(*train, validation_data=validation, verbose=0)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """What a random search finds that nothing interrupts."""
-    found = on_tuner.search(tmp_path_factory.mktemp("whole"), "RandomSearch")
+@pytest.fixture(scope="module", params=["RandomSearch", "GridSearch"])
+def whole(request, tmp_path_factory):
+    """The name of a tuner, and what it finds where nothing interrupts it."""
+    found = on_tuner.search(tmp_path_factory.mktemp("whole"), request.param)
     assert len(found["rows"]) == on_tuner.MAX_TRIALS
-    return found
+    return request.param, found
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_goes_on(whole, tmp_path):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    name, found = whole
+    with pytest.raises(KeyboardInterrupt):
+        on_tuner.search(tmp_path, name, 2, end=interrupt)
+    rest = on_tuner.search(tmp_path, name)
+    assert found["trained"] == on_tuner.MAX_TRIALS
+    assert rest == {**found, "trained": on_tuner.MAX_TRIALS - 2}
 
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on(whole, tmp_path):
-    tuner_helpers.check_a_killed_search_goes_on("RandomSearch", whole, tmp_path)
+    tuner_helpers.check_a_killed_search_goes_on(*whole, tmp_path)
 
 
 @pytest.mark.slow
@@ -210,7 +223,8 @@ def test_a_killed_hyperband_goes_on(tmp_path):
 
 @tuner_helpers.only_tensorflow
 @pytest.mark.slow
-def test_mirrored_strategy(whole, tmp_path):
+def test_mirrored_strategy(tmp_path):
+    whole = on_tuner.search(tmp_path / "whole", "RandomSearch")
     status, found = tuner_helpers.run_search(tmp_path, "RandomSearch", -1, "mirrored")
     assert status == 0, found
     assert len(found["rows"]) == on_tuner.MAX_TRIALS

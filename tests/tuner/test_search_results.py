@@ -13,42 +13,15 @@ pytestmark = tuner_helpers.quiet
 
 
 def some_results():
+    names = ("kind", "ghost_batch_size", "groups", "l2", "hyperparameters")
+    names += ("example_weight", "val_loss_at_0", "val_loss")
     rows = [
-        {
-            "trial": "0",
-            "kind": "ghost",
-            "ghost_batch_size": 8,
-            "groups": None,
-            "l2": 0.0,
-            "hyperparameters": {"units": 4, "kind": "mine"},
-            "example_weight": [0.1, 0.05],
-            "val_loss_at_0": 0.5,
-            "val_loss": 0.25,
-            "executions": {"val_loss_at_0": [0.4, 0.6], "val_loss": [0.2, 0.3]},
-        },
-        {
-            "trial": "1",
-            "kind": "batch",
-            "ghost_batch_size": None,
-            "groups": None,
-            "l2": 1e-4,
-            "hyperparameters": {},
-            "example_weight": [0.0, 0.0],
-            "val_loss_at_0": 0.6,
-            "val_loss": 0.6,
-        },
-        {
-            "trial": "2",
-            "kind": "batch_group",
-            "ghost_batch_size": 64,
-            "groups": 4,
-            "l2": 1e-4,
-            "hyperparameters": {},
-            "example_weight": [0.0, 0.0],
-            "val_loss_at_0": 0.7,
-            "val_loss": 0.7,
-        },
+        ("ghost", 8, None, 0.0, {"units": 4, "kind": "mine"}, [0.1, 0.05], 0.5, 0.25),
+        ("batch", None, None, 1e-4, {}, [0.0, 0.0], 0.6, 0.6),
+        ("batch_group", 64, 4, 1e-4, {}, [0.0, 0.0], 0.7, 0.7),
     ]
+    rows = [{"trial": str(i), **dict(zip(names, row))} for i, row in enumerate(rows)]
+    rows[0]["executions"] = {"val_loss_at_0": [0.4, 0.6], "val_loss": [0.2, 0.3]}
     return SearchResults(rows, "val_loss", "min", 64)
 
 
@@ -59,18 +32,7 @@ def test_results_as_text_and_csv(tmp_path):
         *("trial", "kind", "B'", "groups", "decay", "units", "build/kind", "α"),
         *("at_0", "val_loss"),
     ]
-    assert lines[1].split() == [
-        "0",
-        "ghost",
-        "8",
-        "0",
-        "4",
-        "mine",
-        "0.1",
-        "0.05",
-        "0.5",
-        "0.25",
-    ]
+    assert " ".join(lines[1].split()) == "0 ghost 8 0 4 mine 0.1 0.05 0.5 0.25"
     found.to_csv(tmp_path / "rows.csv")
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[1] == "0,ghost,8,,0.0,4,mine,0.1 0.05,0.5,0.25"

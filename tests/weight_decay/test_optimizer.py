@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-import keras_bn4
 from keras_bn4 import CenteredL2, convert, exclude_from_weight_decay
 
 
@@ -138,23 +137,3 @@ def test_errors_leave_the_optimizer_as_it_was():
     with pytest.raises(ValueError, match="no normalizer"):
         exclude_from_weight_decay(optimizer, keras.Model(inputs, inputs * 2))
     assert all(optimizer._use_weight_decay(v) for v in model.variables)
-
-
-def test_in_fit_open_layers_shrink_and_closed_ones_do_not(rng):
-    model = residual_network()
-    optimizer = keras.optimizers.AdamW(0.0, weight_decay=0.1)
-    exclude_from_weight_decay(optimizer, model, decay=("open", "residual"))
-    model.compile(optimizer, "mse")
-    optimizer.learning_rate = 1e-3
-    for variable in model.trainable_variables:
-        variable.assign(np.ones(variable.shape))
-    model.get_layer("stem").gamma.assign(np.ones(6))
-    model.optimizer.learning_rate = 1.0
-    model.optimizer.weight_decay = 0.1
-    zeros = np.zeros((4, 4))
-    model.get_layer("d3").kernel.assign(np.zeros((6, 2)))
-    model.get_layer("d3").bias.assign(np.zeros(2))
-    model.fit(zeros, np.zeros((4, 2)), verbose=0, batch_size=4)
-    np.testing.assert_array_equal(array(model.get_layer("stem").gamma), 1)
-    np.testing.assert_allclose(array(model.get_layer("a").gamma), 0.9, rtol=1e-5)
-    assert keras_bn4.normalization_paths(model).layers("open")[0].name == "a"

@@ -15,11 +15,6 @@ def test_centered_l2(l2, center, rng):
     assert CenteredL2().get_config() == {"l2": 0.01, "center": 1.0}
 
 
-def test_around_zero_it_is_keras_l2(rng):
-    x = rng.normal(size=(7,)).astype("float32")
-    assert float(CenteredL2(0.2, 0)(x)) == float(keras.regularizers.L2(0.2)(x))
-
-
 def test_it_is_serialized_as_keras_does():
     config = keras.regularizers.serialize(CenteredL2(0.2, 3))
     again = keras.regularizers.get(config)
@@ -51,6 +46,10 @@ def network():
     return keras.Model(inputs, layers.Dense(2)(x))
 
 
+def penalty(model):
+    return sum(float(keras.ops.convert_to_numpy(loss)) for loss in model.losses)
+
+
 def test_convert_regularizes_and_the_penalty_is_in_the_loss(tmp_path, rng):
     model = convert(
         network(),
@@ -64,10 +63,10 @@ def test_convert_regularizes_and_the_penalty_is_in_the_loss(tmp_path, rng):
         layer.gamma.assign(gamma)
         layer.beta.assign(beta)
         expected += 0.1 * ((gamma - 1) ** 2).sum() + 0.2 * (beta**2).sum()
-    assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-5)
+    assert penalty(model) == pytest.approx(expected, rel=1e-5)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert sum(map(float, loaded.losses)) == pytest.approx(expected, rel=1e-5)
+    assert penalty(loaded) == pytest.approx(expected, rel=1e-5)
     assert isinstance(loaded.get_layer("a").gamma_regularizer, CenteredL2)
     loaded.compile(keras.optimizers.SGD(0.01), "mse")
     x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
