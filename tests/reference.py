@@ -215,3 +215,46 @@ def central_differences(function, x, step=1e-5):
             ends.append(function(moved))
         gradient[index] = (ends[0] - ends[1]) / (2 * step)
     return gradient
+
+
+def loss_covariance(values, sample_weights):
+    """The covariance of the errors of mean losses, paired with the first setting.
+
+    Args:
+        values: Array of shape `(K + 1, n)`, of every example at every setting.
+        sample_weights: Array of shape `(n,)`.
+
+    Returns:
+        Array of shape `(K, K)`.
+    """
+    settings, n = len(values) - 1, values.shape[1]
+    total = sum(float(w) for w in sample_weights)
+    losses = [
+        [float(values[0, i] - values[k + 1, i]) for i in range(n)]
+        for k in range(settings)
+    ]
+    means = [
+        sum(sample_weights[i] * losses[k][i] for i in range(n)) / total
+        for k in range(settings)
+    ]
+    covariance = np.zeros((settings, settings))
+    for k in range(settings):
+        for m in range(settings):
+            for i in range(n):
+                product = (losses[k][i] - means[k]) * (losses[m][i] - means[m])
+                covariance[k, m] += sample_weights[i] ** 2 * product / total**2
+    return covariance * n / (n - 1)
+
+
+def loss_curve(weights, losses, covariance, ridge):
+    """The coefficients of `b_1 a + b_2 a^1.5` by whitened least squares.
+
+    Returns:
+        A pair: an array of shape `(2,)`, and their covariance of shape `(2, 2)`.
+    """
+    count = len(weights)
+    noise = covariance + ridge * np.trace(covariance) / count * np.eye(count)
+    root = np.linalg.inv(np.linalg.cholesky(noise))
+    powers = np.array([[a, a**1.5] for a in weights])
+    coefficients = np.linalg.lstsq(root @ powers, root @ losses, rcond=None)[0]
+    return coefficients, np.linalg.inv((root @ powers).T @ (root @ powers))

@@ -272,4 +272,5 @@ def _choose(result, options):
         f"Largest weight with {metric} within {options.within:g}: "
         f"{_described(result, row, metric)}"
     )
+    print(result.certainty(metric, within=options.within))
     return row

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,15 @@ from keras_bn4.common.batches import are_arrays
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.tables import verbose_of_evaluation
+from keras_bn4.example_weight.curve import Curve
 from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
 from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.paired_differences import PairedDifferences
-from keras_bn4.example_weight.schedules import Schedule, layer_weights
+from keras_bn4.example_weight.schedules import (
+    Schedule,
+    layer_weights,
+    schedule_name,
+)
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.steps import flat
 from keras_bn4.example_weight.sweep_arguments import (
@@ -29,7 +35,11 @@ from keras_bn4.example_weight.sweep_arguments import (
     check_swept_data,
     check_weights,
 )
-from keras_bn4.example_weight.sweep_result import COLUMNS, ExampleWeightSweep
+from keras_bn4.example_weight.sweep_result import (
+    COLUMNS,
+    FITTED,
+    ExampleWeightSweep,
+)
 
 
 def sweep_example_weight(
@@ -155,7 +165,23 @@ def sweep_example_weight(
         | {name: values[distinct.index(of_layers)] for name, values in columns.items()}
         for schedule, weight, of_layers in settings
     ]
-    sweep = ExampleWeightSweep(rows, modes)
+    curves = {}
+    for metric, of_schedule in itertools.product(modes, schedules):
+        of_metric, differences = paired[metric], columns[f"{metric}_difference"]
+        adds_up = np.allclose(of_metric.means, differences, atol=1e-6)
+        if modes[metric] == "max" and of_metric.are_shares and adds_up:
+            places = [
+                distinct.index(of_layers)
+                for schedule, weight, of_layers in settings
+                if schedule == of_schedule and weight
+            ]
+            curves[metric, schedule_name(of_schedule)] = Curve.fitted(
+                weights[1:],
+                -of_metric.means[places],
+                of_metric.covariance[np.ix_(places, places)],
+                of_metric.count,
+            )
+    sweep = ExampleWeightSweep(rows, modes, curves)
     for remark in sweep.remarks_on_nan():
         warnings.warn(remark, stacklevel=2)
     return sweep
@@ -211,7 +237,7 @@ def _explained(model, x, y):
 def _modes(mode, names, model):
     """Each metric's direction: as given, else as the metric says itself."""
     columns = ["schedule", "example_weight"]
-    columns += [f"{name}{column}" for name in names for column in COLUMNS]
+    columns += [f"{name}{column}" for name in names for column in (*COLUMNS, *FITTED)]
     for name in names:
         if columns.count(name) > 1:
             raise ValueError(

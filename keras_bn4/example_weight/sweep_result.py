@@ -1,10 +1,12 @@
 """What a sweep of the example weight found: rows, intervals, table, plot."""
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_number
+from keras_bn4.example_weight.curve import Curve
 from keras_bn4.example_weight.schedules import Schedule, schedule_name
 from keras_bn4.example_weight.sweep_plot import draw
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 # What a row has of a metric `m`: `m` itself, `m_difference`, and so on.
 COLUMNS = ("", "_difference", "_difference_lower", "_difference_upper")
+# What it has of a metric that falls along a fitted curve as well.
+FITTED = ("_fitted_difference", "_fitted_difference_lower", "_fitted_difference_upper")
+# A choice is warned of where half of its interval is larger than this and than two
+# bounds.
+LARGE_HALF_WIDTH = 0.02
 
 
 class ExampleWeightSweep:
@@ -29,14 +36,39 @@ class ExampleWeightSweep:
             it, and for every metric `m` its value `m`, the difference to
             weight 0 `m_difference`, and the 95 % interval of that difference over
             examples, paired, from `m_difference_lower` to `m_difference_upper` (NaN for
-            metrics that are no mean over examples, such as AUC).
+            metrics that are not an average over examples, such as AUC). One that is an
+            average of values from 0 to 1, such as accuracy, also has the difference by
+            the curve that `largest` reads, `m_fitted_difference`, with `_lower` and
+            `_upper` (NaN where the curve does not reach).
         metrics: List of the metrics' names, as `model.evaluate` names them.
     """
 
-    def __init__(self, rows: list[dict], modes: dict[str, str | None]):
-        self.rows = rows
+    def __init__(
+        self,
+        rows: list[dict],
+        modes: dict[str, str | None],
+        curves: dict[tuple[str, str], Curve | str] | None = None,
+    ):
         self.metrics = list(modes)
         self._modes = modes
+        # By metric and name of the schedule: a curve, or why there is none.
+        self._curves = curves or {}
+        self.rows = rows
+        for row in rows:
+            row.update(self._fitted(row))
+
+    def _fitted(self, row):
+        """What a row has of the fitted curves, by the names of the columns."""
+        columns, weight = {}, row["example_weight"]
+        for (metric, schedule), curve in self._curves.items():
+            if schedule != schedule_name(row["schedule"]) or isinstance(curve, str):
+                continue
+            is_used = weight <= curve.weights[-1]
+            change = -float(curve.loss(weight)) + 0.0 if is_used else math.nan
+            half = float(curve.half_width(weight))
+            values = (change, change - half, change + half)
+            columns |= {f"{metric}{end}": x for end, x in zip(FITTED, values)}
+        return columns
 
     def best(self, metric: str = "loss", *, schedule: Schedule | None = None) -> dict:
         """The row with the best value of a metric, at the smallest weight among equals.
@@ -74,6 +106,12 @@ class ExampleWeightSweep:
         the more of a shift they repair, and the more they cost where there is none.
         Ordinary data say how much they cost; no shifted data are needed.
 
+        For a metric that is an average of values from 0 to 1, such as accuracy, a
+        smooth curve through all weights says how much is lost at each of them, up to
+        the first that loses a tenth. It warns where even the curve is far from sure,
+        and `certainty` says how many examples would do. For all other metrics, such as
+        the loss, the weights themselves say it, one by one.
+
         Args:
             metric: Name of a metric.
             within: Non-negative float, how much worse than at weight 0 the metric may
@@ -95,10 +133,58 @@ class ExampleWeightSweep:
                 f"Metric {metric!r} is NaN at example weight 0, with which all other "
                 "weights are compared."
             )
+        curve = self._curves.get((metric, schedule_name(rows[0]["schedule"])))
+        if isinstance(curve, Curve):
+            weight = curve.largest(within)
+            half = curve.half_width(weight or curve.weights[0])
+            if half > max(2 * within, LARGE_HALF_WIDTH):
+                text = self.certainty(metric, within=within, schedule=schedule)
+                warnings.warn(f"The choice is far from sure. {text}", stacklevel=2)
+            return next(row for row in rows if row["example_weight"] == weight)
         # Metrics are in single precision, in which .91 - .905 is .005000012.
         allowed = within + 1e-6 * abs(rows[0][metric])
         worse = [sign * row[f"{metric}_difference"] for row in rows]
         return rows[_last_within(worse, allowed)]
+
+    def certainty(
+        self,
+        metric: str = "accuracy",
+        *,
+        within: float,
+        schedule: Schedule | None = None,
+    ) -> str:
+        """Says how sure the choice of `largest` is, in one or two sentences.
+
+        Args:
+            metric: As for `largest`.
+            within: As for `largest`.
+            schedule: As for `largest`.
+        """
+        self.mode(metric)
+        check_number("within", within, least=0)
+        rows = self.rows_of(schedule)
+        curve = self._curves.get(
+            (metric, schedule_name(rows[0]["schedule"])),
+            "it is not an average of values from 0 to 1 over examples",
+        )
+        if isinstance(curve, str):
+            return f"The weights were compared one by one, since of {metric} {curve}."
+        chosen = curve.largest(within)
+        weight = chosen or float(curve.weights[0])
+        change, half = -curve.loss(weight), curve.half_width(weight)
+        text = (
+            f"The fitted change of {metric} at {weight:g} is {change:+.4f} "
+            f"[{change - half:+.4f}, {change + half:+.4f}] with {curve.examples} "
+            "examples"
+        )
+        if within:
+            needed = curve.examples_needed(weight, within)
+            text += f"; about {needed:,.0f} would narrow it to ± {within:g}"
+        if not chosen:
+            text += ". Even the smallest weight loses more: sweep smaller ones"
+        elif chosen == curve.weights[-1] and chosen < 1:
+            text += ". No weight of the curve loses more: sweep larger ones"
+        return f"{text}."
 
     @property
     def schedules(self) -> list:
@@ -163,9 +249,8 @@ class ExampleWeightSweep:
         """
         rows = self._named_rows()
         for row in rows:
-            for name in (
-                f"{m}{column}" for m in self.metrics for column in COLUMNS[2:]
-            ):
+            ends = [f"{m}{x}" for m in self.metrics for x in (*COLUMNS[2:], *FITTED)]
+            for name in row.keys() & set(ends):
                 row[name] = "" if math.isnan(row[name]) else row[name]
         tables.to_csv(rows, path)
 
