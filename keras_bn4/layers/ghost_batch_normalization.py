@@ -246,8 +246,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         kernel = training_kernel(x, mask, groups, axis, self.epsilon, self.synchronized)
         size, affine = self.ghost_batch_size, self._affine(x)
         outputs, batch = kernel(x, mask, ghost_batch_size=size, groups=groups, **affine)
-        count = x.shape[0] if batch.count is None else batch.count[0]
-        self._update_moving_statistics(batch, count)
+        self._update_moving_statistics(batch, x.shape[0])
         return outputs
 
     def _infer(self, inputs, mask):
@@ -337,14 +336,15 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
             _cast(self.moving_mean, dtype), _cast(self.moving_variance, dtype)
         )
 
-    def _update_moving_statistics(self, batch, count=None):
-        """Moves them by the moments of a batch; `count` weighs it among replicas."""
+    def _update_moving_statistics(self, batch, n=None):
+        """Moves them by the moments of a batch, of `n` examples if it has no count."""
         follows_second_moment = (
             self._has_own_statistics and self.variance_tracking == "second_moment"
         )
         moving = self._moving(batch.mean.dtype)
         moved = move(moving, batch, self.momentum, follows_second_moment)
         if tensorflow_replicas.context() is not None and not self.synchronized:
+            count = n if batch.count is None else batch.count[0]
             moved = Moments(*tensorflow_replicas.average(moved[:2], count))
         self.moving_mean.assign(moved.mean)
         self.moving_variance.assign(moved.variance)
