@@ -875,7 +875,7 @@ def test_the_command_line(run, arguments, message):
 def test_the_command_line_as_argparse_reads_it(run, capsys, arguments, message):
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
-    assert ended.value.code == 2
+    assert ended.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("usage: keras_bn4")
     assert message in error
