@@ -136,7 +136,11 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     """
 
     # The arguments that `keras.layers.BatchNormalization` lacks.
-    own_arguments = ("ghost_batch_size", "example_weight", "variance_tracking")
+    own_arguments: tuple[str, ...] = (
+        "ghost_batch_size",
+        "example_weight",
+        "variance_tracking",
+    )
 
     ghost_batch_size = Checked(check_ghost_batch_size, ghosts_fit)
     variance_tracking = Checked(check_variance_tracking)

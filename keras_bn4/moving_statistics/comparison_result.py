@@ -1,6 +1,6 @@
 """The result of comparing training with inference: rows, a table and a plot."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Discrepancy:
             ImportError: if matplotlib is not installed.
         """
         names = [_shortened(row["layer"]) for row in self.rows]
-        panel = ax
+        panel: Any = ax
         if ax is None:
             width = 5.4 + 0.07 * max(map(len, names))
             panel = new_figure(width, 1.4 + 0.27 * len(names)).subplots()

@@ -77,7 +77,7 @@ def selected_moments(x, moving_variance, example_weight):
 
 # By function that is traced and shape, so that layers of one shape share them, and a
 # function that is gone leaves nothing behind.
-_functions = weakref.WeakKeyDictionary()
+_functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def _implementations(graph, shape):
