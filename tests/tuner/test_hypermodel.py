@@ -81,6 +81,7 @@ def test_every_tuner(name, arguments, tmp_path, data):
     found = check_trials(tuner, validation)
     assert len(found.rows) == arguments.get("max_trials", len(found.rows))
     assert len(found.rows) > 2
+    assert max(map(len, str(found).splitlines())) <= 100
     # The data are such that weighing pays, or this would test little.
     assert any(weight for row in found.rows for weight in row["example_weight"])
 
