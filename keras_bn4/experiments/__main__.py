@@ -74,7 +74,6 @@ def run(options):
     folder = pathlib.Path(options.output_dir)
     if options.publish:
         summary.publish(names, folder)
-        print(*summary.evidence(), sep="\n\n")
         return
     if not names:
         print(_listed(options))
