@@ -364,6 +364,7 @@ BAD = [
     ({"example_weight": float("nan")}, "nan"),
     ({"example_weight": "0.1"}, "'0.1'"),
     ({"momentun": 0.9}, "momentun"),
+    ({"ghosts": 16}, r"can set \['ghost_batch_size', 'groups', 'example_weight', 'mom"),
     ({"axis": 1}, "axis"),
     ({"variance_tracking": "both"}, "both"),
     ({"select": lambda layer: False}, "select"),

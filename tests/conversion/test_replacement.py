@@ -1,5 +1,7 @@
 """Which layers are replaced, by what, and that they come back."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from helpers import (
     layer_of,
     randomize,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers
 
-from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, convert
+from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, convert, revert
 from keras_bn4.conversion.replacement import (
     CHANGEABLE,
     OWN_ATTRIBUTES,
@@ -205,3 +209,31 @@ def test_unknown_subclass_is_skipped_and_reported():
     assert "special" in str(report)
     assert repr(report) == "<ConversionReport: 1 layers converted, 1 skipped>"
     assert type(converted.get_layer("special")) is Special
+
+
+ARGUMENTS = st.fixed_dictionaries(
+    {"example_weight": st.floats(0, 0.9)},
+    optional={
+        "ghost_batch_size": st.none() | st.integers(1, 9),
+        "groups": st.none() | st.sampled_from([1, 2, 3, 6, -1]),
+        "variance_tracking": st.sampled_from(["variance", "second_moment"]),
+    },
+)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(ARGUMENTS, ARGUMENTS)
+def test_revert_undoes_convert_and_load_undoes_save(first, second):
+    inputs = keras.Input((6,))
+    plain = keras.Model(inputs, layers.BatchNormalization(momentum=0.9)(inputs))
+    converted = convert(convert(plain, **first), **second)
+    layer, given_last = converted.layers[1], {**first, **second}
+    for name, value in given_last.items():
+        assert getattr(layer, name, None) == value
+    copied = pickle.loads(pickle.dumps(converted)).layers[1]
+    assert type(copied) is type(layer)
+    assert copied.get_config() == layer.get_config()
+    reverted = revert(converted, force=True).layers[1]
+    assert type(reverted) is layers.BatchNormalization
+    assert reverted.get_config() == plain.layers[1].get_config()
+    assert vars(reverted).keys() == vars(plain.layers[1]).keys()
