@@ -45,7 +45,8 @@ example weight. Values are means ± standard deviations over n seeds, difference
 % intervals in brackets and are paired by seed, over the seeds that both have. Where
 each seed has a best weight of its own, the tables have their range, such as 0-0.02.
 """
-NUMBERED = """**The claims of the paper that have a number, and at least three seeds here.** Numbers
+NUMBERED = """\
+**The claims of the paper that have a number, and at least three seeds here.** Numbers
 are differences of test accuracy in points unless the claim says otherwise. *Weighing*
 is an example weight above 0. *Other size* means that the paper's number lies outside
 the interval, as it often must for such a small network. `table1` has 10,000 images in
