@@ -102,7 +102,6 @@ def test_weights_by_layer_take_effect_without_a_trace(data):
         (0.1, {"schedule": ["falling"]}, r"must be one of"),
         (0.1, {"schedule": lambda w, d: 1.5}, r"returned 1.5"),
     ],
-    ids=str,
 )
 def test_nothing_is_set_where_an_argument_is_bad(weight, keywords, message):
     model = chain()
