@@ -58,7 +58,7 @@ __all__ = [
     "set_example_weight",
     "sweep_example_weight",
 ]
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Keras Tuner takes seconds to import, and need not be installed.
 _FROM_TUNER = ("HyperBatchNormalization", "tuner")

@@ -12,7 +12,8 @@ renormalization the variance, as in Keras, all at momentum 0.99. At the small sc
 10,000 images for 40 epochs (3,120 steps), since fewer steps teach nothing in this
 setting; 3 seeds. Batch renormalization is clipped at r = 3 and d = 5 from the
 beginning. Channel groups: 8 at the small scale and 32 at the paper's, which gives no
-number.
+number. The trainings were made with keras_bn4 0.2.0, in whose minibatches a class that
+was drawn twice could have the same example twice.
 
 Selection: The example weight is chosen on validation data for each training. So is,
 where "best ghosts" are spoken of, their size, by the mean over seeds. Nothing else was
