@@ -1,6 +1,7 @@
 """`keras_bn4 sweep`: finds the example weight of a saved model."""
 
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from keras_bn4.example_weight import (
 )
 from keras_bn4.example_weight.schedules import SCHEDULES
 from keras_bn4.example_weight.setting import weighing_layers
+from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 
 
 def add(commands):
@@ -267,7 +269,10 @@ def _choose(result, options):
     metric = options.metric
     if options.within is None:
         return result.best(metric)
-    row = result.largest(metric, within=options.within)
+    with warnings.catch_warnings():
+        # It is printed with the choice.
+        warnings.filterwarnings("ignore", FAR_FROM_SURE)
+        row = result.largest(metric, within=options.within)
     print(
         f"Largest weight with {metric} within {options.within:g}: "
         f"{_described(result, row, metric)}"

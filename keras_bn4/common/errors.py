@@ -43,3 +43,12 @@ def reason_of(error):
     if len(reason) > LONGEST:
         return f"{reason[:LONGEST]} [...]"
     return reason.rstrip(".")
+
+
+def is_of_data(error):
+    """Whether an error says that data and model do not fit, on any backend.
+
+    TensorFlow has classes of its own for what it finds only while it computes.
+    """
+    is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
+    return is_of_tensorflow or isinstance(error, (TypeError, ValueError, IndexError))

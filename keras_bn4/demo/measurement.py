@@ -34,6 +34,7 @@ Command: `python -m keras_bn4`. Time: two to three minutes on two CPU cores.
 
 import pathlib
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -53,6 +54,7 @@ from keras_bn4.demo.training import (
     train,
 )
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
+from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.shift.corruptions import KINDS, corrupt
 
 EXAMPLE_WEIGHTS = (
@@ -208,7 +210,10 @@ def _result(settings, model, weighing, data, shifted):
         },
     }
     if settings["configuration"] == "batch":
-        weight = sweep.largest("accuracy", within=WITHIN)["example_weight"]
+        with warnings.catch_warnings():
+            # There are few digits.
+            warnings.filterwarnings("ignore", FAR_FROM_SURE)
+            weight = sweep.largest("accuracy", within=WITHIN)["example_weight"]
         classes = [logits(w, shifted).argmax(-1) for w in (0, weight)]
         shape = -1, len(x_test)
         correct = np.stack([c.reshape(shape) == y_test for c in classes], -1)

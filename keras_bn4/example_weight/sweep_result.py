@@ -25,6 +25,7 @@ FITTED = ("_fitted_difference", "_fitted_difference_lower", "_fitted_difference_
 # A choice is warned of where half of its interval is larger than this and than two
 # bounds.
 LARGE_HALF_WIDTH = 0.02
+FAR_FROM_SURE = "The choice is far from sure. "
 
 
 class ExampleWeightSweep:
@@ -135,11 +136,10 @@ class ExampleWeightSweep:
             )
         curve = self._curves.get((metric, schedule_name(rows[0]["schedule"])))
         if isinstance(curve, Curve):
+            text = self.certainty(metric, within=within, schedule=schedule)
+            if text.startswith(FAR_FROM_SURE):
+                warnings.warn(text, stacklevel=2)
             weight = curve.largest(within)
-            half = curve.half_width(weight or curve.weights[0])
-            if half > max(2 * within, LARGE_HALF_WIDTH):
-                text = self.certainty(metric, within=within, schedule=schedule)
-                warnings.warn(f"The choice is far from sure. {text}", stacklevel=2)
             return next(row for row in rows if row["example_weight"] == weight)
         # Metrics are in single precision, in which .91 - .905 is .005000012.
         allowed = within + 1e-6 * abs(rows[0][metric])
@@ -172,7 +172,9 @@ class ExampleWeightSweep:
         chosen = curve.largest(within)
         weight = chosen or float(curve.weights[0])
         change, half = -curve.loss(weight), curve.half_width(weight)
-        text = (
+        is_sure = half <= max(2 * within, LARGE_HALF_WIDTH)
+        text = "" if is_sure else FAR_FROM_SURE
+        text += (
             f"The fitted change of {metric} at {weight:g} is {change:+.4f} "
             f"[{change - half:+.4f}, {change + half:+.4f}] with {curve.examples} "
             "examples"

@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import check_examples, iterate
-from keras_bn4.common.errors import reason_of
+from keras_bn4.common.errors import is_of_data, reason_of
 from keras_bn4.common.models import (
     BatchNormalization,
     check_built,
@@ -66,7 +66,9 @@ class Recorder(keras.Model):
                 stack.enter_context(self._recording(layer, i))
             try:
                 outputs = self.predict_on_batch(x)
-            except (TypeError, ValueError) as error:
+            except Exception as error:
+                if not is_of_data(error):
+                    raise
                 shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
                 raise ValueError(
                     f"Model '{self.model.name}' can't be called on a batch of these "

@@ -14,12 +14,14 @@
 """
 
 import contextlib
+import warnings
 
 import keras
 import numpy as np
 
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
+from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.moving_statistics import recalibrate
 
 # In groups; larger ones are only evaluated where all the smaller ones are allowed.
@@ -73,7 +75,10 @@ def choose(model, x, y):
         )
         rows += [{name: row[name] for name in columns} for row in sweep.rows]
         for schedule in list(open_schedules):
-            largest = sweep.largest("accuracy", within=WITHIN, schedule=schedule)
+            with warnings.catch_warnings():
+                # What is reported has an interval of its own, on other images.
+                warnings.filterwarnings("ignore", FAR_FROM_SURE)
+                largest = sweep.largest("accuracy", within=WITHIN, schedule=schedule)
             weights[schedule] = max(weights[schedule], largest["example_weight"])
             if largest["example_weight"] < max(example_weights):
                 open_schedules.remove(schedule)
