@@ -24,11 +24,9 @@ from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.moving_statistics import recalibrate
 
-# In groups; larger ones are only evaluated where all the smaller ones are allowed.
 EXAMPLE_WEIGHTS = (
-    (0.01, 0.02, 0.03, 0.04, 0.05, 0.06),
-    (0.08, 0.1, 0.125, 0.15, 0.2),
-    (0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
+    *(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2),
+    *(0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
 )
 SCHEDULES = ("uniform", "falling")
 # How much worse the accuracy on clean images may be for robustness to shift.
@@ -56,32 +54,27 @@ def choose(model, x, y):
         y: Array of labels.
 
     Returns:
-        A pair of a dict of the weights by schedule, and the rows of all sweeps with
+        A pair of a dict of the weights by schedule, and the rows of the sweep with
         example weights, schedules and metrics only.
     """
-    weights, rows = dict.fromkeys(SCHEDULES, 0.0), []
-    open_schedules = list(SCHEDULES)
+    sweep = sweep_example_weight(
+        model,
+        x,
+        y,
+        example_weights=EXAMPLE_WEIGHTS,
+        schedule=SCHEDULES,
+        batch_size=PREDICTION_BATCH_SIZE,
+    )
     columns = ("schedule", "example_weight", "loss", "accuracy")
-    for example_weights in EXAMPLE_WEIGHTS:
-        if not open_schedules:
-            break
-        sweep = sweep_example_weight(
-            model,
-            x,
-            y,
-            example_weights=example_weights,
-            schedule=open_schedules,
-            batch_size=PREDICTION_BATCH_SIZE,
-        )
-        rows += [{name: row[name] for name in columns} for row in sweep.rows]
-        for schedule in list(open_schedules):
-            with warnings.catch_warnings():
-                # What is reported has an interval of its own, on other images.
-                warnings.filterwarnings("ignore", FAR_FROM_SURE)
-                largest = sweep.largest("accuracy", within=WITHIN, schedule=schedule)
-            weights[schedule] = max(weights[schedule], largest["example_weight"])
-            if largest["example_weight"] < max(example_weights):
-                open_schedules.remove(schedule)
+    rows = [{name: row[name] for name in columns} for row in sweep.rows]
+    with warnings.catch_warnings():
+        # What is reported has an interval of its own, on other images.
+        warnings.filterwarnings("ignore", FAR_FROM_SURE)
+        largest = {
+            schedule: sweep.largest("accuracy", within=WITHIN, schedule=schedule)
+            for schedule in SCHEDULES
+        }
+    weights = {schedule: row["example_weight"] for schedule, row in largest.items()}
     return weights, rows
 
 
