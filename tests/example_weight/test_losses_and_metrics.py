@@ -25,7 +25,7 @@ ONE_HOT = np.eye(CLASSES, dtype="float32")[LABELS]
 STEPS = RNG.integers(1, CLASSES, (N, 2)).astype("int32")
 SAMPLE_WEIGHT = RNG.uniform(0.5, 2, N).astype("float32")
 
-# What has no default, or expects classes as numbers.
+# What has no default, expects classes as numbers, or has one for more classes.
 ARGUMENTS = {
     "CategoricalGeneralizedCrossEntropy": {"q": 0.5},
     "MeanRelativeError": {"normalizer": ops.ones(CLASSES)},
@@ -37,6 +37,8 @@ ARGUMENTS = {
     "OneHotIoU": {"num_classes": CLASSES, "target_class_ids": [0, 2]},
     "MeanIoU": {"num_classes": CLASSES},
     "OneHotMeanIoU": {"num_classes": CLASSES},
+    "SparseTopKCategoricalAccuracy": {"k": 2},
+    "TopKCategoricalAccuracy": {"k": 2},
 }
 OF_NUMBERS = ("IoU", "MeanIoU")
 # Classes to derive others from, and metrics of values and not of predictions.
