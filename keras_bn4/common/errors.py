@@ -45,10 +45,13 @@ def reason_of(error):
     return reason.rstrip(".")
 
 
-def is_of_data(error):
-    """Whether an error says that data and model do not fit, on any backend.
+def is_of_tensorflow(error):
+    """Whether an error is one that TensorFlow finds only while it computes."""
+    return type(error).__module__.startswith("tensorflow.")
 
-    TensorFlow has classes of its own for what it finds only while it computes.
-    """
-    is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
-    return is_of_tensorflow or isinstance(error, (TypeError, ValueError, IndexError))
+
+def is_of_data(error):
+    """Whether an error says that data and model do not fit, on any backend."""
+    return is_of_tensorflow(error) or isinstance(
+        error, (TypeError, ValueError, IndexError)
+    )

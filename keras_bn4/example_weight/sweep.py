@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_bn4.common.arguments import check_verbose
 from keras_bn4.common.batches import are_arrays
-from keras_bn4.common.errors import reason_of
+from keras_bn4.common.errors import is_of_tensorflow, reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.tables import verbose_of_evaluation
 from keras_bn4.example_weight.curve import Curve
@@ -224,8 +224,7 @@ def _explained(model, x, y):
                 "categorical_crossentropy."
             ) from error
         # What a backend finds only while it computes.
-        is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
-        if is_of_tensorflow or isinstance(error, IndexError):
+        if is_of_tensorflow(error) or isinstance(error, IndexError):
             raise ValueError(
                 f"Model '{model.name}' can't be evaluated on these data: "
                 f"{reason_of(error)}. Give labels that fit the outputs of the model, "

@@ -134,7 +134,7 @@ class ExampleWeightSweep:
                 f"Metric {metric!r} is NaN at example weight 0, with which all other "
                 "weights are compared."
             )
-        curve = self._curves.get((metric, schedule_name(rows[0]["schedule"])))
+        curve = self._curve(metric, rows)
         if isinstance(curve, Curve):
             text = self.certainty(metric, within=within, schedule=schedule)
             if text.startswith(FAR_FROM_SURE):
@@ -163,12 +163,9 @@ class ExampleWeightSweep:
         self.mode(metric)
         check_number("within", within, least=0)
         rows = self.rows_of(schedule)
-        curve = self._curves.get(
-            (metric, schedule_name(rows[0]["schedule"])),
-            "it is not an average of values from 0 to 1 over examples",
-        )
+        curve = self._curve(metric, rows)
         if isinstance(curve, str):
-            return f"The weights were compared one by one, since of {metric} {curve}."
+            return f"The weights were compared one by one, without a curve: {curve}."
         chosen = curve.largest(within)
         weight = chosen or float(curve.weights[0])
         change, half = -curve.loss(weight), curve.half_width(weight)
@@ -187,6 +184,11 @@ class ExampleWeightSweep:
         elif chosen == curve.weights[-1] and chosen < 1:
             text += ". No weight of the curve loses more: sweep larger ones"
         return f"{text}."
+
+    def _curve(self, metric, rows):
+        """The curve of a metric through rows of one schedule, or why there is none."""
+        missing = f"{metric} is not an average of values from 0 to 1 over examples"
+        return self._curves.get((metric, schedule_name(rows[0]["schedule"])), missing)
 
     @property
     def schedules(self) -> list:
@@ -250,9 +252,9 @@ class ExampleWeightSweep:
         Cells of intervals that don't exist are empty.
         """
         rows = self._named_rows()
+        ends = {f"{m}{x}" for m in self.metrics for x in (*COLUMNS[2:], *FITTED)}
         for row in rows:
-            ends = [f"{m}{x}" for m in self.metrics for x in (*COLUMNS[2:], *FITTED)]
-            for name in row.keys() & set(ends):
+            for name in row.keys() & ends:
                 row[name] = "" if math.isnan(row[name]) else row[name]
         tables.to_csv(rows, path)
 

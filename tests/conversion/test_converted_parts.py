@@ -8,7 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from helpers import slow_but
+from helpers import keras_hub_backbone, slow_but
 from keras import layers
 
 from keras_bn4 import (
@@ -237,15 +237,7 @@ def test_what_keras_refuses_to_save_stays_refused(tmp_path):
 def test_models_of_keras_hub_are_saved_whole_without_a_word(tmp_path, rng):
     import keras_hub
 
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type="basic_block",
-        image_shape=(8, 8, 3),
-    )
+    [backbone] = keras_hub_backbone().layers
     model = keras_hub.models.ImageClassifier(trained(backbone, rng), num_classes=3)
     x = rng.normal(size=(2, 8, 8, 3)).astype("float32")
     converted = convert(model, ghost_batch_size=2, example_weight=0.3)

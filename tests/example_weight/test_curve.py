@@ -160,7 +160,9 @@ def test_a_sweep_chooses_by_the_curve_of_its_predictions(rng):
     assert chosen["example_weight"] == curve.largest(within) == 0.2
     # The loss keeps to its weights.
     assert "loss_fitted_difference" not in sweep.rows[0]
-    assert "one by one, since of loss it is not" in sweep.certainty("loss", within=0)
+    assert "one by one, without a curve: loss is not an" in sweep.certainty(
+        "loss", within=0
+    )
 
 
 def test_few_examples_are_compared_weight_by_weight(rng):
