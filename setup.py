@@ -11,11 +11,13 @@ version = re.search(
 tensorflow = ["tensorflow>=2.20"]
 plot = ["matplotlib>=3.8"]
 dataframe = ["pandas"]
-# tensorflow-datasets does not declare importlib_resources, reads with TensorFlow, and
-# prepares SVHN and Flowers-102 with scipy.
+# Keras reads folders of images with Pillow. tensorflow-datasets does not declare
+# importlib_resources, reads with TensorFlow, and prepares SVHN and Flowers-102 with
+# scipy.
 datasets = [
     "tensorflow-datasets>=4.9.8",
     "importlib_resources",
+    "pillow",
     "scipy",
     "scikit-learn>=1.4",
     *tensorflow,
