@@ -36,7 +36,7 @@ with quiet_in_commands():
         sweep_example_weight,
     )
     from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
-    from keras_bn4.moving_statistics import discrepancy, recalibrate
+    from keras_bn4.moving_statistics import Recalibration, discrepancy, recalibrate
     from keras_bn4.weight_decay import (
         CenteredL2,
         exclude_from_weight_decay,
@@ -48,6 +48,7 @@ __all__ = [
     "CenteredL2",
     "ExampleWeightTuning",
     "GhostBatchNormalization",
+    "Recalibration",
     "convert",
     "datasets",
     "discrepancy",
