@@ -22,6 +22,8 @@ datasets = [
     "scikit-learn>=1.4",
     *tensorflow,
 ]
+# What makes the corruptions of ImageNet-C.
+shift = [*datasets, "opencv-python-headless", "scikit-image", "Pillow"]
 # tensorflow-datasets prepares CUB-2011 with OpenCV, which is large.
 birds = ["opencv-python-headless"]
 # keras-tuner declares neither six, nor tensorboard, which it imports on TensorFlow, nor
@@ -42,6 +44,7 @@ test = [
     *birds,
     *datasets,
     *plot,
+    *shift,
     *tune,
 ]
 
@@ -70,6 +73,7 @@ setuptools.setup(
         "birds": birds,
         "datasets": datasets,
         "plot": plot,
+        "shift": shift,
         "dataframe": dataframe,
         "test": test,
         "all": sorted({*tensorflow, *tune, *datasets, *plot, *dataframe, *test}),

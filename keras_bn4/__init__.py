@@ -28,7 +28,7 @@ from keras_bn4.common.quiet import quiet_in_commands
 
 with quiet_in_commands():
     check_backend()
-    from keras_bn4 import datasets
+    from keras_bn4 import datasets, shift
     from keras_bn4.conversion import convert, revert
     from keras_bn4.example_weight import (
         ExampleWeightTuning,
@@ -37,6 +37,7 @@ with quiet_in_commands():
     )
     from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
     from keras_bn4.moving_statistics import Recalibration, discrepancy, recalibrate
+    from keras_bn4.shift import evaluate_shifts
     from keras_bn4.weight_decay import (
         CenteredL2,
         exclude_from_weight_decay,
@@ -52,11 +53,13 @@ __all__ = [
     "convert",
     "datasets",
     "discrepancy",
+    "evaluate_shifts",
     "exclude_from_weight_decay",
     "normalization_paths",
     "recalibrate",
     "revert",
     "set_example_weight",
+    "shift",
     "sweep_example_weight",
 ]
 __version__ = "0.3.0"

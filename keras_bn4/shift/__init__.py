@@ -1,20 +1,11 @@
-"""Images that are darker, foggier, blurred or noisier, and a network measured on them.
+"""Images that are darker, foggier, blurred or noisier, and a model measured on them.
 
-Read `corruptions`, `trained`, `adaptations`, `measurement`, `report`.
+Read `corruptions`, `evaluation_plot`, `evaluation_result`, `evaluation`, `trained`,
+`adaptations`, `measurement`, `report`.
 """
 
-from keras_bn4.shift.corruptions import KINDS, SEVERITIES, corrupt
-from keras_bn4.shift.measurement import measure, run
-from keras_bn4.shift.report import figure, table
-from keras_bn4.shift.trained import load_network
+from keras_bn4.shift.corruptions import SEVERITIES, corrupt, kinds
+from keras_bn4.shift.evaluation import evaluate_shifts
+from keras_bn4.shift.evaluation_result import ShiftEvaluation
 
-__all__ = [
-    "KINDS",
-    "SEVERITIES",
-    "corrupt",
-    "figure",
-    "load_network",
-    "measure",
-    "run",
-    "table",
-]
+__all__ = ["SEVERITIES", "ShiftEvaluation", "corrupt", "evaluate_shifts", "kinds"]

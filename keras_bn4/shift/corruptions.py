@@ -1,15 +1,25 @@
-"""Shifts of images: darker, foggier, blurred, noisier than those of training.
+"""Common corruptions of images: darker, foggier, blurred, noisier ones.
 
-Eleven of the kinds of CIFAR-10-C, at its published strengths (Hendrycks and Dietterich,
-2019, https://arxiv.org/abs/1903.12261). Each kind is a function of images with values
-from 0 to 1, of its strength, and of a random generator.
+Images of up to 64 pixels get eleven of the kinds of CIFAR-10-C at its published
+strengths (Hendrycks and Dietterich, 2019, https://arxiv.org/abs/1903.12261). Larger
+ones get sixteen of the kinds of ImageNet-C, by the functions with which
+tensorflow-datasets made its `imagenet2012_corrupted`.
 """
 
+import contextlib
+import importlib
 import io
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# By kind: the strengths of severities 1 to 5.
+# A name of `kinds`, or a function of images.
+Kind = str | Callable[[np.ndarray], np.ndarray]
+
+# The longer side of the largest images that have the strengths of CIFAR-10-C.
+SMALL = 64
+# By kind: the strengths of severities 1 to 5, for small images.
 STRENGTHS = {
     "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),
     "shot_noise": (500, 250, 100, 75, 50),
@@ -24,42 +34,192 @@ STRENGTHS = {
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
 }
 KINDS = tuple(STRENGTHS)
+# Frost needs photographs of frost, snow and motion blur need ImageMagick.
+LARGE_KINDS = (
+    *("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    *("gaussian_blur", "defocus_blur", "glass_blur", "zoom_blur"),
+    *("contrast", "brightness", "saturate", "fog", "spatter"),
+    *("elastic_transform", "pixelate", "jpeg_compression"),
+)
+# ImageNet-C's. Its function draws from a generator that nobody can seed.
+LARGE_IMPULSE_NOISE = (0.03, 0.06, 0.09, 0.17, 0.27)
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def corrupt(x, kind, severity, *, highest=255, seed=0):
-    """Shifts images.
+def kinds(size: int | Sequence[int]) -> tuple[str, ...]:
+    """Names the kinds of corruption that images of a size can have.
 
     Args:
-        x: Array of shape `(n, height, width, channels)` with 1 or 3 channels.
-        kind: One of `KINDS`. `"saturate"` needs colors.
-        severity: Integer from 1 to 5.
-        highest: Number, the value of white; black is 0.
-        seed: Integer. The same seed, kind and severity give the same images.
+        size: Integer, or a sequence of integers such as `(height, width)`.
 
     Returns:
-        Array of the shape and dtype of `x`.
+        Tuple of strings: eleven kinds for images of up to 64 pixels, sixteen for larger
+        ones. Gray images can't have `"saturate"`.
+
+    Example:
+
+    >>> len(kinds(32)), len(kinds((224, 224)))
+    (11, 16)
+    """
+    return LARGE_KINDS if np.max(size) > SMALL else KINDS
+
+
+def corrupt(
+    images: np.ndarray,
+    kind: Kind,
+    severity: int | None = None,
+    *,
+    highest: float = 255,
+    seed: int = 0,
+) -> np.ndarray:
+    """Corrupts images: makes them darker, foggier, blurred or noisier.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)` with 1 or 3 channels.
+        kind: One of `kinds((height, width))`. Or a function that takes the images and
+            returns changed ones, such as what another camera would have made of them.
+        severity: Integer from 1 to 5. A function has no severity.
+        highest: Number, the value of white; black is 0.
+        seed: Integer. The same seed, kind and severity give the same images. Of images
+            above 64 pixels, image `i` with seed `s` is corrupted as image 0 with seed
+            `s + i`.
+
+    Returns:
+        Array of the shape and dtype of `images`. Images above 64 pixels have at most
+        256 shades, as the published files have.
 
     Raises:
-        ValueError: if there is no such kind or severity.
+        ValueError: if there is no such kind or severity, or the images are not as
+            above.
+        ImportError: if a package is missing that the kind needs.
 
     Example:
 
     >>> gray = np.full((1, 8, 8, 1), 100, "uint8")
     >>> int(corrupt(gray, "brightness", 5)[0, 0, 0, 0])
     176
+    >>> int(corrupt(gray, lambda images: images // 4)[0, 0, 0, 0])
+    25
     """
-    if kind not in STRENGTHS or severity not in SEVERITIES:
+    images = np.asarray(images)
+    check_images(images, highest)
+    if callable(kind):
+        changed = np.asarray(kind(images))
+        if changed.shape != images.shape:
+            raise ValueError(
+                f"Function {name_of_kind(kind)} must return images of the shape that "
+                f"it gets, {images.shape}. Received: {changed.shape}."
+            )
+        return changed.astype(images.dtype)
+    check_kind(kind, severity, images.shape[1:])
+    if max(images.shape[1:3]) > SMALL:
+        shades = np.round(images * (255 / highest)).astype("uint8")
+        changed = _corrupt_large(shades, kind, severity, seed) * (highest / 255)
+    else:
+        rng = np.random.default_rng([seed, KINDS.index(kind), severity])
+        strength = STRENGTHS[kind][severity - 1]
+        changed = apply(images / highest, kind, strength, rng) * highest
+    if np.issubdtype(images.dtype, np.integer):
+        changed = np.round(changed)
+    return changed.astype(images.dtype)
+
+
+def name_of_kind(kind):
+    """The name by which tables call a kind, of a function its own."""
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
+
+
+def check_kind(kind, severity, shape):
+    """Raises `ValueError` unless images of a shape can have a kind and a severity.
+
+    Args:
+        kind: As `corrupt` takes it, and not a function.
+        severity: As `corrupt` takes it.
+        shape: Tuple `(height, width, channels)`.
+    """
+    allowed = kinds(shape[:2])
+    if kind not in allowed or severity not in SEVERITIES:
         raise ValueError(
-            f"Argument `kind` must be one of {list(KINDS)} and `severity` one of "
+            f"For images of {shape[0]} x {shape[1]} pixels, argument `kind` must be "
+            f"one of {list(allowed)}, or a function of images, and `severity` one of "
             f"{list(SEVERITIES)}. Received: kind={kind!r}, severity={severity!r}."
         )
-    rng = np.random.default_rng([seed, KINDS.index(kind), severity])
-    strength = STRENGTHS[kind][severity - 1]
-    shifted = apply(x / highest, kind, strength, rng) * highest
-    if np.issubdtype(x.dtype, np.integer):
-        shifted = np.round(shifted)
-    return shifted.astype(x.dtype)
+    if kind == "saturate" and shape[-1] == 1:
+        raise ValueError(
+            "Gray images have no saturation. Leave out the kind 'saturate'. Received: "
+            f"images of shape {shape}."
+        )
+
+
+def check_images(images, highest=255):
+    """Raises `ValueError` unless these are images with values from 0 to `highest`."""
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            "Expected images of shape (n, height, width, channels) with 1 or 3 "
+            f"channels. Received: an array of shape {images.shape}."
+        )
+    if not images.size:
+        return
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= highest):
+        raise ValueError(
+            f"Images must have values from 0 (black) to highest={highest:g} (white), "
+            f"and reach from {low:g} to {high:g}. Give images that are not yet scaled "
+            "for the model, or say what white is: highest=..."
+        )
+    if 0 < high <= 1 < highest:
+        warnings.warn(
+            f"The images are nearly black: no value is above {high:g}, and white is "
+            f"{highest:g}. Give highest=1 if they have values from 0 to 1.",
+            stacklevel=3,
+        )
+
+
+def _corrupt_large(images, kind, severity, seed):
+    """Corrupts images with 256 shades by a function of tensorflow-datasets."""
+    function, place = getattr(_imagenet_c(), kind), LARGE_KINDS.index(kind)
+    colors = np.broadcast_to(images, (*images.shape[:3], 3))
+    found = []
+    with _numpy_state_kept(), warnings.catch_warnings():
+        # Names of SciPy that are deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for i, image in enumerate(colors):
+            source = np.random.SeedSequence([seed + i, place, severity])
+            if kind == "impulse_noise":
+                share = LARGE_IMPULSE_NOISE[severity - 1]
+                rng = np.random.default_rng(source)
+                changed = np.round(255 * _impulse_noise(image / 255, share, rng))
+                found.append(changed.astype("uint8"))
+            else:
+                np.random.seed(source.generate_state(4))  # noqa: NPY002
+                found.append(function(image, severity))
+    return np.stack(found)[..., : images.shape[-1]]
+
+
+def _imagenet_c():
+    """The module of tensorflow-datasets with the functions that made ImageNet-C."""
+    try:
+        for name in ("cv2", "skimage", "scipy", "PIL"):
+            importlib.import_module(name)
+        return importlib.import_module(
+            "tensorflow_datasets.image_classification.corruptions"
+        )
+    except ImportError as error:
+        raise ImportError(
+            f"Corrupting images above {SMALL} pixels needs OpenCV, scikit-image and "
+            f"tensorflow-datasets ({error}): `pip install "
+            '"keras_bn4[shift]"`. A function of images as the kind needs none of them.'
+        ) from error
+
+
+@contextlib.contextmanager
+def _numpy_state_kept():
+    """Gives NumPy's global random generator its state back."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def apply(x, kind, strength, rng):

@@ -1,5 +1,7 @@
 """Corruptions against their definitions, and what all of them have in common."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from keras_bn4.shift.corruptions import (
     STRENGTHS,
     apply,
     corrupt,
+    kinds,
 )
 
 ndimage = pytest.importorskip("scipy.ndimage")
@@ -116,3 +119,62 @@ def test_fog_is_white_clouds_that_are_not_noise(rng):
 def test_unknown_kinds_and_severities(kind, severity, colors):
     with pytest.raises(ValueError, match=r"one of \['gaussian_noise', .*Received"):
         corrupt(colors, kind, severity)
+
+
+@pytest.fixture(scope="module")
+def imagenet_c():
+    for package in ("cv2", "skimage", "tensorflow_datasets"):
+        pytest.importorskip(package)
+    from tensorflow_datasets.image_classification import corruptions
+
+    return corruptions
+
+
+def test_large_images_are_corrupted_by_the_functions_of_imagenet_c(imagenet_c, rng):
+    noise = rng.normal(size=(2, 66, 80, 3))
+    smooth = ndimage.gaussian_filter(noise, (0, 4, 4, 0))
+    x = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype("uint8")
+    state = np.random.get_state()[1]  # noqa: NPY002
+    assert set(kinds(32)) < set(kinds((66, 80)))
+    for kind in kinds(x.shape[1:3]):
+        function = getattr(imagenet_c, kind)
+        changed = corrupt(x, kind, 4)
+        assert (changed.shape, changed.dtype) == (x.shape, x.dtype)
+        assert change(x, kind, 4) > 0.5, kind
+        # Each image by itself, whatever comes with it.
+        assert np.array_equal(changed[1:], corrupt(x[1:], kind, 4, seed=1)), kind
+        if kind == "impulse_noise":
+            share = (changed != x).mean()
+            assert share == pytest.approx(0.17, abs=0.01)
+        elif np.array_equal(changed, corrupt(x, kind, 4, seed=1)):  # Not random.
+            assert np.array_equal(changed[0], function(x[0], 4)), kind
+        if kind != "saturate":
+            gray = corrupt(x[..., :1].astype("float32") / 255, kind, 4, highest=1)
+            assert gray.shape == (2, 66, 80, 1)
+            assert 0 <= gray.min() < gray.max() <= 1
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_a_function_of_images_is_a_kind(colors):
+    darker = corrupt(colors, lambda images: images * 0.25)
+    assert np.array_equal(darker, (colors * 0.25).astype("uint8"))
+
+
+def test_what_is_missing_is_named(colors, monkeypatch):
+    large = np.repeat(colors[:1], 3, axis=1)
+    for package in ("cv2", "skimage"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(ImportError, match=rf"{package}.*keras_bn4\[shift\]"):
+                corrupt(large, "fog", 1)
+            assert corrupt(large, lambda images: images // 2).any()
+
+
+def test_images_in_another_range(colors):
+    scaled = colors / 127.5 - 1
+    with pytest.raises(ValueError, match=r"highest=255.*reach from -1 to"):
+        corrupt(scaled, "fog", 1)
+    with pytest.warns(UserWarning, match="highest=1 if"):
+        corrupt(colors / 255, "fog", 1)
+    with pytest.raises(ValueError, match="no saturation"):
+        corrupt(colors[..., :1], "saturate", 1)

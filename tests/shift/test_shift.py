@@ -14,7 +14,6 @@ from keras_bn4 import (
     demo,
     recalibrate,
     set_example_weight,
-    shift,
     sweep_example_weight,
 )
 from keras_bn4.datasets import load
@@ -183,7 +182,7 @@ def test_results_are_those_of_the_images_and_the_network(name, tmp_path, rng):
     for label in (0, 1):
         data = tmp_path / f"data{label}.npz"
         np.savez(data, x=x, y=(classes + label) % 10)
-        cells = shift.run([tmp_path / f"{name}.keras"], data, **arguments)[name]
+        cells = measurement.run([tmp_path / f"{name}.keras"], data, **arguments)[name]
         clean = cells[1]
         found.append(measurement.unpacked(clean["correct"]["as trained"], 20))
     assert found[0].all()
@@ -260,7 +259,7 @@ def test_published_shifts_are_used_where_they_are_on_disk(tmp_path, rng, monkeyp
     model = keras.Model(inputs, outputs)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.save(tmp_path / "small.keras")
-    (cells,) = shift.run(
+    (cells,) = measurement.run(
         [tmp_path / "small.keras"],
         "cifar10",
         data_dir=tmp_path,

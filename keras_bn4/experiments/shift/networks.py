@@ -14,9 +14,10 @@ with the same command.
 
 import importlib.resources
 
-from keras_bn4 import demo, shift
+from keras_bn4 import demo
 from keras_bn4.common import records
 from keras_bn4.datasets import load
+from keras_bn4.shift import measurement
 from keras_bn4.shift.corruptions import KINDS
 
 # As a resource, so that records are also found where the package is in a zip.
@@ -28,18 +29,19 @@ def run(models=(), dataset="digits", *, data_dir=None, kinds=KINDS, **keywords):
 
     Args:
         models: List of paths of `.keras` files. For the digits there are none.
-        dataset: `"digits"`, or as `keras_bn4.shift.run` takes it.
-        data_dir, kinds, **keywords: As `keras_bn4.shift.run` takes them.
+        dataset: `"digits"`, or as `keras_bn4.shift.measurement.run` takes it.
+        data_dir, kinds, **keywords: As `keras_bn4.shift.measurement.run` takes them.
 
     Returns:
-        What `keras_bn4.shift.run` returns.
+        What `keras_bn4.shift.measurement.run` returns.
 
     Raises:
         ValueError: if there are models for the digits, none for other images, or two of
             the same name.
     """
     if str(dataset) != "digits":
-        return shift.run(models, dataset, data_dir=data_dir, kinds=kinds, **keywords)
+        keywords |= {"data_dir": data_dir, "kinds": kinds}
+        return measurement.run(models, dataset, **keywords)
     if models:
         raise ValueError(
             "For dataset='digits' a network is trained, and no model is loaded. Name "
@@ -48,7 +50,7 @@ def run(models=(), dataset="digits", *, data_dir=None, kinds=KINDS, **keywords):
         )
     kinds = [kind for kind in kinds if kind != "saturate"]
     source = {"dataset": "digits"}
-    cells = shift.measure(
+    cells = measurement.measure(
         "digits", _trained_on_digits, source, highest=16, kinds=kinds, **keywords
     )
     return {"digits": cells}

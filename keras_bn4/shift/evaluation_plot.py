@@ -1,0 +1,85 @@
+"""Draws an evaluation on shifted images."""
+
+import numpy as np
+
+from keras_bn4.common.figures import BLACK, COLORS, LINES, new_figure, styled
+
+
+@styled
+def draw(evaluation, metric, label, figure=None):
+    """Draws a metric by severity, and its change by kind.
+
+    Args:
+        evaluation: A `ShiftEvaluation`.
+        metric: Name of one of its metrics.
+        label: Function of a setting that returns its name.
+        figure: What to draw the two panels in, or `None` for a new figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    lines = [name for name, _ in evaluation.lines() if not name.startswith("  ")]
+    height = max(3, 0.22 * len(lines) + 1.4)
+    figure = new_figure(9, height) if figure is None else figure
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    _draw_severities(left, evaluation, metric, label)
+    _draw_changes(right, evaluation, metric)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3)
+    return figure
+
+
+def _color(i):
+    return COLORS[(i - 1) % len(COLORS)] if i else BLACK
+
+
+def _draw_severities(panel, evaluation, metric, label):
+    clean = evaluation.mean(["clean"])
+    columns = [evaluation.mean(severities=[s]) for s in evaluation.severities]
+    for i, setting in enumerate(evaluation.settings):
+        rows = [column[i] for column in (clean, *columns)]
+        panel.errorbar(
+            [0, *evaluation.severities],
+            [row[metric] for row in rows],
+            yerr=[_half(row, metric) for row in rows] if i else None,
+            color=_color(i),
+            linestyle=LINES[i % len(LINES)],
+            marker="o",
+            elinewidth=1,
+            capsize=3,
+            label=label(setting),
+        )
+    panel.set_xticks(
+        [0, *evaluation.severities], ["clean", *map(str, evaluation.severities)]
+    )
+    panel.set_xlabel("severity, mean over kinds")
+    panel.set_title(f"{metric}, n = {evaluation.count:,}")
+
+
+def _draw_changes(panel, evaluation, metric):
+    lines = [
+        (name, rows) for name, rows in evaluation.lines() if not name.startswith("  ")
+    ]
+    places = np.arange(len(lines))
+    count = len(evaluation.settings)
+    for i in range(1, count):
+        rows = [rows[i] for _, rows in lines]
+        panel.errorbar(
+            [row[f"{metric}_difference"] for row in rows],
+            places + 0.6 * (i / count - 0.5),
+            xerr=[_half(row, metric) for row in rows],
+            color=_color(i),
+            linestyle="",
+            marker="o",
+            markersize=4,
+            elinewidth=1,
+        )
+    panel.axvline(0, color="0.6", linewidth=1)
+    panel.set_yticks(places, [name for name, _ in lines])
+    panel.invert_yaxis()
+    panel.set_title("change to weight 0, 95 % interval")
+
+
+def _half(row, metric):
+    name = f"{metric}_difference"
+    return row[f"{name}_upper"] - row[name]
