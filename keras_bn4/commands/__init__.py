@@ -1,4 +1,4 @@
 """The command line, with a module for each command.
 
-Read `inputs`, `inspect_model`, `sweep`, `demo`, `main`.
+Read `inputs`, `inspect_model`, `sweep`, `shift`, `demo`, `main`.
 """

@@ -7,7 +7,7 @@ import os
 import sys
 
 import keras_bn4
-from keras_bn4.commands import demo, inspect_model, sweep
+from keras_bn4.commands import demo, inspect_model, shift, sweep
 from keras_bn4.common.quiet import INTERRUPTED
 
 ERROR = 1
@@ -50,7 +50,7 @@ def _parse(arguments):
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name"
     )
-    for command in (sweep, inspect_model):
+    for command in (sweep, shift, inspect_model):
         command.add(commands)
     options = parser.parse_args(arguments)
     if options.command_name is not None:

@@ -140,8 +140,8 @@ def evaluate_shifts(
     ]
     settings += [{**settings[0], "recalibrated_on": len(images)} for images in others]
     common = {
-        "model": _digest(model.get_weights()),
-        "data": _digest([*first, *others]),
+        "model": digest(model.get_weights()),
+        "data": digest([*first, *others]),
         "settings": settings,
         "seed": seed,
         "highest": highest,
@@ -331,7 +331,7 @@ def _weights(example_weights, count):
     return found
 
 
-def _digest(arrays):
+def digest(arrays):
     """Tells arrays from all others, in the settings of a record."""
     digest = hashlib.sha256()
     for array in arrays:

@@ -83,3 +83,26 @@ def _draw_changes(panel, evaluation, metric):
 def _half(row, metric):
     name = f"{metric}_difference"
     return row[f"{name}_upper"] - row[name]
+
+
+@styled
+def draw_images(images):
+    """Draws images with their names above.
+
+    Args:
+        images: Dict by name of arrays of shape `(height, width, channels)` with values
+            from 0 to 1.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    columns = min(6, len(images))
+    rows = -(-len(images) // columns)
+    figure = new_figure(1.5 * columns, 1.7 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, (name, image) in zip(panels, images.items()):
+        panel.imshow(image, cmap="gray", vmin=0, vmax=1)
+        panel.set_title(name, fontsize=7)
+    return figure

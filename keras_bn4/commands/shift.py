@@ -1,0 +1,334 @@
+"""`keras_bn4 shift`: evaluates a saved model on corrupted images of its user."""
+
+import pathlib
+import warnings
+
+import keras
+import numpy as np
+
+from keras_bn4 import datasets
+from keras_bn4.commands.inputs import (
+    add_data_dir,
+    add_output_dir,
+    check_fit,
+    check_folder,
+    compile_as_classifier,
+    load_model,
+)
+from keras_bn4.common.arguments import check_integer, check_number
+from keras_bn4.common.batches import iterate
+from keras_bn4.common.files import written_whole
+from keras_bn4.common.records import Records
+from keras_bn4.conversion import convert
+from keras_bn4.datasets.array_files import is_file, load_arrays
+from keras_bn4.datasets.folders import ImageFolder, scaling
+from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
+from keras_bn4.example_weight.schedules import SCHEDULES
+from keras_bn4.example_weight.setting import weighing_layers
+from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
+from keras_bn4.shift import SEVERITIES, corrupt, evaluate_shifts, kinds
+from keras_bn4.shift.corruptions import check_images, check_kind
+from keras_bn4.shift.evaluation import digest
+from keras_bn4.shift.evaluation_plot import draw_images
+
+# Of these, tensorflow-datasets has the published files.
+PUBLISHED = ("cifar10", "imagenet2012")
+
+
+def add(commands):
+    shift = commands.add_parser(
+        "shift",
+        help="see whether an example weight helps on your images, corrupted",
+        description="Cuts clean images into two halves at random. On one, chooses the "
+        "largest example weight that hardly costs accuracy; on the other, reports what "
+        "it does to accuracy and loss, clean and with common corruptions. It can be "
+        "interrupted and goes on with the same command.",
+    )
+    shift.add_argument(
+        "model", metavar="MODEL.keras", help="file of the model, a classifier"
+    )
+    shift.add_argument(
+        "--dataset",
+        required=True,
+        help="a folder of images with a folder for each class, 'digits', a name of "
+        "tensorflow-datasets, or an .npz file with x and y",
+    )
+    add_data_dir(shift)
+    shift.add_argument(
+        "--split", help="split to cut into halves (default: validation, or else test)"
+    )
+    shift.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="file with the name of a class in each line, in the order of the model's "
+        "outputs (default: the names of the folders, sorted)",
+    )
+    shift.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="height and width of the images (default: of the model's input)",
+    )
+    shift.add_argument(
+        "--scale",
+        default="0-255",
+        help="what the model takes: 0-255, 0-1, -1-1, or a module of "
+        "keras.applications (default: %(default)s)",
+    )
+    shift.add_argument(
+        "--highest",
+        type=float,
+        default=255,
+        help="value of white in the data, 16 for the digits (default: %(default)s)",
+    )
+    shift.add_argument(
+        "--images",
+        type=int,
+        default=200,
+        metavar="N",
+        help="images of the second half to report on (default: %(default)s)",
+    )
+    shift.add_argument(
+        "--kinds",
+        nargs="+",
+        metavar="KIND",
+        help="kinds of corruption (default: all that images of this size can have)",
+    )
+    shift.add_argument(
+        "--severities",
+        type=int,
+        nargs="+",
+        choices=SEVERITIES,
+        default=[1, 3, 5],
+        help="severities of corruption (default: 1 3 5)",
+    )
+    shift.add_argument(
+        "--example-weights",
+        type=float,
+        nargs="+",
+        default=EXAMPLE_WEIGHTS,
+        help="weights to choose from (default: those of `keras_bn4 sweep`)",
+    )
+    shift.add_argument(
+        "--schedule",
+        nargs="+",
+        choices=tuple(SCHEDULES),
+        default=["uniform"],
+        help="how a weight is spread over the layers, one or several to compare "
+        "(default: uniform)",
+    )
+    shift.add_argument(
+        "--within",
+        type=float,
+        default=0.005,
+        metavar="AMOUNT",
+        help="how much accuracy the weight may cost on clean images (default: "
+        "%(default)s)",
+    )
+    shift.add_argument(
+        "--recalibrate-on",
+        type=int,
+        default=64,
+        metavar="N",
+        help="compare with moving statistics recalibrated on so many corrupted images "
+        "of the first half, 0 for no comparison (default: %(default)s)",
+    )
+    shift.add_argument("--batch-size", type=int, default=32)
+    add_output_dir(shift, "results/shift")
+    shift.set_defaults(command=run)
+
+
+def run(options):
+    """Chooses a weight on clean images, and reports on clean and corrupted ones."""
+    for name in ("images", "batch_size"):
+        check_integer(name, getattr(options, name))
+    check_integer("recalibrate_on", options.recalibrate_on, least=0)
+    check_number("within", options.within, least=0)
+    check_folder(options.output_dir)
+    preprocess = scaling(options.scale)
+    model = load_model(options.model)
+    choosing, reporting = _halves(options, model)
+    x, y = next(_batches(choosing, options))
+    check_images(x, options.highest)
+    shape = x.shape[1:]
+    wanted = options.kinds
+    if wanted is None:
+        wanted = [k for k in kinds(shape[:2]) if k != "saturate" or shape[-1] > 1]
+    for kind in wanted:
+        check_kind(kind, options.severities[0], shape)
+    # Says before anything takes long what is not installed.
+    examples = {
+        f"{kind.replace('_', ' ')} {severity}": corrupt(
+            x[:1], kind, severity, highest=options.highest
+        )[0]
+        / options.highest
+        for kind in wanted
+        for severity in [max(options.severities)]
+    }
+    model = _prepared(model, preprocess(x), y)
+    folder = pathlib.Path(options.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / "images.png") as unfinished:
+        examples = {"clean": x[0] / options.highest, **examples}
+        draw_images(examples).savefig(unfinished)
+    chosen = _choose(model, choosing, preprocess, options, folder / "choice.json")
+    others = []
+    for images, _ in _batches(choosing, options):
+        others.append(images)
+        if sum(map(len, others)) >= options.recalibrate_on:
+            break
+    others = np.concatenate(others)[: options.recalibrate_on]
+    found = evaluate_shifts(
+        model,
+        *reporting,
+        example_weights=chosen,
+        kinds=wanted,
+        severities=options.severities,
+        highest=options.highest,
+        batch_size=options.batch_size if len(reporting) > 1 else None,
+        preprocess=preprocess,
+        shifted=lambda kind, severity: _published(kind, severity, options, shape),
+        recalibrate_on=others if options.recalibrate_on else None,
+        output=folder / "shifts.json",
+    )
+    print(f"\nOn {found.count} images of the other half, and their changes with 95 %")
+    print(f"intervals:\n\n{found}\n")
+    found.to_csv(folder / "shifts.csv")
+    with written_whole(folder / "shifts.png") as unfinished:
+        found.plot().savefig(unfinished)
+    print(f"Rows, figures and records: {folder}")
+
+
+def _halves(options, model):
+    """The clean images to choose on, and to report on, as arguments of `evaluate`."""
+    size = options.image_size
+    if pathlib.Path(options.dataset).is_dir():
+        shape = model.input_shape
+        size = (size, size) if size else shape[1:3]
+        if None in size:
+            raise ValueError(
+                "The model takes images of any size. Say which to use: --image-size."
+            )
+        halves = [
+            ImageFolder(
+                options.dataset,
+                image_size=size,
+                channels=shape[-1],
+                classes=options.classes,
+                half=half,
+                batch_size=options.batch_size,
+            )
+            for half in ("choose", "report")
+        ]
+        for half in halves[1:]:
+            half.files = half.files[: options.images]
+            half.labels = half.labels[: options.images]
+        print(f"{halves[0]}, and as many to report on")
+        return [halves[0]], [halves[1]]
+    if options.classes is not None:
+        raise ValueError("--classes names the folders of a folder of images.")
+    if is_file(options.dataset):
+        x, y = load_arrays(options.dataset)
+    else:
+        keywords = {"data_dir": options.data_dir}
+        split = options.split
+        if split is None:
+            names = datasets.split_names(options.dataset, **keywords)
+            split = "validation" if "validation" in names else "test"
+        if options.dataset != "digits":
+            keywords["batch_size"] = options.batch_size
+            keywords["image_size"] = (size, size) if size else None
+            halves = [
+                datasets.stream(options.dataset, f"{split}{half}", **keywords)
+                for half in ("[:50%]", "[50%:]")
+            ]
+            few = halves[1].unbatch().take(options.images).batch(options.batch_size)
+            return [halves[0]], [few]
+        x, y = datasets.load(options.dataset, split)
+    order = np.random.default_rng(0).permutation(len(x))
+    choosing, reporting = order[: len(x) // 2], order[len(x) // 2 :]
+    reporting = reporting[: options.images]
+    if not len(choosing):
+        raise ValueError(
+            f"{options.dataset} has {len(x)} image, which can't be cut into two halves."
+        )
+    return [x[choosing], y[choosing]], [x[reporting], y[reporting]]
+
+
+def _batches(data, options):
+    batch_size = options.batch_size if len(data) > 1 else None
+    for x, y, _ in iterate(*data, batch_size=batch_size)[0]:
+        yield keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)
+
+
+def _prepared(model, x, y):
+    """The model with layers of this package, compiled for loss and accuracy."""
+    check_fit(model, x, y)
+    print(f"The model receives values from {x.min():g} to {x.max():g}.")
+    if model.compiled and model.loss:
+        model.compile(loss=model.loss, metrics=["accuracy"])
+    else:
+        compile_as_classifier(model, x)
+    try:
+        weighing_layers(model)
+    except ValueError:
+        model = convert(model)
+        print(f"Converted {len(model.conversion_report.converted)} layers.")
+    return model
+
+
+def _choose(model, data, preprocess, options, path):
+    """Rows of a sweep on clean images, one a schedule, with the chosen weights."""
+    records = Records(path)
+    settings = {
+        "model": digest(model.get_weights()),
+        "data": digest(next(_batches(data, options))),
+        "example_weights": list(options.example_weights),
+        "schedule": options.schedule,
+        "within": options.within,
+        "scale": options.scale,
+    }
+    record = records.find(settings)
+    if record is None:
+        batches = ((preprocess(x), y) for x, y in _batches(data, options))
+        sweep = sweep_example_weight(
+            model,
+            batches,
+            example_weights=options.example_weights,
+            schedule=options.schedule,
+        )
+        record = {"settings": settings, "chosen": [], "certainty": []}
+        for schedule in options.schedule:
+            keywords = {"within": options.within, "schedule": schedule}
+            with warnings.catch_warnings():
+                # It is printed with the choice.
+                warnings.filterwarnings("ignore", FAR_FROM_SURE)
+                record["chosen"].append(sweep.largest("accuracy", **keywords))
+            record["certainty"].append(sweep.certainty("accuracy", **keywords))
+        records.add(record)
+    for row, certainty in zip(record["chosen"], record["certainty"]):
+        print(
+            f"Largest weight with accuracy within {options.within:g}: "
+            f"{row['example_weight']:g}, {row['schedule']}. {certainty}"
+        )
+    return record["chosen"]
+
+
+def _published(kind, severity, options, shape):
+    """Published images of a shift, if tensorflow-datasets has them on disk.
+
+    These data sets have an order of their own, so that an image that the weight was
+    chosen on can be among them.
+    """
+    if options.dataset not in PUBLISHED:
+        return None
+    split = "validation" if options.dataset == "imagenet2012" else "test"
+    try:
+        return datasets.load(
+            f"{options.dataset}_corrupted/{kind}_{severity}",
+            f"{split}[-{options.images}:]",
+            data_dir=options.data_dir,
+            image_size=shape[:2] if options.image_size else None,
+        )
+    except FileNotFoundError:
+        return None
