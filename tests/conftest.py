@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,15 @@ import pytest
 pytest.register_assert_rewrite(
     "helpers", "tuner_helpers", "dataset_helpers", "figure_helpers", "sweep_helpers"
 )
+
+
+def pytest_collection_finish():
+    """Leaves the millions of objects that imports make out of garbage collection.
+
+    It looks through all of them every few seconds, and Keras Tuner in every trial.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

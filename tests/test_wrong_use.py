@@ -1,10 +1,11 @@
 """Wrong calls of the public API: the error, its message, and that nothing was changed.
 
 A message says what happened with which value, what is allowed, and how to mend it. All
-calls of this file share a few models, and after every call these are what they were.
+calls of this file share a few models, and after all of them these are what they were.
+Data sets and the search have theirs beside their other tests.
 """
 
-import importlib.util
+import functools
 import re
 import types
 
@@ -20,7 +21,6 @@ from keras_bn4 import (
     ExampleWeightTuning,
     GhostBatchNormalization,
     convert,
-    datasets,
     discrepancy,
     exclude_from_weight_decay,
     normalization_paths,
@@ -33,18 +33,9 @@ from keras_bn4.commands import sweep as sweep_command
 from keras_bn4.commands.main import main
 from keras_bn4.layers.arguments import FOREIGN_NAMES
 
-L2 = keras.regularizers.L2
 LAYERS = [GhostBatchNormalization, BatchGroupNormalization]
-needs_tuner = pytest.mark.skipif(
-    importlib.util.find_spec("keras_tuner") is None, reason="no Keras Tuner"
-)
-
-
-def name_of_arguments(value):
-    """The name of a case by its arguments, the same in all processes that run tests."""
-    if not isinstance(value, dict):
-        return ""
-    return re.sub(" at 0x[0-9a-f]+", "", str(value))[:40]
+X = np.zeros((2, 3, 4), "float32")
+NAN = float("nan")
 
 
 def network(normalization, compiled=True):
@@ -77,8 +68,8 @@ def state_of(model):
 
 
 @pytest.fixture(scope="module")
-def all_things():
-    rng = np.random.default_rng(0)
+def things():
+    """The models and data of all tests here, which have to stay what they are."""
     things = types.SimpleNamespace(
         model=network(GhostBatchNormalization(ghost_batch_size=4, example_weight=0.1)),
         plain=network(layers.BatchNormalization()),
@@ -89,29 +80,16 @@ def all_things():
         none=keras.Sequential([keras.Input((4,)), layers.Dense(3)]),
         vectors=keras.Sequential([keras.Input((3,)), layers.BatchNormalization()]),
         subclassed=Subclassed(),
-        x=rng.normal(size=(12, 4, 4, 2)).astype("float32"),
-        y=rng.integers(0, 3, 12),
     )
+    models = list(vars(things).values())
     things.subclassed(np.zeros((2, 3), "float32"))
-    things.sweep = sweep_example_weight(
-        things.model, things.x, things.y, example_weights=[0.1], verbose=0
-    )
-    return things
-
-
-MODELS = (
-    *("model", "plain", "grouped", "frozen", "renorm", "none", "vectors", "subclassed"),
-    "uncompiled",
-)
-
-
-@pytest.fixture
-def things(all_things):
-    """The models and data of all tests here, which have to stay what they are."""
-    before = [state_of(getattr(all_things, name)) for name in MODELS]
-    yield all_things
-    after = [state_of(getattr(all_things, name)) for name in MODELS]
-    np.testing.assert_equal(after, before)
+    rng = np.random.default_rng(0)
+    things.x = rng.normal(size=(12, 4, 4, 2)).astype("float32")
+    things.y = rng.integers(0, 3, 12)
+    things.sweep = sweep(things, things.x, things.y)
+    before = list(map(state_of, models))
+    yield things
+    np.testing.assert_equal(list(map(state_of, models)), before)
 
 
 def check(call, error, message, *arguments):
@@ -130,38 +108,43 @@ def cases(*rows):
     return pytest.mark.parametrize(("call", "error", "message"), parameters)
 
 
+def arguments(*rows):
+    """Parameters `(name, message, value, ...)`, each value in a call of its own."""
+    parameters = [
+        pytest.param({name: value}, message, id=f"{i}-{name}-{message[:30]}")
+        for i, (name, message, *values) in enumerate(rows)
+        for value in values
+    ]
+    return pytest.mark.parametrize(("arguments", "message"), parameters)
+
+
 # Layers.
 
 
 @pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        *[("ghost_batch_size", v, "a positive integer.*or None") for v in (0, -3, "8")],
-        *[("ghost_batch_size", v, "a positive integer.*or None") for v in (2.5, True)],
-        *[("example_weight", v, "a number from 0 .* to 1") for v in (-0.1, 1.5, "a")],
-        *[("example_weight", v, "a number from 0") for v in (None, True, float("nan"))],
-        *[("variance_tracking", v, '"variance"') for v in ("both", None, 1)],
-        *[(k, 8, re.escape(v)) for k, v in FOREIGN_NAMES.items() if k != "groups"],
-        ("ghost_batch_sise", 8, "perhaps `ghost_batch_size` is meant"),
-        ("momentun", 0.9, "perhaps `momentum` is meant"),
-        ("example_weigth", 0.5, "perhaps `example_weight` is meant"),
-        ("kernel_size", 3, r"takes \[.*and the arguments of keras.layers"),
-        ("mask", None, r"takes \[.*and the arguments of keras.layers"),
-    ],
+@arguments(
+    ("ghost_batch_size", "a positive integer.*or None", 0, -3, "8", 2.5, True),
+    ("example_weight", "a number from 0 .* to 1", -0.1, 1.5, "a", None, True, NAN),
+    ("variance_tracking", '"variance"', "both", None, 1),
+    *[(k, re.escape(v), 8) for k, v in FOREIGN_NAMES.items() if k != "groups"],
+    ("ghost_batch_sise", "perhaps `ghost_batch_size` is meant", 8),
+    ("momentun", "perhaps `momentum` is meant", 0.9),
+    ("example_weigth", "perhaps `example_weight` is meant", 0.5),
+    ("kernel_size", r"takes \[.*and the arguments of keras.layers", 3),
+    ("mask", r"takes \[.*and the arguments of keras.layers", None),
 )
-def test_arguments_of_layers(layer_class, name, value, message):
+def test_arguments_of_layers(layer_class, arguments, message):
     with pytest.raises(ValueError, match=f"(?s){message}") as error:
-        layer_class(**{name: value})
+        layer_class(**arguments)
+    ((name, value),) = arguments.items()
     assert name in str(error.value)
     assert str(value) in str(error.value)
 
 
-@pytest.mark.parametrize("value", [0, -2, 2.5, "4", None, True, [2]])
-def test_groups(value):
-    with pytest.raises(ValueError, match=r"positive integer.*or -1") as error:
-        BatchGroupNormalization(groups=value)
-    assert f"groups={value!r}" in str(error.value)
+@arguments(("groups", "positive integer.*or -1", 0, -2, 2.5, "4", None, True, [2]))
+def test_groups(arguments, message):
+    message += f".*groups={re.escape(repr(arguments['groups']))}"
+    check(lambda: BatchGroupNormalization(**arguments), ValueError, message)
 
 
 @cases(
@@ -181,89 +164,8 @@ def test_groups(value):
         "cannot be combined with ghosts.*ghost_batch_size=8",
     ),
     (lambda: BatchGroupNormalization(renorm=True), "cannot be combined with ghosts"),
-)
-def test_arguments_of_layers_together(call, error, message):
-    check(call, error, message)
-
-
-def built(layer_class):
-    arguments = {"groups": 2} if layer_class is BatchGroupNormalization else {}
-    layer = layer_class(**arguments, example_weight=0.2)
-    layer.build((None, 3, 4))
-    return layer
-
-
-@pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        *[("ghost_batch_size", v, "a positive integer.*or None") for v in (-3, "a")],
-        *[
-            ("example_weight", v, "a number from 0 .* to 1")
-            for v in (2, None, -0.1, "a")
-        ],
-        ("variance_tracking", "x", '"second_moment" or "variance"'),
-    ],
-)
-def test_attributes_of_layers_that_are_built(layer_class, name, value, message):
-    layer = built(layer_class)
-    before = layer.get_config()
-    with pytest.raises(ValueError, match=message):
-        setattr(layer, name, value)
-    assert layer.get_config() == before
-
-
-def test_other_attributes_that_do_not_fit():
-    layer = built(BatchGroupNormalization)
-    for value, message in (
-        (3, r"divisible by the num.*\(3\)"),
-        (0, "positive integer"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            layer.groups = value
-    assert layer.groups == 2
-    layer = GhostBatchNormalization(renorm=True)
-    with pytest.raises(ValueError, match="cannot be combined with ghosts"):
-        layer.ghost_batch_size = 8
-    assert layer.ghost_batch_size is None
-    layer = BatchGroupNormalization()
-    with pytest.raises(ValueError, match="cannot be combined with ghosts"):
-        layer.renorm = True
-
-
-X = np.zeros((2, 3, 4), "float32")
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    "mask",
-    [np.ones(2, bool), np.ones((2, 3, 4), bool), np.ones((2, 5), bool), "a"],
-    ids=["too few axes", "too many axes", "another size", "no tensor"],
-)
-def test_masks(layer_class, training, mask):
-    with pytest.raises(ValueError, match=r"of shape \(2, 3\)\. Received: mask"):
-        built(layer_class)(X, training=training, mask=mask)
-
-
-@pytest.mark.parametrize("layer_class", LAYERS)
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        (np.zeros(4, "float32"), "examples along their first axis"),
-        (None, "takes one tensor of examples, of rank 2 or more"),
-        (keras.KerasTensor((None, None)), "should have a defined dimension"),
-    ],
-    ids=["rank 1", "None", "no channels"],
-)
-def test_inputs_of_a_new_layer(layer_class, inputs, message):
-    with pytest.raises(ValueError, match=message):
-        layer_class()(inputs)
-
-
-@cases(
-    (lambda: built(LAYERS[0])(np.zeros((2, 3, 6), "float32")), "axis -1.* value 4"),
-    (lambda: built(LAYERS[0])(np.zeros((2, 4), "float32")), "expected ndim=3"),
+    (lambda: LAYERS[0]()(X[0, 0]), "examples along their first axis"),
+    (lambda: LAYERS[1]()(None), "takes one tensor of examples, of rank 2 or more"),
     (lambda: LAYERS[0](axis=0)(X), "ghost_batch_size=0"),
     *[(lambda a=a: LAYERS[0](axis=a)(X), f"axis={a}, ") for a in (3, -3, -4)],
     (lambda: LAYERS[0](axis=5)(X), r"axis=5, input_shape=\(2, 3, 4\)"),
@@ -276,111 +178,143 @@ def test_inputs_of_a_new_layer(layer_class, inputs, message):
         r"\(32\) cannot be more than the number of channels \(4\)\. Allowed: \[1",
     ),
 )
-def test_inputs_of_another_shape(call, error, message):
+def test_layers(call, error, message):
     check(call, error, message)
+
+
+def built(layer_class):
+    arguments = {"groups": 2} if layer_class is BatchGroupNormalization else {}
+    layer = layer_class(**arguments, example_weight=0.2)
+    layer.build((None, 3, 4))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value", "message"),
+    [
+        *[
+            (functools.partial(built, layer_class), *case)
+            for layer_class in LAYERS
+            for case in (
+                ("ghost_batch_size", -3, "a positive integer.*or None"),
+                ("example_weight", 2, "a number from 0 .* to 1"),
+                ("variance_tracking", "x", '"second_moment" or "variance"'),
+            )
+        ],
+        (lambda: built(LAYERS[1]), "groups", 3, r"divisible by the num.*\(3\)"),
+        (lambda: built(LAYERS[1]), "groups", 0, "positive integer"),
+        (lambda: LAYERS[0](renorm=True), "ghost_batch_size", 8, "combined with ghosts"),
+        (BatchGroupNormalization, "renorm", True, "cannot be combined with ghosts"),
+    ],
+    ids=str,
+)
+def test_attributes_of_layers(make, name, value, message):
+    layer = make()
+    before = layer.get_config()
+    with pytest.raises(ValueError, match=message):
+        setattr(layer, name, value)
+    assert layer.get_config() == before
+
+
+@pytest.mark.parametrize("layer_class", LAYERS)
+@pytest.mark.parametrize(
+    "mask",
+    [np.ones(2, bool), np.ones((2, 3, 4), bool), np.ones((2, 5), bool), "a"],
+    ids=["too few axes", "too many axes", "another size", "no tensor"],
+)
+def test_masks(layer_class, mask):
+    layer = built(layer_class)
+    for training in (False, True):
+        with pytest.raises(ValueError, match=r"of shape \(2, 3\)\. Received: mask"):
+            layer(X, training=training, mask=mask)
 
 
 # Conversion.
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"select": "b"}, "`select` must be a function of a layer, or None.*'b'"),
-        ({"select": ["bn"]}, "`select` must be a function"),
-        ({"select": lambda layer: False}, "`select` didn't pick it"),
-        ({"groups": 4}, r"nothing was changed.*\[1, 2, 3, 6\], and -1.*'.*divisible"),
-        ({"groups": lambda layer: 4}, "nothing was changed.*must be divisible by"),
-        ({"groups": lambda layer: "a"}, "nothing was changed.*groups='a'"),
-        ({"groups": 0}, "positive integer"),
-        ({"groups": "a"}, "positive integer"),
-        ({"ghost_batch_size": 0}, "ghost_batch_size=0"),
-        ({"example_weight": 2}, "example_weight=2"),
-        ({"variance_tracking": "a"}, "variance_tracking='a'"),
-        ({"axis": 1}, r"Unknown arguments \['axis'\].*build the model"),
-        ({"virtual_batch_size": 8}, "Unknown arguments.*can set"),
-        ({"virtual_batch_size": 8}, "it is called `ghost_batch_size` here"),
-        ({"ghost_batch_sise": 8}, "perhaps `ghost_batch_size` is meant"),
-        ({"beta_initializer": "ones"}, r"\['beta_initializer'\]. `convert` can set"),
-        ({"renorm": True}, "Unknown arguments.*can set"),
-    ],
-    ids=name_of_arguments,
+@arguments(
+    ("select", "`select` must be a function of a layer, or None.*'b", "b", ["bn"]),
+    ("select", "`select` didn't pick it", lambda layer: False),
+    ("groups", r"nothing was changed.*\[1, 2, 3, 6\], and -1.*'.*divisible", 4),
+    ("groups", "nothing was changed.*must be divisible by", lambda layer: 4),
+    ("groups", "nothing was changed.*groups='a'", lambda layer: "a"),
+    ("groups", "positive integer", 0, "a"),
+    ("ghost_batch_size", "ghost_batch_size=0", 0),
+    ("example_weight", "example_weight=2", 2),
+    ("variance_tracking", "variance_tracking='a'", "a"),
+    ("axis", r"Unknown arguments \['axis'\].*build the model", 1),
+    ("virtual_batch_size", "Unknown arguments.*can set", 8),
+    ("virtual_batch_size", "it is called `ghost_batch_size` here", 8),
+    ("ghost_batch_sise", "perhaps `ghost_batch_size` is meant", 8),
+    ("beta_initializer", r"\['beta_initializer'\]. `convert` can set", "ones"),
+    ("renorm", "Unknown arguments.*can set", True),
 )
 def test_arguments_of_convert(things, arguments, message, in_place):
+    convert_all = functools.partial(convert, in_place=in_place, **arguments)
     for model in (things.plain, things.model):
-        check(
-            lambda m: convert(m, in_place=in_place, **arguments),
-            ValueError,
-            message,
-            model,
-        )
-
-
-@pytest.mark.parametrize("in_place", ["no", None, 2])
-def test_in_place(things, in_place):
-    for call in (convert, revert):
-        with pytest.raises(ValueError, match="`in_place` must be True or False"):
-            call(things.model, in_place=in_place)
+        check(convert_all, ValueError, message, model)
 
 
 def legacy_model():
-    model_class = type("Sequential", (), {"__module__": "tf_keras.src.engine.training"})
-    return model_class()
+    """Of a class of its user that inherits from one of `tf_keras`."""
+    names = {"__module__": "tf_keras.src.engine.training"}
+    return type("Own", (type("Sequential", (), names),), {})()
 
 
-ON_MODELS = {
-    "convert": convert,
-    "revert": revert,
-    "set": lambda model: set_example_weight(model, 0.5),
-    "sweep": lambda model: sweep_example_weight(model, X, verbose=0),
-    "recalibrate": lambda model: recalibrate(model, X, verbose=0),
-    "discrepancy": lambda model: discrepancy(model, X, verbose=0),
-    "paths": normalization_paths,
-    "exclude": lambda model: exclude_from_weight_decay(
-        keras.optimizers.AdamW(weight_decay=0.1), model
-    ),
-}
-
-
-@pytest.mark.parametrize("call", ON_MODELS.values(), ids=ON_MODELS)
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("model.keras", "Received: 'model.keras'.*keras.models.load_model"),
         (None, "Expected a keras.Model. Received: None"),
         (keras.Model, "Expected a keras.Model.*Make an object of this class"),
         (layers.BatchNormalization(), "Expected a keras.Model.*make a model with it"),
         (keras.Sequential([layers.BatchNormalization()]), r"isn't built.*model\.build"),
         (legacy_model(), r"legacy Keras.*`tf_keras`.*TF_USE_LEGACY_KERAS=1"),
+        (type(legacy_model()), r"legacy Keras.*`tf_keras`"),
     ],
-    ids=["path", "None", "class", "layer", "not built", "legacy Keras"],
+    ids=["None", "class", "layer", "not built", "legacy Keras", "its class"],
 )
-def test_what_is_no_model(call, model, message):
-    check(call, ValueError, message, model)
+def test_what_is_no_model(model, message):
+    check(convert, ValueError, message, model)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(convert, revert, normalization_paths),
+        lambda model: set_example_weight(model, 0.5),
+        lambda model: sweep_example_weight(model, X, verbose=0),
+        lambda model: recalibrate(model, X, verbose=0),
+        lambda model: discrepancy(model, X, verbose=0),
+        lambda model: exclude_from_weight_decay(adamw(), model),
+    ],
+)
+def test_a_path_is_no_model(call):
+    message = "Received: 'model.keras'.*keras.models.load_model"
+    check(call, ValueError, message, "model.keras")
 
 
 @cases(
     (lambda t: convert(t.none), "no batch normalization layer to convert"),
     (lambda t: convert(t.renorm, ghost_batch_size=4), "nothing was changed.*`renorm`"),
     (lambda t: convert(t.subclassed), "rebuild model.*`get_config`.*in_place=True"),
-    (lambda t: convert(t.plain, 8), TypeError, "positional"),
+    *[
+        (lambda t, c=call, v=value: c(t.model, in_place=v), "`in_place` must be True o")
+        for call in (convert, revert)
+        for value in ("no", None, 2)
+    ],
     (lambda t: revert(t.plain), r"no layer of keras_bn4 to revert.*convert"),
     (lambda t: revert(t.model), r"would change predictions.*example_weight=0\.1.*forc"),
     (lambda t: revert(t.grouped), r"would change predictions.*groups=2"),
     (lambda t: revert(t.model, force="yes"), "`force` must be True or False"),
     (lambda t: set_example_weight(t.plain, 0.1), "no layer of keras_bn4.*convert"),
+    *[
+        (lambda t, v=value: set_example_weight(t.model, v), "a number from 0 .* to 1")
+        for value in (2, -0.1, "a", None, True, NAN, [1.1], np.array(0.1))
+    ],
 )
 def test_models_that_do_not_fit(things, call, error, message):
     check(call, error, message, things)
-
-
-@pytest.mark.parametrize(
-    "weight", [2, -0.1, "a", None, True, float("nan"), [1.1], np.array(0.1)]
-)
-def test_example_weights(things, weight):
-    with pytest.raises(ValueError, match=r"a number from 0 .* to 1"):
-        set_example_weight(things.model, weight)
 
 
 # The sweep of the example weight.
@@ -391,30 +325,24 @@ def sweep(things, x, y=None, **arguments):
     return sweep_example_weight(things.model, x, y, **arguments)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        *[({"example_weights": v}, "a sequence of num") for v in ("a", 0.1, None)],
-        *[({"example_weights": [v]}, "a number from 0") for v in (2, "a", None)],
-        ({"mode": "best"}, '"min", "max", None'),
-        ({"mode": {"loss": "best"}}, '"min", "max", None'),
-        ({"mode": 3}, '"min", "max", None'),
-        ({"mode": {"recall": "max"}}, r"\['recall'\].*\['loss', 'accuracy'\]"),
-        *[({"batch_size": v}, "an integer from 1 upwards") for v in (0, 2.5, "a")],
-        *[({"steps": v}, "an integer from 1 upwards") for v in (0, -1, True)],
-        *[({"verbose": v}, '0 for silence, or 1, 2 or "auto"') for v in ("no", None)],
-        ({"sample_weight": np.ones(5)}, "12 in `y`, 5 in `sample_weight`"),
-        ({"sample_weight": [1.0] * 12}, r"`sample_weight` must be an array.*asarray"),
-    ],
-    ids=str,
+@arguments(
+    ("example_weights", "a sequence of num", "a", 0.1, None),
+    ("example_weights", "a number from 0", [2], ["a"], [None]),
+    ("mode", '"min", "max", None', "best", {"loss": "best"}, 3),
+    ("mode", r"\['recall'\].*\['loss', 'accuracy'\]", {"recall": "max"}),
+    ("batch_size", "an integer from 1 upwards", 0, 2.5, "a"),
+    ("steps", "an integer from 1 upwards", 0, -1, True),
+    ("verbose", '0 for silence, or 1, 2 or "auto"', "no", None),
+    ("sample_weight", "12 in `y`, 5 in `sample_weight`", np.ones(5)),
+    ("sample_weight", r"`sample_weight` must be an array.*asarray", [1.0] * 12),
 )
 def test_arguments_of_the_sweep(things, arguments, message):
     check(lambda: sweep(things, things.x, things.y, **arguments), ValueError, message)
 
 
-def endless(things):
-    while True:
-        yield things.x, things.y
+def repeated(things):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensors((things.x, things.y)).repeat()
 
 
 class Endless(keras.utils.PyDataset):
@@ -429,6 +357,7 @@ class Endless(keras.utils.PyDataset):
     (lambda t: sweep(t, 3), "Expected arrays, a tf.data.Dataset.*x=3"),
     (lambda t: sweep(t, "data"), "Expected arrays, a tf.data.Dataset.*x='data'"),
     (lambda t: sweep(t, np.array(3.0), np.array(3)), "the examples along its first ax"),
+    (lambda t: sweep(t, repeated(t)), r"no end. Say how many batches.*`steps`"),
     (lambda t: sweep(t, t.x), "The data have no labels.*Give `y`"),
     (lambda t: sweep(t, (t.x, t.y)), r"no labels.*batches `\(x, y\)`"),
     (lambda t: sweep(t, t.x, t.y[:5]), "12 in `x`, 5 in `y`"),
@@ -439,30 +368,8 @@ class Endless(keras.utils.PyDataset):
     (lambda t: sweep(t, np.array([None] * 12), t.y), "`x` must hold numbers"),
     (lambda t: sweep(t, t.x.tolist(), t.y), r"`x` must be an array.*numpy\.asarray\(x"),
     (lambda t: sweep(t, iter([(t.x, t.y)]), batch_size=4), "batch_size.*only.*arrays"),
-    (lambda t: sweep(t, iter([(t.x, t.y)]), t.y), "`y` should not be passed"),
-    (lambda t: sweep(t, t.x, np.eye(3)[t.y]), r"rank \(ndim\)|shape"),
     (lambda t: sweep_example_weight(t.uncompiled, t.x, t.y), "isn't compiled.*compile"),
     (lambda t: sweep_example_weight(t.plain, t.x, t.y), "Convert it first"),
-)
-def test_data_of_the_sweep(things, call, error, message):
-    check(call, error, message, things)
-
-
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX gives NaN")
-@pytest.mark.parametrize("shift", [7, -7])
-def test_labels_out_of_range_in_the_sweep(things, shift):
-    with pytest.raises(ValueError, match=r"can't be evaluated.*Give labels that fit"):
-        sweep(things, things.x, things.y + shift)
-
-
-def test_endless_data_in_the_sweep(things):
-    tf = pytest.importorskip("tensorflow")
-    data = tf.data.Dataset.from_tensors((things.x, things.y)).repeat()
-    with pytest.raises(ValueError, match=r"no end. Say how many batches.*`steps`"):
-        sweep(things, data)
-
-
-@cases(
     (lambda t: t.sweep.best("recall"), r"'recall'.*\['loss', 'accuracy'\]"),
     (lambda t: t.sweep.best(["loss"]), r"Unknown metric \['loss'\]"),
     (lambda t: t.sweep.plot(["recall"]), r"'recall'.*\['loss', 'accuracy'\]"),
@@ -474,17 +381,22 @@ def test_endless_data_in_the_sweep(things):
     (lambda t: t.sweep.to_csv("/no/a.csv"), FileNotFoundError, "folder. Create it fir"),
     (lambda t: t.sweep.to_csv("/tmp"), IsADirectoryError, "'/tmp': it is a folder"),
 )
-def test_results_of_the_sweep(things, call, error, message):
+def test_sweeps(things, call, error, message):
     check(call, error, message, things)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX gives NaN")
+@pytest.mark.parametrize("shift", [7, -7])
+def test_labels_out_of_range_in_the_sweep(things, shift):
+    with pytest.raises(ValueError, match=r"can't be evaluated.*Give labels that fit"):
+        sweep(things, things.x, things.y + shift)
 
 
 def test_a_metric_without_a_direction(things):
     model = network(GhostBatchNormalization())
     mean = keras.metrics.MeanMetricWrapper(lambda y, p: p[..., 0], name="first")
     model.compile(loss=model.loss, metrics=[mean])
-    found = sweep_example_weight(
-        model, things.x, things.y, example_weights=[0.1], verbose=0
-    )
+    found = sweep_example_weight(model, things.x, things.y, verbose=0)
     with pytest.raises(ValueError, match=r"'first' doesn't say.*mode={'first': 'min'}"):
         found.best("first")
     assert found.best("loss")
@@ -493,22 +405,18 @@ def test_a_metric_without_a_direction(things):
 # The callback.
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        *[({"metric": v}, "`metric` must be the name") for v in (3, ["loss"], None)],
-        ({"example_weights": "a"}, "must be a sequence"),
-        ({"example_weights": [2]}, "a number from 0"),
-        *[({"every_epoch": v}, "must be True or False") for v in ("no", None)],
-        ({"mode": "best"}, '"min", "max", None'),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"steps": -1}, "steps=-1"),
-        ({"verbose": "loud"}, "verbose='loud'"),
-        *[({"validation_data": v}, "Expected arrays") for v in (None, "data", 3)],
-        ({"validation_data": ()}, "a tuple of length 0"),
-        ({"validation_data": (X, X, X, X)}, r"tuple \(x, y\) or.*a tuple of length 4"),
-    ],
-    ids=name_of_arguments,
+@arguments(
+    ("metric", "`metric` must be the name", 3, ["loss"], None),
+    ("example_weights", "must be a sequence", "a"),
+    ("example_weights", "a number from 0", [2]),
+    ("every_epoch", "must be True or False", "no", None),
+    ("mode", '"min", "max", None', "best"),
+    ("batch_size", "batch_size=0", 0),
+    ("steps", "steps=-1", -1),
+    ("verbose", "verbose='loud'", "loud"),
+    ("validation_data", "Expected arrays", None, "data", 3),
+    ("validation_data", "a tuple of length 0", ()),
+    ("validation_data", r"tuple \(x, y\) or.*a tuple of length 4", (X, X, X, X)),
 )
 def test_arguments_of_the_callback(arguments, message):
     arguments = {"validation_data": (X, X), **arguments}
@@ -572,28 +480,21 @@ def test_too_few_examples_to_recalibrate(things):
 # Weight decay.
 
 
-def adamw(weight_decay=0.1):
-    return keras.optimizers.AdamW(weight_decay=weight_decay)
-
-
-def built_adamw(model):
-    optimizer = adamw()
-    optimizer.build(model.trainable_variables)
+def adamw(built_for=None):
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    if built_for is not None:
+        optimizer.build(built_for.trainable_variables)
     return optimizer
 
 
-def exclude(*args, **kwargs):
-    return exclude_from_weight_decay(*args, **kwargs)
+exclude = exclude_from_weight_decay
 
 
 @cases(
     (lambda t: exclude("adamw", t.plain), "keras.optimizers.Optimizer.*'adamw'"),
     (lambda t: exclude(keras.optimizers.AdamW, t.plain), "Expected a keras.optimizers"),
     (lambda t: exclude(t.plain, adamw()), "Expected a keras.optimizers.Optimizer"),
-    (
-        lambda t: exclude(built_adamw(t.plain), t.plain),
-        "is built.*Make a new optimizer",
-    ),
+    (lambda t: exclude(adamw(t.plain), t.plain), "is built.*Make a new optimizer"),
     (lambda t: exclude(keras.optimizers.SGD(), t.plain), "no weight decay.*Set `weigh"),
     (lambda t: exclude(adamw(), t.none), "no normalizer with γ or β. Pass a model"),
     (lambda t: exclude(adamw(), t.subclassed, decay="open"), "whose graph Keras doesn"),
@@ -602,17 +503,14 @@ def exclude(*args, **kwargs):
     (lambda t: exclude(adamw(), t.plain, decay=3), '"all", "none", one of.*decay=3'),
     (lambda t: exclude(adamw(), t.plain, decay=("open", "x")), "a tuple of these kind"),
     (lambda t: exclude(adamw(), t.plain, decay=["all"]), "a tuple of these kinds"),
-    (
-        lambda t: normalization_paths(t.subclassed),
-        "Pass a Functional or Sequential mod",
-    ),
+    (lambda t: normalization_paths(t.subclassed), "Pass a Functional or Sequential mo"),
     (lambda t: normalization_paths(t.plain).layers("x"), r"'closed'\).*\['x'\]"),
     (lambda t: CenteredL2(-1), "`l2`.*finite and non-negative number.*l2=-1"),
     (lambda t: CenteredL2("a"), "`l2`.*finite and non-negative number"),
     (lambda t: CenteredL2(True), "`l2`.*finite and non-negative number"),
     (lambda t: CenteredL2(center=None), "`center` must be a finite number"),
+    (lambda t: CenteredL2(center=NAN), "`center` must be a finite number"),
     (lambda t: CenteredL2(center=float("inf")), "`center` must be a finite number"),
-    (lambda t: CenteredL2(l1=0.1), TypeError, "'l1'"),
 )
 def test_weight_decay(things, call, error, message):
     check(call, error, message, things)
@@ -626,125 +524,6 @@ def test_attributes_of_the_regularizer(name, value):
     assert regularizer.get_config() == {"l2": 0.1, "center": 0.5}
 
 
-# Data sets.
-
-
-@cases(
-    (lambda: datasets.load("digits", "tset"), r"'tset'.*'validation', 'test'\]"),
-    (lambda: datasets.load("digits", "train[:9]"), "Unknown split"),
-    (lambda: datasets.load("digits", []), "a string.*or a list or tuple"),
-    (lambda: datasets.load("digits", None), "a string.*or a list or tuple"),
-    (lambda: datasets.load("digits", ["train", 3]), "a string.*or a list or tuple"),
-    (lambda: datasets.load("digits", "train", image_size=(3, 3)), "8 by 8.*Leave out"),
-    (
-        lambda: datasets.load("digits", "train", download="no"),
-        "`download` must be True",
-    ),
-    (
-        lambda: datasets.load("digits", "train", data_dir=3),
-        "`data_dir` must be the pat",
-    ),
-    (
-        lambda: datasets.load("digits", "train", data_dir=""),
-        "`data_dir` must be the pat",
-    ),
-)
-def test_digits(call, error, message):
-    check(call, error, message)
-
-
-@pytest.mark.parametrize(
-    ("name", "error", "message"),
-    [
-        ("digitz", ValueError, "Unknown data set 'digitz'.*Allowed: 'digits'"),
-        (3, ValueError, "Unknown data set 3.*Allowed"),
-        ("", ValueError, "Unknown data set ''.*Allowed"),
-        ("cifar100:abc", ValueError, "Unknown data set 'cifar100:abc'"),
-        ("cifar100:9.9.9", ValueError, r"no such version.*3\.0\.2.*alone, 'cifar100'"),
-        ("cifar100/x", ValueError, "no such version or configuration.*'cifar100'"),
-        ("cifar100", FileNotFoundError, "not on disk.*download=True.*python -c"),
-        ("imdb_reviews", ValueError, "not one of labelled images.*Give the name"),
-    ],
-)
-def test_names_of_data_sets(name, error, message, tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    check(lambda: datasets.load(name, "test", data_dir=tmp_path), error, message)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("image_size", [3, (3,), (0, 3), "33", ("a", 3), (2.5, 3)])
-def test_image_sizes(image_size, tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    with pytest.raises(ValueError, match="`image_size` must be"):
-        datasets.load("cifar100", "test", data_dir=tmp_path, image_size=image_size)
-
-
-def batches(t, batch_size=4, x=None, y=None, **arguments):
-    x, y = (t.x if x is None else x), (t.y if y is None else y)
-    return datasets.non_iid_batches(x, y, batch_size, **arguments)
-
-
-@cases(
-    *[
-        (
-            lambda t, size=size: batches(t, size),
-            "`batch_size` must be an integer from 1",
-        )
-        for size in (0, -1, 2.5, "a", None)
-    ],
-    (lambda t: batches(t, y=t.y[:5]), r"one class label.*y.shape=\(5,\)"),
-    (lambda t: batches(t, y=np.eye(3)[t.y]), r"one class label.*y.shape=\(12, 3\)"),
-    (lambda t: batches(t, x=t.x[:0], y=t.y[:0]), "at least one"),
-    (lambda t: batches(t, y=t.y + np.nan), "must not be NaN.*12 of 12"),
-    (lambda t: batches(t, classes_per_batch=0), "`classes_per_batch` must be an integ"),
-    (lambda t: batches(t, classes_per_batch=3), "must divide `batch_size`"),
-    (lambda t: batches(t, 40, classes_per_batch=4), "at most the number of classes, 3"),
-    (lambda t: batches(t, batches=0), "`batches` must be an integer from 1"),
-    (lambda t: batches(t, batches=2.5), "`batches` must be an integer from 1"),
-    (lambda t: batches(t, seed=-1), "`seed` must be an integer from 0"),
-    (lambda t: batches(t, seed="a"), "`seed` must be an integer from 0"),
-)
-def test_batches(things, call, error, message):
-    check(call, error, message, things)
-
-
-# Keras Tuner.
-
-
-def build(hp):
-    return network(layers.BatchNormalization())
-
-
-@needs_tuner
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        *[({"build": v}, "must be a function of `keras_tuner") for v in (None, "m")],
-        *[({"batch_size": v}, "an integer from 1") for v in (0, 2.5, None)],
-        ({"kinds": ["x"]}, r"some of \['batch', 'ghost', 'batch_group'\]"),
-        *[({"kinds": v}, "a sequence of values to try") for v in ("ghost", 3)],
-        ({"kinds": []}, "is empty. Give at least one"),
-        ({"batch_size": 2, "kinds": ["ghost"]}, "leaves no ghosts to try"),
-        ({"ghost_batch_sizes": [0]}, "positive integer"),
-        ({"ghost_batch_sizes": [32]}, "from 1 to the batch size, 16.*32"),
-        ({"ghost_batch_sizes": 8}, "a sequence of values to try"),
-        ({"groups": [0]}, "positive integer"),
-        ({"groups": 2}, "a sequence of values to try"),
-        ({"decay": [-1]}, "non-negative number.*-1"),
-        ({"decay": [0]}, "positive factors"),
-        ({"decay": 0.1}, "a sequence of values to try"),
-        *[({"momentum": [v]}, "floats from 0 to below 1") for v in (5.0, 1.0, "a")],
-        ({"example_weights": [2]}, "a number from 0"),
-        *[({"example_weights": v}, "a sequence of values to try") for v in (0.1, None)],
-        ({"example_weights": []}, "is empty. Give at least one"),
-    ],
-    ids=str,
-)
-def test_the_search_of_normalization(arguments, message):
-    arguments = {"build": build, "batch_size": 16, **arguments}
-    check(lambda: keras_bn4.HyperBatchNormalization(**arguments), ValueError, message)
-
-
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="no attribute 'ghost_norm'"):
         _ = keras_bn4.ghost_norm
@@ -754,34 +533,26 @@ def test_a_name_that_is_not_there():
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory, all_things):
+def files(tmp_path_factory, things):
     """A folder with models and data; commands must write nothing into it."""
     folder = tmp_path_factory.mktemp("files")
-    all_things.plain.save(folder / "model.keras")
+    things.plain.save(folder / "model.keras")
     inputs = keras.Input((4, 4, 2))
     hidden = layers.Flatten()(layers.BatchNormalization()(inputs))
     two = keras.Model(inputs, [layers.Dense(3)(hidden), layers.Dense(2)(hidden)])
     two.save(folder / "two.keras")
     (folder / "foreign.keras").write_text("no model")
     (folder / "empty.keras").write_bytes(b"")
-    x, y = all_things.x, all_things.y
+    x, y = things.x, things.y
     for name, arrays in {
         "data": {"x": x, "y": y},
         "out_of_range": {"x": x, "y": y + 7},
         "negative": {"x": x, "y": y - 7},
-        "scalar": {"x": np.array(3.0), "y": np.array(3)},
-        "empty": {"x": x[:0], "y": y[:0]},
         "one": {"x": x[:1], "y": y[:1]},
         "lengths": {"x": x, "y": y[:5]},
-        "words": {"x": x, "y": np.array(["a"] * 12)},
-        "no_labels": {"x": x},
         "shape": {"x": x[..., :1], "y": y},
     }.items():
         np.savez(folder / f"{name}.npz", **arrays)
-    np.savez(folder / "objects.npz", x=x, y=np.array([None] * 12))
-    with open(folder / "single.npz", "wb") as file:
-        np.save(file, x)
-    (folder / "zero.npz").write_bytes(b"")
     return folder
 
 
@@ -811,15 +582,8 @@ MODEL, DATA = "FILES/model.keras", ("--dataset", "FILES/data.npz")
             for name, message in (
                 ("out_of_range", r"from 7 to 9.*3 outputs, for labels from 0 to 2"),
                 ("negative", r"from -7 to -5.*labels from 0 to 2"),
-                ("scalar", r"equally many examples.*x\.shape=\(\)"),
-                ("empty", r"at least one.*x\.shape=\(0,"),
                 ("one", "1 example.*at least two"),
                 ("lengths", r"equally many examples.*y\.shape=\(5,\)"),
-                ("words", "numbers in 'y'"),
-                ("no_labels", "must hold arrays 'x' and 'y'.*numpy.savez"),
-                ("objects", "Can't read.*objects.npz"),
-                ("single", "Can't read.*it holds a single array"),
-                ("zero", "Can't read.*zero.npz"),
                 ("missing", "Can't read.*No such file"),
                 ("shape", r"can't be called on these examples, of shape \(4, 4, 1\)"),
             )
@@ -858,29 +622,6 @@ def test_the_command_line(run, arguments, message):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["sweep", MODEL], "--dataset"),
-        (["sweep", MODEL, *DATA, "--example-weights", "a"], "invalid float value: 'a'"),
-        (["sweep", MODEL, *DATA, "--batch-size", "2.5"], "invalid int value: '2.5'"),
-        (["sweep", MODEL, *DATA, "--mode", "best"], "invalid choice: 'best'"),
-        (["inspect", MODEL, "--overfits", "maybe"], "invalid choice: 'maybe'"),
-        (["--seeds", "many"], "invalid int value: 'many'"),
-        (["sweeep", MODEL], "invalid choice: 'sweeep'"),
-        (["--seeds"], "expected one argument"),
-    ],
-    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
-)
-def test_the_command_line_as_argparse_reads_it(run, capsys, arguments, message):
-    with pytest.raises(SystemExit) as ended:
-        run(*arguments)
-    assert ended.value.code == 1
-    error = capsys.readouterr().err
-    assert error.startswith("usage: keras_bn4")
-    assert message in error
-
-
 def test_an_unknown_metric_is_reported_at_the_first_batch(run, monkeypatch):
     swept = []
 
@@ -889,8 +630,7 @@ def test_an_unknown_metric_is_reported_at_the_first_batch(run, monkeypatch):
         return sweep_example_weight(model, x, y, **arguments)
 
     monkeypatch.setattr(sweep_command, "sweep_example_weight", sweep)
-    status, error = run(
-        *("sweep", MODEL, *DATA, "--metric", "recall", "--batch-size", 2)
-    )
+    arguments = ("--metric", "recall", "--batch-size", 2)
+    status, error = run("sweep", MODEL, *DATA, *arguments)
     assert (status, swept) == (1, [2])
     assert error.startswith("error: Unknown metrics ['recall']")

@@ -87,6 +87,14 @@ def random_search(folder, hyper, objective="val_loss", max_trials=2, **arguments
     )
 
 
+def search(tuner, data, **arguments):
+    """Searches with a tuner on `(training, validation)` data, and returns the tuner."""
+    train, validation = data
+    arguments = {"validation_data": validation, "verbose": 0, **arguments}
+    tuner.search(*train, **arguments)
+    return tuner
+
+
 class NeverTrained(keras.callbacks.Callback):
     """Ends a search in which a trial begins to train."""
 
@@ -94,7 +102,7 @@ class NeverTrained(keras.callbacks.Callback):
         raise keras_tuner.errors.FatalRuntimeError("A trial has been trained.")
 
 
-def check_trials(tuner, validation, executions=1):
+def check_trials(tuner, data, executions=1):
     """Compares the record of every trial with what its checkpoint does.
 
     Returns:
@@ -110,7 +118,7 @@ def check_trials(tuner, validation, executions=1):
         model = tuner.load_model(trial)
         sweep = sweep_example_weight(
             model,
-            *validation,
+            *data[1],
             example_weights=tuner.hypermodel.example_weights,
             batch_size=16,
             verbose=0,

@@ -42,17 +42,22 @@ def run_program(*arguments, folder, reads=True, **environment):
     return process.returncode, *(text.decode() for text in outputs)
 
 
-def test_the_version_without_what_it_does_not_need(tmp_path):
+def test_an_error_of_the_program_without_what_it_does_not_need(tmp_path):
     (tmp_path / "scipy.py").write_text("raise ImportError('no SciPy')")
     (tmp_path / "sklearn.py").write_text("raise ImportError('no scikit-learn')")
-    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    printed = f"keras_bn4 {keras_bn4.__version__}\n"
-    found = run_program("--version", folder=ROOT, **environment)
-    assert found == (0, printed, "")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    status, printed, errors = run_program(
+        "inspect", "MISSING.keras", folder=tmp_path, PYTHONPATH=path
+    )
+    assert (status, printed) == (1, "")
+    assert errors.startswith("error: Can't load MISSING.keras: there is no such file")
+    assert errors.count("\n") == 1
 
 
-def test_the_help_states_defaults(capsys):
+def test_the_version_and_the_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["--version"])
+    assert capsys.readouterr() == (f"keras_bn4 {keras_bn4.__version__}\n", "")
     with pytest.raises(SystemExit, match="0"):
         main.main(["--help"])
     printed = capsys.readouterr().out
@@ -106,13 +111,6 @@ def test_errors_have_one_exit_status(arguments, message, capsys):
     assert (status, printed) == (main.ERROR, "")
     assert errors.splitlines()[-1].startswith("error: ")
     assert message in errors
-
-
-def test_an_error_of_the_program(tmp_path):
-    status, printed, errors = run_program("inspect", "MISSING.keras", folder=tmp_path)
-    assert (status, printed) == (1, "")
-    assert errors.startswith("error: Can't load MISSING.keras: there is no such file")
-    assert errors.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -68,19 +68,19 @@ def test_a_backend_that_is_none_in_sys_modules():
     )
 
 
-def test_an_unknown_backend(tmp_path):
-    arguments = {"folder": tmp_path, "package": "none", "backend": "thaeno"}
+@pytest.mark.parametrize(
+    ("package", "backend", "message"),
+    [
+        ("none", "thaeno", "Keras' backend 'thaeno', chosen by KERAS_BACKEND,"),
+        ("keras", "tensorflow", "keras_bn4 needs Keras 3, which is not installed"),
+    ],
+)
+def test_an_unknown_backend_and_no_keras(package, backend, message, tmp_path):
+    arguments = {"folder": tmp_path, "package": package, "backend": backend}
     status, _, errors = run("-m", "keras_bn4", "--version", **arguments)
     assert status == 1
-    assert errors.startswith("error: Keras' backend 'thaeno', chosen by KERAS_BACKEND,")
-    assert errors.endswith("KERAS_BACKEND to one of tensorflow, jax and torch.\n")
-
-
-def test_no_keras(tmp_path):
-    arguments = {"folder": tmp_path, "package": "keras", "backend": "tensorflow"}
-    status, _, errors = run("-m", "keras_bn4", "--version", **arguments)
-    assert status == 1
-    assert errors.startswith("error: keras_bn4 needs Keras 3, which is not installed")
+    assert errors.startswith(f"error: {message}")
+    assert errors.endswith("tensorflow, jax and torch.\n")
     assert errors.count("\n") == 1
 
 

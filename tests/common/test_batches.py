@@ -1,7 +1,6 @@
 """Data sets of every kind are tested where they are used, in the tests of the sweep."""
 
 import numpy as np
-import pytest
 
 from keras_bn4.common.batches import iterate, split
 
@@ -33,21 +32,6 @@ def test_a_length_that_is_not_known():
     batches, count = iterate(Stream([(np.zeros((2, 1)), np.zeros(2))]))
     assert count is None
     assert sum(1 for _ in batches) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"x": np.zeros((4, 1)), "batch_size": 0}, "batch_size=0"),
-        ({"x": np.zeros((4, 1)), "y": np.zeros(3)}, "4 in `x`, 3 in `y`"),
-        ({"x": [(np.zeros((4, 1)), np.zeros(4))], "steps": -1}, "steps=-1"),
-        ({"x": iter([]), "batch_size": 4}, "batch_size"),
-        ({"x": 3}, "Expected arrays"),
-    ],
-)
-def test_what_is_no_data(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        iterate(**arguments)
 
 
 def test_the_last_examples_are_for_validation():

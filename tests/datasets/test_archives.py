@@ -6,7 +6,7 @@ tensorflow-datasets. Caltech-256 and CIFAR-100 have tests of their own.
 
 import numpy as np
 import pytest
-from dataset_helpers import no_network, prepare_archives, write_tar
+from dataset_helpers import prepare_archives, write_tar
 
 from keras_bn4.datasets import load, paper_splits, split_names, stream
 
@@ -45,10 +45,7 @@ def check_splits(name, data_dir, sizes, image_size=None):
     return [y for _, y in pairs]
 
 
-def test_svhn(tfds, tmp_path, monkeypatch, rng):
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    no_network(monkeypatch)
+def test_svhn(tfds, tmp_path, archives, monkeypatch, rng):
     sizes = {"train": 10, "extra": 40, "test": 6}
     number = 0
     for split, size in sizes.items():
@@ -66,10 +63,7 @@ def test_svhn(tfds, tmp_path, monkeypatch, rng):
     np.testing.assert_array_equal(np.bincount(together), [5] * 10)
 
 
-def test_flowers102(tfds, tmp_path, monkeypatch, rng):
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    no_network(monkeypatch)
+def test_flowers102(tfds, tmp_path, archives, monkeypatch, rng):
     files = {
         f"jpg/image_{i:05d}.jpg": numbered(rng, 10 * i, 16 + i) for i in range(1, 13)
     }
@@ -84,13 +78,10 @@ def test_flowers102(tfds, tmp_path, monkeypatch, rng):
         assert sorted(y) == sorted(labels[np.array(ids[key]) - 1] - 1)
 
 
-def test_cub_2011(tfds, tmp_path, monkeypatch, rng):
+def test_cub_2011(tfds, tmp_path, archives, monkeypatch, rng):
     pytest.importorskip("cv2", reason="no OpenCV, which reads the masks")
     import tensorflow as tf
 
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    no_network(monkeypatch)
     birds = {1: "Black_footed_Albatross", 17: "Cardinal", 200: "Common_Yellowthroat"}
     files, masks, lists = {}, {}, {"images": [], "train_test_split": []}
     lists["bounding_boxes"], labels = [], {0: [], 1: []}
@@ -117,12 +108,9 @@ def test_cub_2011(tfds, tmp_path, monkeypatch, rng):
     assert sorted(test) == sorted(labels[0])
 
 
-def test_imagenet(tfds, tmp_path, monkeypatch, rng):
+def test_imagenet(tfds, tmp_path, archives, monkeypatch, rng):
     from tensorflow_datasets.datasets.imagenet2012 import imagenet_common
 
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    no_network(monkeypatch)
     training = {}
     for i, synset in enumerate(("n01440764", "n01443537", "n15075141")):
         images = {

@@ -5,6 +5,8 @@ from keras_bn4.datasets import load
 
 
 def test_digits():
+    from sklearn.datasets import load_digits
+
     pairs = load("digits", ("train", "validation", "test"))
     assert [x.shape for x, _ in pairs] == [(n, 8, 8, 1) for n in (200, 798, 799)]
     for x, y in pairs:
@@ -12,15 +14,9 @@ def test_digits():
         assert (x.min(), x.max()) == (0, 16)
         share = np.bincount(y, minlength=10) / len(y)
         assert np.abs(share - 0.1).max() < 0.01
-    again = load("digits", "validation")
-    np.testing.assert_array_equal(again[0], pairs[1][0])
-    np.testing.assert_array_equal(again[1], pairs[1][1])
-
-
-def test_digits_splits_share_nothing():
-    from sklearn.datasets import load_digits
-
-    pairs = load("digits", ["train", "validation", "test"])
+    for again, expected in zip(load("digits", "validation"), pairs[1]):
+        np.testing.assert_array_equal(again, expected)
+    # Each image is in one split.
     together = np.concatenate([x for x, _ in pairs]).reshape(1797, 64)
     original = load_digits().data
     np.testing.assert_array_equal(
@@ -28,8 +24,17 @@ def test_digits_splits_share_nothing():
     )
 
 
-def test_digits_errors():
-    with pytest.raises(ValueError, match=r"'tset'.*\['train', 'validation', 'test'\]"):
-        load("digits", "tset")
-    with pytest.raises(ValueError, match="8 by 8"):
-        load("digits", "test", image_size=(16, 16))
+@pytest.mark.parametrize(
+    ("split", "arguments", "message"),
+    [
+        ("tset", {}, r"'tset'.*\['train', 'validation', 'test'\]"),
+        ("train[:9]", {}, "Unknown split"),
+        *[(x, {}, "`split` must be a str") for x in (None, 3, (), [], ["train", 1])],
+        ("test", {"image_size": (16, 16)}, "8 by 8.*Leave out"),
+        ("test", {"download": "no"}, "`download` must be True or False"),
+        *[("test", {"data_dir": x}, "`data_dir` must be the path") for x in (3, "")],
+    ],
+)
+def test_digits_errors(split, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load("digits", split, **arguments)

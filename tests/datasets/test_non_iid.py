@@ -89,18 +89,20 @@ def test_fit_takes_the_batches():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` must be an integer from 1"),
-        ({"batch_size": 2.5}, "`batch_size` must"),
-        ({"batch_size": True}, "`batch_size` must"),
-        ({"classes_per_batch": 0}, "`classes_per_batch` must"),
+        *[
+            ({"batch_size": x}, "`batch_size` must be an in")
+            for x in (0, 2.5, True, "a")
+        ],
+        ({"classes_per_batch": 0}, "`classes_per_batch` must be an integer from 1"),
         ({"classes_per_batch": 3}, "must divide `batch_size`"),
         ({"classes_per_batch": 8}, "number of classes, 5"),
-        ({"batches": 0}, "`batches` must"),
-        ({"seed": -1}, "`seed` must be an integer from 0"),
+        *[({"batches": x}, "`batches` must be an integer from 1") for x in (0, 2.5)],
+        *[({"seed": x}, "`seed` must be an integer from 0") for x in (-1, "a")],
         ({"x": np.zeros((0, 2)), "y": np.zeros(0)}, "at least one"),
         ({"x": np.zeros((3, 2))}, "one class label for each example"),
-        ({"y": np.eye(40)}, "one class label for each example"),
+        ({"y": np.eye(40)}, r"one class label.*y.shape=\(40, 40\)"),
         ({"y": 3}, "one class label for each example"),
+        ({"y": np.full(40, np.nan)}, "must not be NaN.*40 of 40"),
     ],
 )
 def test_bad_batches(arguments, message):

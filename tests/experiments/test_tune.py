@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import tuner_helpers
-from garbage import earlier_objects_are_not_collected  # noqa: F401 - for all tests here
 from helpers import SHARED, needs_shared
 from scipy import stats
 from tuner_helpers import completed_trials, keep_few_images

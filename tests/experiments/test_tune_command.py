@@ -5,7 +5,6 @@ import re
 import keras
 import pytest
 import tuner_helpers
-from garbage import earlier_objects_are_not_collected  # noqa: F401 - for all tests here
 from tuner_helpers import completed_trials, keep_few_images
 
 from keras_bn4.experiments.tune import repeats as tune_repeats

@@ -1,5 +1,4 @@
 import pytest
-from garbage import earlier_objects_are_not_collected  # noqa: F401 - for all tests here
 
 
 @pytest.fixture

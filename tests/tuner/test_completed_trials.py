@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import tuner_helpers
-from tuner_helpers import hypermodel, keras_tuner, random_search
+from tuner_helpers import hypermodel, keras_tuner, random_search, search
 
 from keras_bn4 import sweep_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
@@ -15,7 +15,6 @@ pytestmark = tuner_helpers.quiet
 
 
 def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
-    train, validation = data
 
     def sometimes(hp):
         health = hp.Choice("health", ["well", "raises", "nan"])
@@ -35,7 +34,7 @@ def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
         # Of NumPy, about the trial's NaN.
         warnings.filterwarnings("ignore", "All-NaN|invalid value|Metric .* is NaN")
         with pytest.warns(UserWarning, match="could not be recalibrated.*NaN"):
-            tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+            search(tuner, data, epochs=2)
     found = results(tuner)
     assert [r["hyperparameters"] for r in found.rows] == [{"health": "well"}]
     assert found.failed == 2
@@ -44,7 +43,7 @@ def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
 
 
 def test_the_best_model_has_the_schedule_of_its_search(tmp_path, data):
-    train, validation = data
+    _, validation = data
     hyper = hypermodel(
         tuner_helpers.build_of_two,
         kinds=["ghost"],
@@ -53,7 +52,7 @@ def test_the_best_model_has_the_schedule_of_its_search(tmp_path, data):
         schedule="falling",
     )
     tuner = random_search(tmp_path, hyper, max_trials=1)
-    tuner.search(*train, validation_data=validation, epochs=1, verbose=0)
+    search(tuner, data, epochs=1)
     (weight,) = results(tuner).rows[0]["example_weight"]
     model = best_model(tuner)
     assert [x.example_weight for x in weighing_layers(model)] == [weight, 0]
@@ -66,7 +65,6 @@ def test_the_best_model_has_the_schedule_of_its_search(tmp_path, data):
 
 
 def test_trials_without_a_record(tmp_path, data):
-    train, validation = data
 
     class Own(keras_tuner.RandomSearch):
         def run_trial(self, trial, *args, **kwargs):
@@ -75,7 +73,7 @@ def test_trials_without_a_record(tmp_path, data):
             return self.hypermodel.fit(hp, model, *args, **kwargs)
 
     tuner = Own(hypermodel(), "val_loss", max_trials=1, directory=tmp_path)
-    tuner.search(*train, validation_data=validation, verbose=0)
+    search(tuner, data)
     with pytest.raises(ValueError, match="no example weight on record"):
         results(tuner)
 

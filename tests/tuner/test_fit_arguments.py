@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tuner_helpers
 from keras import layers
-from tuner_helpers import NeverTrained, hypermodel, keras_tuner, random_search
+from tuner_helpers import NeverTrained, hypermodel, keras_tuner, random_search, search
 
 from keras_bn4.common.batches import split
 from keras_bn4.tuner import results
@@ -71,8 +71,6 @@ def test_data_sets_with_minibatches_of_another_size(tmp_path, data):
 
 
 def test_objectives_of_a_test_step_of_the_model(tmp_path, data):
-    train, validation = data
-
     class Scored(keras.Model):
         def test_step(self, *args):
             result = super().test_step(*args)
@@ -88,16 +86,13 @@ def test_objectives_of_a_test_step_of_the_model(tmp_path, data):
         model.compile("sgd", "mse")
         return model
 
-    def search(name):
+    def judged_by(name):
         objective = keras_tuner.Objective(f"val_{name}", "max")
         return random_search(tmp_path / name, hypermodel(scored), objective)
 
     with pytest.raises(ValueError, match=r"\['val_own'\].*\['val_loss', 'val_score'\]"):
-        search("own").search(
-            *train, validation_data=validation, callbacks=[NeverTrained()]
-        )
-    tuner = search("score")
-    tuner.search(*train, validation_data=validation, verbose=0)
+        search(judged_by("own"), data, callbacks=[NeverTrained()])
+    tuner = search(judged_by("score"), data)
     found = results(tuner)
     assert len(found.rows) == 2
     for row in found.rows:
@@ -107,7 +102,6 @@ def test_objectives_of_a_test_step_of_the_model(tmp_path, data):
 
 
 def test_a_model_that_is_not_compiled(tmp_path, data):
-    train, validation = data
 
     def uncompiled(hp):
         model = tuner_helpers.build()
@@ -116,7 +110,7 @@ def test_a_model_that_is_not_compiled(tmp_path, data):
 
     tuner = random_search(tmp_path, hypermodel(uncompiled))
     with pytest.raises(ValueError, match="isn't compiled"):
-        tuner.search(*train, validation_data=validation, callbacks=[NeverTrained()])
+        search(tuner, data, callbacks=[NeverTrained()])
 
 
 @pytest.mark.slow

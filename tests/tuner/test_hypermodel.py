@@ -11,23 +11,10 @@ from tuner_helpers import (
     hypermodel,
     keras_tuner,
     random_search,
+    search,
 )
 
 pytestmark = tuner_helpers.quiet
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"example_weights": [2]}, "example_weight=2"),
-        ({"build": tuner_helpers.build()}, "Argument `build` must be a function"),
-        ({"build": None}, "Argument `build` must be a function"),
-    ],
-    ids=["example_weights", "model", "None"],
-)
-def test_arguments_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        hypermodel(**arguments)
 
 
 def test_a_model_without_batch_normalization(tmp_path):
@@ -65,7 +52,6 @@ def test_a_model_without_batch_normalization(tmp_path):
     ],
 )
 def test_every_tuner(name, arguments, tmp_path, data):
-    train, validation = data
     is_first = name == "RandomSearch"
     tuner = getattr(keras_tuner, name)(
         hypermodel(
@@ -77,8 +63,8 @@ def test_every_tuner(name, arguments, tmp_path, data):
         directory=tmp_path,
         **arguments,
     )
-    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
-    found = check_trials(tuner, validation)
+    search(tuner, data, epochs=2)
+    found = check_trials(tuner, data)
     assert len(found.rows) == arguments.get("max_trials", len(found.rows))
     assert len(found.rows) > 2
     assert max(map(len, str(found).splitlines())) <= 100
@@ -88,7 +74,6 @@ def test_every_tuner(name, arguments, tmp_path, data):
 
 @pytest.mark.slow
 def test_a_hypermodel_that_chooses_the_batch_size(tmp_path, data):
-    train, validation = data
     sizes = []
 
     class Own(keras_tuner.HyperModel):
@@ -101,16 +86,14 @@ def test_a_hypermodel_that_chooses_the_batch_size(tmp_path, data):
             sizes.append((size, history.params["steps"]))
             return history
 
-    tuner = random_search(tmp_path, hypermodel(Own()), max_trials=3)
-    tuner.search(*train, validation_data=validation, verbose=0)
-    check_trials(tuner, validation)
+    tuner = search(random_search(tmp_path, hypermodel(Own()), max_trials=3), data)
+    check_trials(tuner, data)
     assert sizes[0] == (32, 1)
     assert all(steps == 32 // size for size, steps in sizes)
 
 
 @pytest.mark.parametrize("returned", ["history", "dict", "float"])
 def test_a_hypermodel_with_its_own_fit(returned, tmp_path, data):
-    train, validation = data
 
     class Own(keras_tuner.HyperModel):
         def declare_hyperparameters(self, hp):
@@ -126,9 +109,8 @@ def test_a_hypermodel_with_its_own_fit(returned, tmp_path, data):
             model.fit(x, y, **arguments)
             return {"val_loss": 0.0, "own": 5.0} if returned == "dict" else 0.0
 
-    tuner = random_search(tmp_path, hypermodel(Own()))
-    tuner.search(*train, validation_data=validation, verbose=0)
-    found = check_trials(tuner, validation)
+    tuner = search(random_search(tmp_path, hypermodel(Own())), data)
+    found = check_trials(tuner, data)
     assert all(set(r["hyperparameters"]) == {"epochs", "units"} for r in found.rows)
     trial = tuner.oracle.get_best_trials(1)[0]
     assert trial.metrics.exists("own") == (returned == "dict")
@@ -176,7 +158,6 @@ def test_decay_of_what_is_not_converted_stays(data):
 
 
 def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
-    train, validation = data
 
     def fine_tuned(hp):
         model = tuner_helpers.build(optimizer="adamw")
@@ -185,9 +166,9 @@ def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
 
     tuner = random_search(tmp_path, hypermodel(fine_tuned))
     with pytest.raises(ValueError, match=r"is built.*decay=None"):
-        tuner.search(*train, validation_data=validation, callbacks=[NeverTrained()])
+        search(tuner, data, callbacks=[NeverTrained()])
     tuner = random_search(tmp_path / "none", hypermodel(fine_tuned, decay=None))
-    tuner.search(*train, validation_data=validation, verbose=0)
+    search(tuner, data)
 
 
 @pytest.fixture(scope="module", params=["RandomSearch", "GridSearch"])

@@ -5,7 +5,7 @@ import types
 
 import pytest
 import tuner_helpers
-from tuner_helpers import hypermodel, random_search
+from tuner_helpers import hypermodel, random_search, search
 
 from keras_bn4.tuner import SearchResults, results
 
@@ -77,7 +77,6 @@ def test_notebooks_and_data_frames(monkeypatch):
 
 
 def test_hyperparameters_of_the_same_names(tmp_path, data):
-    train, validation = data
 
     def named(hp):
         names = ("kind", "l2", "trial", "example_weight", "normalization/where")
@@ -85,8 +84,7 @@ def test_hyperparameters_of_the_same_names(tmp_path, data):
             hp.Choice(name, ["mine"])
         return tuner_helpers.build()
 
-    tuner = random_search(tmp_path, hypermodel(named), max_trials=1)
-    tuner.search(*train, validation_data=validation, verbose=0)
+    tuner = search(random_search(tmp_path, hypermodel(named), max_trials=1), data)
     found = results(tuner)
     assert found.rows[0]["kind"] in ("batch", "ghost", "batch_group")
     assert found.rows[0]["l2"] != "mine"

@@ -111,23 +111,40 @@ def test_a_trial_is_a_converted_model():
         assert getattr(layer, name).regularizer is regularizer
 
 
+SEQUENCE = "a sequence of values to try"
+EMPTY = "is empty. Give at least one"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "message", "values"),
     [
-        ({"batch_size": None}, "batch_size=None"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"ghost_batch_sizes": [8, 32]}, "from 1 to the batch size, 16.*Received: 32"),
-        ({"ghost_batch_sizes": 8}, "sequence of values"),
-        ({"ghost_batch_sizes": []}, "is empty"),
-        ({"kinds": "ghost"}, "sequence of values"),
-        ({"kinds": ["group"]}, "'batch_group'.*Received: 'group'"),
-        ({"kinds": ["ghost"], "batch_size": 2}, "leaves no ghosts"),
-        ({"groups": [0]}, "groups=0"),
-        ({"decay": [-1]}, "l2=-1"),
-        ({"decay": [0]}, "without decay is tried"),
-        ({"momentum": [1]}, "from 0 to below 1"),
+        ("build", "must be a function of `keras_tuner", [None, "m"]),
+        ("batch_size", "an integer from 1", [0, 2.5, None]),
+        ("kinds", r"some of \['batch', 'ghost', 'batch_group'\].*'group'", [["group"]]),
+        ("kinds", SEQUENCE, ["ghost", 3]),
+        ("kinds", EMPTY, [[]]),
+        ("ghost_batch_sizes", "positive integer.*=0", [[0]]),
+        ("ghost_batch_sizes", "from 1 to the batch size, 16.*Received: 32", [[8, 32]]),
+        ("ghost_batch_sizes", SEQUENCE, [8]),
+        ("groups", "positive integer.*groups=0", [[0]]),
+        ("groups", SEQUENCE, [2]),
+        ("decay", "non-negative number.*l2=-1", [[-1]]),
+        ("decay", "positive factors. Training without decay is tried", [[0]]),
+        ("decay", SEQUENCE, [0.1]),
+        ("momentum", "floats from 0 to below 1", [[5.0], [1.0], [1], ["a"]]),
+        ("example_weights", "a number from 0.*example_weight=2", [[2]]),
+        ("example_weights", SEQUENCE, [0.1, None]),
+        ("example_weights", EMPTY, [[]]),
     ],
 )
-def test_arguments_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        hypermodel(**arguments)
+def test_arguments_are_checked(name, message, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            hypermodel(**{name: value})
+
+
+def test_models_and_tiny_batches_leave_nothing_to_search():
+    with pytest.raises(ValueError, match="must be a function of `keras_tuner"):
+        hypermodel(tuner_helpers.build())
+    with pytest.raises(ValueError, match="leaves no ghosts to try"):
+        hypermodel(kinds=["ghost"], batch_size=2)

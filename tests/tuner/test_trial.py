@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tuner_helpers
 from keras import layers
-from tuner_helpers import check_trials, hypermodel, keras_tuner, random_search
+from tuner_helpers import check_trials, hypermodel, keras_tuner, random_search, search
 
 from keras_bn4 import recalibrate, set_example_weight
 from keras_bn4.tuner import best_model, results
@@ -19,7 +19,6 @@ pytestmark = tuner_helpers.quiet
 
 @pytest.mark.slow
 def test_executions_keep_a_weight_each(tmp_path, data):
-    train, validation = data
 
     def unseeded(hp):
         model = tuner_helpers.build()
@@ -32,8 +31,8 @@ def test_executions_keep_a_weight_each(tmp_path, data):
     weights = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
     hyper = hypermodel(unseeded, kinds=["ghost"], example_weights=weights)
     tuner = random_search(tmp_path, hyper, executions_per_trial=3)
-    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
-    found = check_trials(tuner, validation, executions=3)
+    search(tuner, data, epochs=2)
+    found = check_trials(tuner, data, executions=3)
     assert any(len(set(row["example_weight"])) > 1 for row in found.rows)
     for row in found.rows:
         assert set(row["example_weight"]) <= {0, *weights}
@@ -45,10 +44,8 @@ def test_executions_keep_a_weight_each(tmp_path, data):
 
 
 def test_a_worker_is_told_the_same_weight(tmp_path, data):
-    train, validation = data
     hyper = hypermodel(kinds=["ghost"], example_weights=(0.1, 0.3))
-    tuner = random_search(tmp_path, hyper)
-    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    tuner = search(random_search(tmp_path, hyper), data, epochs=2)
     for trial in tuner.oracle.trials.values():
         # As Keras Tuner hands it to another process, in single precision.
         told = type(trial).from_proto(trial.to_proto())
@@ -58,7 +55,6 @@ def test_a_worker_is_told_the_same_weight(tmp_path, data):
 
 def test_the_epoch_is_the_best_one(tmp_path, data):
     # With this rate the loss has its best in between, and ends elsewhere.
-    train, validation = data
     logs = []
 
     class Keep(keras.callbacks.Callback):
@@ -69,18 +65,15 @@ def test_the_epoch_is_the_best_one(tmp_path, data):
         return tuner_helpers.build(optimizer=keras.optimizers.SGD(3.0))
 
     tuner = random_search(tmp_path, hypermodel(build, recalibrate=False), max_trials=1)
-    tuner.search(
-        *train, validation_data=validation, epochs=6, verbose=0, callbacks=[Keep()]
-    )
+    search(tuner, data, epochs=6, callbacks=[Keep()])
     assert min(logs) < logs[-1]
     (row,) = results(tuner).rows
     for name in ("val_loss_at_0", "val_loss_as_trained"):
         np.testing.assert_allclose(row[name], min(logs), rtol=1e-5)
-    check_trials(tuner, validation)
+    check_trials(tuner, data)
 
 
 def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
-    train, validation = data
     last = []
 
     class Own(keras_tuner.HyperModel):
@@ -94,14 +87,13 @@ def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
             return 0.0
 
     tuner = random_search(tmp_path, hypermodel(Own(), recalibrate=False), max_trials=1)
-    tuner.search(*train, validation_data=validation, verbose=0)
-    check_trials(tuner, validation)
+    search(tuner, data)
+    check_trials(tuner, data)
     for kept, after in zip(best_model(tuner).get_weights(), last[0]):
         np.testing.assert_array_equal(kept, after)
 
 
 def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
-    train, validation = data
     # Without seeds: another training would be another network.
     seeds = iter(range(100))
 
@@ -111,30 +103,28 @@ def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
         model.set_weights([w + rng.normal(size=w.shape) for w in model.get_weights()])
         return model
 
-    tuner = random_search(tmp_path, hypermodel(unseeded))
-    tuner.search(*train, validation_data=validation, verbose=0)
+    tuner = search(random_search(tmp_path, hypermodel(unseeded)), data)
     before = {row["trial"]: row for row in results(tuner).rows}
     # As a chief leaves the last trial of a search.
     tuner = random_search(tmp_path, hypermodel(unseeded), max_trials=3)
     tuner.oracle._retry_queue.append("1")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The use case of calling")
-        tuner.search(*train, validation_data=validation, verbose=0)
-    after = {row["trial"]: row for row in check_trials(tuner, validation).rows}
+        search(tuner, data)
+    after = {row["trial"]: row for row in check_trials(tuner, data).rows}
     assert len(after) == 3
     assert after["1"] == before["1"]
 
 
 def test_other_objectives(tmp_path, data):
-    train, validation = data
     accuracy = keras_tuner.Objective("val_accuracy", "max")
     tuner = random_search(tmp_path / "accuracy", hypermodel(), accuracy)
-    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
-    check_trials(tuner, validation)
+    search(tuner, data, epochs=2)
+    check_trials(tuner, data)
 
     objectives = ["val_loss", "val_accuracy"]
     tuner = random_search(tmp_path / "both", hypermodel(), objectives, max_trials=1)
-    tuner.search(*train, validation_data=validation, epochs=2, verbose=0)
+    search(tuner, data, epochs=2)
     row = results(tuner).rows[0]
     trial = tuner.oracle.trials[row["trial"]]
     loss, accuracy = (
@@ -191,7 +181,7 @@ def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form
 
 def test_a_weight_that_is_not_finite_is_never_the_best(tmp_path, data):
     """Without weighing outputs are far too large here, and the loss is NaN."""
-    train, validation = ((1e3 * x, y) for x, y in data)
+    data = [(1e3 * x, y) for x, y in data]
 
     def size(y, outputs):
         outputs = keras.ops.abs(outputs)
@@ -208,7 +198,7 @@ def test_a_weight_that_is_not_finite_is_never_the_best(tmp_path, data):
     objective = keras_tuner.Objective("val_size", "min")
     tuner = random_search(tmp_path, hyper, objective, max_trials=1)
     with pytest.warns(UserWarning, match="'size' is NaN at example weight 0"):
-        tuner.search(*train, validation_data=validation, verbose=0)
+        search(tuner, data)
     (row,) = results(tuner).rows
     assert row["example_weight"] == [max(tuner_helpers.EXAMPLE_WEIGHTS)]
     assert np.isfinite(row["val_size"])
@@ -227,9 +217,8 @@ def test_an_epoch_that_is_not_finite_is_not_kept():
 
 @tuner_helpers.only_tensorflow
 def test_the_log_of_a_search_has_no_warning_of_retracing(tmp_path, data, caplog):
-    train, validation = data
     tuner = random_search(
         tmp_path, hypermodel(tuner_helpers.build_traced), max_trials=6
     )
-    tuner.search(*train, validation_data=validation, verbose=0)
+    search(tuner, data)
     assert not [x for x in caplog.messages if "retracing" in x]
