@@ -4,11 +4,13 @@ The package computes in float32 and the specification, `reference`, in float64, 
 layout `(n, S, C)` of `reference.rows`.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -395,6 +397,24 @@ def check_same_training(layer, keras_layer, x, upstream):
         close(gradient, keras_gradient)
     for weight, keras_weight in zip(layer.get_weights(), keras_layer.get_weights()):
         close(weight, keras_weight)
+
+
+@contextlib.contextmanager
+def untraced():
+    """Where TensorFlow runs functions eagerly: tracing many networks takes longer."""
+    if BACKEND != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with warnings.catch_warnings():
+            # Those of data sets are traced all the same.
+            warnings.filterwarnings("ignore", "Even though the `tf.config")
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 # Processes.

@@ -6,6 +6,10 @@ from keras_bn4 import demo
 from keras_bn4.commands.inputs import add_output_dir, check_folder
 from keras_bn4.common.errors import reason_of
 
+NEXT = """\
+Next, your own trained model, with validation images x and their labels y:
+  python -m keras_bn4 sweep MODEL.keras --dataset VALIDATION.npz"""
+
 
 def add_options(parser):
     """Adds the options of the demonstration to the parser of the program."""
@@ -51,4 +55,4 @@ def run(options):
             f"{figure.with_name('results.json')} holds other results than this "
             f"program writes ({reason_of(error)}). Remove it, or give --fresh."
         ) from error
-    print(f"\nFigure: {figure}")
+    print(f"\nFigure: {figure}\n\n{NEXT}")

@@ -1,9 +1,9 @@
 """Handwritten digits: robustness to shift, and the paper in miniature.
 
 - `networks`: the network of the digits, and residual networks for small images
-- `minibatches`: arrays as `fit` reads them without waiting at its end
-- `temperature`: what the loss of the example weight is compared with
-- `training`, `measurement`: how the network is trained, and what is measured
+- `minibatches`: arrays for `fit` that do not delay its end
+- `temperature`: temperature scaling, the control for any change of the loss
+- `training`, `measurement`: how the network is trained, and the measurements
 - `report`, `drawing`: tables and the figure
 
 Read `networks`, `minibatches`, `temperature`, `training`, `measurement`, `report`,

@@ -1,4 +1,4 @@
-"""The figure of the digits experiment: accuracy on shifted images."""
+"""Figure of the digits experiment: accuracy on shifted images."""
 
 import numpy as np
 

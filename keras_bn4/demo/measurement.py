@@ -1,17 +1,17 @@
 """Handwritten digits: robustness to shift, and the paper in miniature.
 
-Question: Do the findings of the paper also show on data that need no download, in
-networks that train in seconds? And what does inference example weighing bring on images
-that are darker, foggier, blurred or noisier than those of training?
+Question: Can the findings of the paper also be seen on data that need no download, in
+networks that train in seconds? And how much does inference example weighing help on
+images that are darker, foggier, blurrier or noisier than those of training?
 
-Setting: Of scikit-learn's digits, 200 images are trained on, example weights are chosen
-on 798 clean ones, and results are reported on 799. The networks have three convolutions
-and are trained by Adam on 300 minibatches.
+Setting: Of scikit-learn's digits, 200 images are for training, 798 for choosing example
+weights, and 799 for the results. The networks have three convolutions and are trained
+by Adam on 300 minibatches.
 
-- Shift: Networks with Keras' layer, trained on minibatches of 64 and not trained any
-  further. The example weight is the largest at which, and below which, the accuracy on
-  clean validation images is no more than half a point below that at weight 0. The
-  shifts are ten kinds of CIFAR-10-C ("saturate" needs colors) at severities 1, 3 and 5.
+- Shift: Networks with Keras' layer, trained on minibatches of 64. The example weight is
+  the largest one that costs no more than half a point of accuracy on clean validation
+  images. The shifts are ten kinds of CIFAR-10-C ("saturate" needs colors) at severities
+  1, 3 and 5.
 - Miniature: Ghosts of 8 (Sec. 3.2), decay of γ and β (Sec. 3.3), minibatches of a
   single class, a more extreme setting than the four classes of Sec. 4.4, and
   minibatches of 2 with batch, group and batch-group normalization (Sec. 3.4). There the
@@ -29,7 +29,7 @@ Ghosts and decay regularize. With one class per minibatch, inference with moving
 statistics alone fails, and example weighing recovers part of it. With minibatches of 2,
 batch-group normalization does best.
 
-Command: `python -m keras_bn4`. Time: two to three minutes on two CPU cores.
+Command: `python -m keras_bn4`, two to three minutes on two CPU cores.
 """
 
 import pathlib
@@ -92,9 +92,9 @@ def run(
     is finished, and it is not trained again while its settings are the same.
 
     Args:
-        seeds: Positive integer, how many networks to train to measure shifted images.
-        miniature_seeds: Positive integer, how many networks to train for each other
-            comparison, and at most how many of `seeds` are used there.
+        seeds: Positive integer, the number of networks to measure on shifted images.
+        miniature_seeds: Positive integer, the number of networks in each comparison of
+            the miniature.
         steps: Positive integer, the number of minibatches in a training.
         configurations: Names among those of `CONFIGURATIONS`, `"batch"` among them.
         output_dir: Folder for the results, which is created if necessary.
@@ -106,9 +106,9 @@ def run(
         under `"validation"` the rows of the sweep over example weights on validation
         data; under `"best"` the best weight there, by metric; and under `"test"` the
         results on test data at weight 0 and at the best weight, by metric. Networks of
-        `"batch"` also have under `"shifted"` the example `"weight"` that was chosen for
-        images that may shift; and the accuracies at weight 0 and at this one,
-        `"clean"`, and by kind and severity of the shift under `"accuracies"`.
+        `"batch"` also have under `"shifted"` the `"weight"` that was chosen for images
+        that may shift, and the accuracies at weight 0 and at this one: `"clean"`, and
+        by kind and severity of the shift under `"accuracies"`.
 
     Raises:
         ValueError: if `seeds`, `miniature_seeds` or `steps` is not as above.
@@ -156,7 +156,7 @@ def _settings(name, seed, steps):
 
 
 def _models(name):
-    """Makes the model to train, and a model with its weights that weighs examples."""
+    """Makes the model to train, and the one that gets its weights and an α."""
     model = build(**CONFIGURATIONS[name][0])
     is_ours = any(hasattr(layer, "example_weight") for layer in model.layers)
     return model, model if is_ours else convert(model)

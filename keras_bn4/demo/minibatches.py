@@ -1,8 +1,8 @@
-"""Gives arrays to `fit`, `evaluate` and `predict` so that they end with the last step.
+"""Arrays for `fit`, `evaluate` and `predict` that do not delay their end.
 
 TensorFlow tunes how arrays are read, in a thread that sleeps in between, each time
 twice as long. Where all cores are busy, these functions return only when that thread
-wakes up, which can be as long after the last step as all steps took.
+wakes up, which can take as long as all steps took.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The networks of the experiments, from images to logits. They are not compiled.
+"""Networks for small images. They return logits and are not compiled.
 
 Their argument `normalization` is a function that makes a normalization layer.
 """

@@ -1,19 +1,22 @@
-"""The tables of the digits experiment (`measurement.py`)."""
+"""Tables of the digits experiment (`measurement.py`), in 80 columns."""
+
+import textwrap
 
 import numpy as np
 
 from keras_bn4.common import tables
 
-# What is compared: a sentence, the configurations with and without, and whether the
+WIDTH = 80
+# What is compared: its name, the configurations with and without it, and whether the
 # first one is taken at the best example weight.
 COMPARISONS = (
-    ("Example weighing, clean images", "batch", "batch", True),
-    ("Example weighing, minibatches of one class", "one class", "one class", True),
+    ("Example weight, clean images", "batch", "batch", True),
+    ("Example weight, one-class batches", "one class", "one class", True),
     ("Ghosts of 8 in minibatches of 64", "ghosts of 8", "batch", False),
     ("Decay of γ and β", "decay", "batch", False),
-    ("Minibatches of 2: group for batch", "2: group", "2: batch", False),
-    ("Minibatches of 2: batch-group for batch", "2: batch-group", "2: batch", False),
-    ("Minibatches of 2: batch-group for group", "2: batch-group", "2: group", False),
+    ("Group for batch, batches of 2", "2: group", "2: batch", False),
+    ("Batch-group for batch, batches of 2", "2: batch-group", "2: batch", False),
+    ("Batch-group for group, batches of 2", "2: batch-group", "2: group", False),
 )
 
 
@@ -24,11 +27,10 @@ def table(results):
         results: What `run` returned.
 
     Returns:
-        String: the table of shifted images, and the miniature, where what the seeds
-        don't show is said in one line.
+        String: the table of shifted images, and the paper in miniature, where
+        differences that the seeds do not show are listed below the table.
     """
-    parts = [shift_table(results), "", miniature_table(results)]
-    return "\n".join(parts)
+    return f"{shift_table(results)}\n\n{miniature_table(results)}"
 
 
 def shift_accuracies(results):
@@ -65,21 +67,30 @@ def shift_table(results):
         lines.append(line)
     gains = found["all shifts"][:, 1] - found["all shifts"][:, 0]
     severities = next(iter(results[0]["shifted"]["accuracies"].values()))
-    notes = [
-        "Robust to shift: networks with Keras' batch normalization, trained on 200 "
-        "digits and converted.",
-        "Nothing was trained for the shifts, and no shifted image was used to choose "
-        "the weight.",
-        "",
-        tables.text(lines, left=1),
-        "",
-        f"{_over(n)}, each shift at severities {', '.join(severities)}.",
-        "Chosen weights, on clean validation images: "
-        f"{', '.join(f'{weight:g}' for weight in weights)}.",
-        "Difference on all shifts, seed by seed: "
-        f"{', '.join(f'{gain:+.1f}' for gain in gains)}.",
-    ]
-    return "\n".join(notes)
+    return "\n".join(
+        [
+            textwrap.fill(
+                "Robust to shift: networks with Keras' batch normalization, trained on "
+                "200 digits and converted. They were not trained for the shifts, and "
+                "no shifted image was used to choose the weight.",
+                WIDTH,
+            ),
+            f"\n{tables.text(lines, left=1)}\n",
+            f"{_over(n)}, each shift at severities {', '.join(severities)}.",
+            *_filled(
+                "Chosen weights, on clean validation images: ",
+                (f"{weight:g}" for weight in weights),
+            ),
+            *_filled(
+                "Difference on all shifts, seed by seed: ",
+                (f"{gain:+.1f}" for gain in gains),
+            ),
+        ]
+    )
+
+
+def _filled(text, values):
+    return textwrap.wrap(f"{text}{', '.join(values)}.", WIDTH, subsequent_indent="  ")
 
 
 def miniature_table(results):
@@ -87,39 +98,33 @@ def miniature_table(results):
     rows = {}
     for result in results:
         rows.setdefault(result["settings"]["configuration"], []).append(result)
-    seen = [["", "metric", "without", "with", "difference"]]
-    unseen = []
+    seen, unseen = [["", "metric", "without", "with", "difference"]], []
     n = min(map(len, rows.values()))
     for name, with_it, without, at_best in COMPARISONS:
         if with_it not in rows or without not in rows:
             continue
         for metric, form in (("loss", ".3f"), ("accuracy", ".1f")):
-            after, before = (
-                _test(rows[one][:n], metric, best)
-                for one, best in ((with_it, at_best), (without, False))
-            )
+            after = _test(rows[with_it][:n], metric, at_best)
+            before = _test(rows[without][:n], metric, False)
             change = mean_and_spread(after - before, f"+{form}")
             if is_shown(after - before):
                 line = [name, "accuracy, %" if metric == "accuracy" else metric]
-                line += [mean_and_spread(values, form) for values in (before, after)]
+                line += [format(values.mean(), form) for values in (before, after)]
                 seen.append([*line, change])
             else:
                 unseen.append(f"  {name}: {metric} {change}")
     lines = [
-        "The paper in miniature: test data, differences paired by seed. Example "
-        "weights are the best",
-        "on validation data.",
-        "",
+        textwrap.fill(
+            "The paper in miniature: results on test data, differences paired by seed. "
+            f"Example weights are the best on validation data. {_over(n)}.",
+            WIDTH,
+        )
     ]
     if len(seen) > 1:
-        lines += [tables.text(seen, left=2), ""]
-    lines.append(f"{_over(n)}.")
+        lines.append(f"\n{tables.text(seen, left=2)}")
     if unseen:
-        lines += [
-            "No difference that these seeds show (the 95 % interval of the mean holds "
-            "0):",
-            *unseen,
-        ]
+        text = "\nNo difference shown by these seeds (the 95 % interval of the mean "
+        lines += [f"{text}contains 0):", *unseen]
     return "\n".join(lines)
 
 
@@ -130,7 +135,7 @@ def _test(row, metric, best):
 
 
 def is_shown(differences):
-    """Whether the 95 % interval of the mean of paired differences doesn't hold 0."""
+    """Whether the 95 % interval of the mean of paired differences excludes 0."""
     # Imported here, because commands that don't need SciPy import this module as well.
     from scipy import stats
 

@@ -1,9 +1,8 @@
-"""One temperature on all logits, the usual remedy for networks that are too sure.
+"""Temperature scaling, the usual remedy for overconfident networks.
 
-Temperature scaling (Guo et al., 2017, https://arxiv.org/abs/1706.04599) divides logits
-by one number that is fitted on validation data. It lowers the loss of networks that are
-too sure of themselves and changes no prediction, so it is the control for anything
-that is said to lower the loss.
+It divides logits by one number that is fitted on validation data (Guo et al., 2017,
+https://arxiv.org/abs/1706.04599). It lowers the loss of overconfident networks and
+changes no prediction, so it is the control for any method that lowers the loss.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A small network for handwritten digits, and how it is trained."""
+"""A small network for handwritten digits, and its training."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def build(ghost_batch_size=None, *, groups=None, l2=None):
         groups: Positive integer for `BatchGroupNormalization`, or `None` for
             `GhostBatchNormalization`, and without ghosts
             `keras.layers.BatchNormalization`.
-        l2: Float, how much γ is pulled to 1 and β to 0, or `None`.
+        l2: Float, the strength of the decay of γ to 1 and β to 0, or `None`.
 
     Returns:
         A `keras.Model` from images `(n, 8, 8, 1)` to logits `(n, 10)`.
@@ -53,10 +53,10 @@ def build(ghost_batch_size=None, *, groups=None, l2=None):
 
 
 def train(model, x, y, *, steps, batch_size=BATCH_SIZE, one_class=False, seed=0):
-    """Trains a model of `build` from the start, whatever it has learned before.
+    """Trains a model of `build` from its initial weights, even if it was trained.
 
     Args:
-        model: The model. It is not compiled again, so that it is not traced again.
+        model: The model. It is not compiled, and so not traced, again.
         x: Array of images `(n, 8, 8, 1)`, at least `batch_size` of them.
         y: Array of labels `(n,)`.
         steps: Positive integer, the number of minibatches.

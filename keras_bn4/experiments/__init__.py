@@ -1,9 +1,10 @@
 """Experiments that repeat findings of the paper, and measure the layers of keras_bn4.
 
-They run in a clone, by `python -m keras_bn4.experiments`. Nothing imports from here,
-and what `pip install` brings does not hold them. The folders and modules are:
+They run in a clone, by `python -m keras_bn4.experiments`, and are not installed.
+Nothing imports from here. The folders and modules are:
 
-- `machine`: with which versions and on what hardware an experiment runs
+- `machine`: versions and hardware with which an experiment runs
+- `command`: their command lines
 - `pretrained`: example weighing of networks that are already trained (Fig. 1)
 - `shift`: trained networks on shifted images, and what is recorded of them
 - `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
@@ -14,6 +15,6 @@ and what `pip install` brings does not hold them. The folders and modules are:
 - `multi_worker`: training on several machines
 - `method_pictures`: the pictures on the pages of the methods
 
-Read `machine`, `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`,
+Read `machine`, `command`, `pretrained`, `shift`, `discrepancy_by_ghost_size`, `tune`,
 `reproduction`, `speed`, `distributed`, `multi_worker`, `method_pictures`.
 """

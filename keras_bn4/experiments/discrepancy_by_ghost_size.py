@@ -28,9 +28,9 @@ two minutes on two CPU cores. The results of finished networks are kept in the o
 folder, and these networks are not run again.
 """
 
-import argparse
 import math
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -41,6 +41,7 @@ from keras_bn4.common.figures import BLACK, BLUE, GRAY, VERMILION, new_figure, s
 from keras_bn4.common.records import Records
 from keras_bn4.common.tables import progress_bar
 from keras_bn4.conversion import convert
+from keras_bn4.experiments import command
 from keras_bn4.moving_statistics import discrepancy
 from keras_bn4.shift.trained import identity
 
@@ -65,15 +66,15 @@ def run(
     Args:
         model: `None` for the digits, or the path of a `.keras` file, a classifier that
             returns logits.
-        dataset: Only used with a model: a name as `keras_bn4.datasets.load` takes it.
+        dataset: Used with a model: a name as `keras_bn4.datasets.load` takes it.
         ghost_batch_sizes: Positive integers that divide 64.
         seeds: Positive integer, how many networks to train for each size.
         steps: Positive integer, the minibatches of 64 in a training.
-        examples: Positive integer, how many test images to use. It is rounded down to
-            whole minibatches.
+        examples: Positive integer, how many test images to use, rounded down to whole
+            minibatches.
         data_dir: The folder of tensorflow-datasets.
-        output_dir: Folder for the results, which is created if necessary. Results that
-            it already has are not computed again.
+        output_dir: Folder for the results. Results that it already has are not computed
+            again.
         verbose: 0 or 1, whether to show a progress bar.
 
     Returns:
@@ -202,18 +203,35 @@ def plot(results, ax=None):
     return ax.figure
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", metavar="MODEL.keras")
-    parser.add_argument("--dataset", default="cifar100")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--output-dir", default="results/discrepancy")
-    arguments = parser.parse_args()
-    found = run(**vars(arguments))
-    stem = pathlib.Path(arguments.model).stem if arguments.model else "digits"
-    file = pathlib.Path(arguments.output_dir, f"{stem}.png")
+def main(arguments=None):
+    """Runs the experiment, prints the table and draws the figure."""
+    options = {
+        "--model": {"metavar": "MODEL.keras", "help": "train this one further"},
+        "--dataset": {
+            "default": "cifar100",
+            "help": "of the model; else the digits",
+        },
+        "--seeds": {"type": int, "default": 3, "help": "networks of each size"},
+        "--steps": {"type": int, "default": 300, "help": "minibatches of a training"},
+    }
+    return command.main(
+        "keras_bn4.experiments.discrepancy_by_ghost_size",
+        __doc__.splitlines()[0],
+        show,
+        options,
+        arguments,
+        output_dir="results/discrepancy",
+    )
+
+
+def show(model, output_dir, **options):
+    found = run(model, output_dir=output_dir, **options)
     print(table(found))
+    stem = pathlib.Path(model).stem if model else "digits"
+    file = pathlib.Path(output_dir, f"{stem}.png")
     plot(found).savefig(file)
     print(f"\nFigure: {file}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,20 +19,20 @@ saved and loaded outside the strategy. `last batch` says whether all weights are
 after the last batch.
 
 Expected: The replicas of `GhostBatchNormalization` do not differ. If it is
-synchronized, the number of replicas makes no difference beyond rounding; if not, it has
-the effect of smaller batches.
+synchronized, the number of replicas makes no difference beyond rounding; otherwise, it
+has the effect of smaller batches.
 
 Seen: This is what happens. Keras' layer has different moving statistics on every
-replica, so that a saved model predicts differently from the one in memory, and its
-weights are NaN after the last batch. If it is synchronized, Keras' layer is right,
-except for masks and for a large mean.
+replica, so a saved model predicts differently from the one in memory, and its weights
+are NaN after the last batch. If it is synchronized, Keras' layer is right, except for
+masks and for a large mean.
 
     python -m keras_bn4.experiments.distributed
 
 Time: about a minute.
 """
 
-import argparse
+import contextlib
 import functools
 import json
 import os
@@ -49,8 +49,10 @@ from keras_bn4.common.models import BatchNormalization
 from keras_bn4.common.tables import progress_bar
 from keras_bn4.datasets import load
 from keras_bn4.demo import networks
+from keras_bn4.experiments import command
 from keras_bn4.layers import GhostBatchNormalization
 
+MODULE = "keras_bn4.experiments.distributed"
 BATCH_SIZE = 32
 STEPS = 20
 LAYERS = {
@@ -67,27 +69,17 @@ ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def build(normalization, **arguments):
-    """Builds the network, always with the same initial weights.
-
-    Args:
-        normalization: Class of the normalization layers.
-        **arguments: Arguments of the normalization layers.
-    """
+    """Builds the network with such layers, always with the same initial weights."""
     keras.utils.set_random_seed(0)
     make = functools.partial(normalization, momentum=0.9, **arguments)
     return networks.convolutional((8, 16), (2, 2), make)
 
 
 def train(strategy, model, dataset):
-    """Trains a model, made in the strategy's scope, for one pass over the data.
+    """Trains a model, made in the strategy's scope, for one pass over minibatches.
 
     The gradient is that of one device, because replicas sum their losses and divide the
     sum by the size of the whole minibatch. Keras' `fit` averages the means of replicas.
-
-    Args:
-        strategy: A `tf.distribute.Strategy`.
-        model: A `keras.Model` that gives logits.
-        dataset: A `tf.data.Dataset` of whole minibatches `(x, y)`.
     """
     import tensorflow as tf
 
@@ -113,7 +105,7 @@ def train(strategy, model, dataset):
 
 
 def batches(steps):
-    """Makes a data set of `steps` minibatches, or of a single image if it is 0."""
+    """Makes a data set of `steps` minibatches, or of a single image if 0."""
     import tensorflow as tf
 
     data = tf.data.Dataset.from_tensor_slices(load("digits", "train"))
@@ -139,13 +131,7 @@ def difference(actual, expected):
 
 
 def study(replicas):
-    """Trains with all `LAYERS` on a number of replicas, as the work of one process.
-
-    Returns:
-        Dict by the names of `LAYERS` of dicts: `"moving"`, the moving statistics of
-        every replica; `"reloaded"`, the difference of predictions after saving and
-        loading; and `"finite"`, whether the weights are finite after the last batch.
-    """
+    """Trains with all `LAYERS` on a number of replicas, as the work of one process."""
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(
@@ -174,29 +160,60 @@ def study(replicas):
     return results
 
 
+def in_processes(module, processes, timeout):
+    """Runs processes of a module at the same time, each of which writes a JSON file.
+
+    Args:
+        module: String, the name of the module.
+        processes: List of pairs for each process: its options, a list of strings, and
+            its additional environment variables, a dict.
+        timeout: Seconds that each process may take.
+
+    Returns:
+        List of what the files hold.
+
+    Raises:
+        RuntimeError: if a process fails or takes longer.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        paths = [pathlib.Path(folder, f"{i}.json") for i in range(len(processes))]
+        started = []
+        for (options, variables), path in zip(processes, paths):
+            line = [sys.executable, "-m", module, *options, "--output", str(path)]
+            environment = {**os.environ, **ENVIRONMENT, **variables}
+            started.append(subprocess.Popen(line, env=environment))
+            stack.callback(started[-1].kill)
+        for process in started:
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired as error:
+                raise RuntimeError(
+                    f"A process took longer than {timeout} s. Run the command again "
+                    "when the machine is less busy."
+                ) from error
+            if status:
+                raise RuntimeError(
+                    f"A process failed with exit status {status}. Its error is printed "
+                    "above."
+                )
+        return [json.loads(path.read_text()) for path in paths]
+
+
 def run(replica_counts=(1, 2, 4), timeout=300):
     """Runs `study` for each number of replicas, in a process of its own.
 
     Args:
-        replica_counts: Positive integers. 1 must be among them, to compare with.
+        replica_counts: Positive integers, 1 among them.
         timeout: Seconds that a process may take.
 
     Returns:
         List of dicts, one for each row of the table.
     """
-    command = [sys.executable, "-m", "keras_bn4.experiments.distributed"]
     studies = {}
     progress = progress_bar(len(replica_counts), unit_name="process")
     for replicas in replica_counts:
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder) / "results.json"
-            subprocess.run(
-                [*command, "--replicas", str(replicas), "--output", str(path)],
-                check=True,
-                timeout=timeout,
-                env={**os.environ, **ENVIRONMENT},
-            )
-            studies[replicas] = json.loads(path.read_text())
+        process = ["--replicas", str(replicas)], {}
+        (studies[replicas],) = in_processes(MODULE, [process], timeout)
         progress.add(1)
     rows = []
     for name in LAYERS:
@@ -217,7 +234,6 @@ def run(replica_counts=(1, 2, 4), timeout=300):
 
 
 def table(rows):
-    """Makes a Markdown table of what `run` returned."""
     header = ["layer", "replicas", "replicas differ", "from one device"]
     header += ["save, load", "last batch"]
     lines = []
@@ -229,14 +245,21 @@ def table(rows):
     return tables.markdown(header, lines)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--replicas", type=int, help="run only this number; needs --output"
-    )
-    parser.add_argument("--output", type=pathlib.Path, help="file for the results")
-    arguments = parser.parse_args()
-    if arguments.replicas is None:
+def main(arguments=None):
+    """Runs the experiment, or the study of one process."""
+    options = {
+        "--replicas": {"type": int, "help": "run only this number; needs --output"},
+        "--output": {"help": "file for the results of this number"},
+    }
+    return command.main(MODULE, __doc__.splitlines()[0], show, options, arguments)
+
+
+def show(replicas, output):
+    if replicas is None:
         print(table(run()))
     else:
-        arguments.output.write_text(json.dumps(study(arguments.replicas)))
+        pathlib.Path(output).write_text(json.dumps(study(replicas)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Says with which versions and on what hardware an experiment runs."""
+"""Versions and hardware with which an experiment runs."""
 
 import importlib
 import os
@@ -11,48 +11,45 @@ import numpy as np
 
 import keras_bn4
 
+BACKEND = keras.backend.backend()
+
 
 def versions():
-    """Versions of what computes, by name, and the name of the backend, as a dict."""
-    backend = keras.backend.backend()
+    """Returns a dict of the versions of what computes, and the name of the backend."""
     return {
         "keras_bn4": keras_bn4.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
-        "backend": backend,
-        backend: importlib.import_module(backend).__version__,
+        "backend": BACKEND,
+        BACKEND: importlib.import_module(BACKEND).__version__,
     }
 
 
 def hardware():
-    """Processor, number of cores, Keras' devices and names of GPUs, as a dict."""
+    """Returns a dict: processor, usable cores, Keras' devices, and names of GPUs."""
     return {
         "processor": processor(),
         "cores": cores(),
-        "devices": list(keras.distribution.list_devices()),
+        # On PyTorch, Keras has no such list.
+        "devices": [] if BACKEND == "torch" else keras.distribution.list_devices(),
         "gpus": gpus(),
     }
 
 
 def processor():
-    """The name of the processor."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []  # Not Linux.
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(": ")[2] for line in lines if "model name" in line]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores():
-    """The number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
 
 
 def gpus():
-    """The names of NVIDIA's GPUs, which Keras doesn't tell."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=30)

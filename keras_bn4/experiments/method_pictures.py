@@ -1,9 +1,8 @@
 """Draws the pictures on the pages of the methods, from the code that they explain.
 
 Command: `python -m keras_bn4.experiments.method_pictures`. It writes them beside the
-pages, takes a few seconds, and trains nothing. What is drawn comes from the cut into
-ghosts, from the mixture of statistics, and from the search for normalization paths
-themselves.
+pages, takes a few seconds, and trains nothing. What they show is computed by the
+package's own cut into ghosts, mixture of statistics, and normalization paths.
 """
 
 import pathlib
@@ -173,18 +172,9 @@ def paths():
     kinds = {layer.name: kind for kind in KINDS for layer in found.layers(kind)}
     figure = new_figure(9, 2.6, dpi=100)
     panel = figure.subplots()
+    arrow = {"arrowstyle": "-|>", "color": GRAY, "shrinkA": 14, "shrinkB": 20}
     for start, end in ARROWS:
-        panel.annotate(
-            "",
-            PLACES[end],
-            PLACES[start],
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": GRAY,
-                "shrinkA": 14,
-                "shrinkB": 20,
-            },
-        )
+        panel.annotate("", PLACES[end], PLACES[start], arrowprops=arrow)
     for name, (x, y) in PLACES.items():
         color = KINDS[kinds[name]][0] if name in kinds else "white"
         text = "norm" if name in kinds else {"output": "output"}.get(name, "+")
@@ -206,23 +196,8 @@ PICTURES = {
 }
 
 
-def draw(folder):
-    """Writes all pictures.
-
-    Args:
-        folder: Path of the folder that has the folders of the pages.
-
-    Returns:
-        List of the paths of the files.
-    """
-    files = []
-    for name, picture in PICTURES.items():
-        file = pathlib.Path(folder, name)
-        picture().savefig(file, pil_kwargs={"optimize": True})
-        files.append(file)
-    return files
-
-
 if __name__ == "__main__":
-    for file in draw(pathlib.Path(keras_bn4.__file__).parent):
+    for name, picture in PICTURES.items():
+        file = pathlib.Path(keras_bn4.__file__).parent / name
+        picture().savefig(file, pil_kwargs={"optimize": True})
         print(file)

@@ -15,23 +15,21 @@ statistics, which are those of one device up to rounding.
 
     python -m keras_bn4.experiments.multi_worker
 
-On real machines start one process on each, with `TF_CONFIG` set as `_start` sets it.
+On real machines, start one process on each, with `TF_CONFIG` as `run` sets it.
 Time: half a minute.
 """
 
-import argparse
 import contextlib
 import json
 import os
 import pathlib
 import socket
-import subprocess
 import sys
-import tempfile
 
-from keras_bn4.experiments import distributed
+from keras_bn4.experiments import command, distributed
 from keras_bn4.layers import GhostBatchNormalization
 
+MODULE = "keras_bn4.experiments.multi_worker"
 WORKERS = 2
 
 
@@ -43,7 +41,7 @@ def work(steps=20):
     """
     import tensorflow as tf
 
-    if "TF_CONFIG" in os.environ:
+    if os.environ.get("TF_CONFIG"):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:
         strategy = tf.distribute.get_strategy()
@@ -56,7 +54,7 @@ def work(steps=20):
 
 
 def run(timeout=240):
-    """Starts the workers, waits for them, and compares them with one device.
+    """Runs the workers, and compares them with one device.
 
     Args:
         timeout: Seconds that each process may take.
@@ -64,19 +62,11 @@ def run(timeout=240):
     Returns:
         Dict of the differences `"between_workers"` and `"from_one_device"`.
     """
-    addresses = _free_addresses(WORKERS)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        paths = [pathlib.Path(folder) / f"{i}.json" for i in range(WORKERS + 1)]
-        processes = [_start(i, addresses, path) for i, path in enumerate(paths)]
-        for process in processes:
-            stack.callback(process.kill)
-        for process in processes:
-            if process.wait(timeout):
-                raise RuntimeError(
-                    f"A process failed with exit status {process.returncode}. Its "
-                    "error is printed above."
-                )
-        *workers, single = (json.loads(path.read_text()) for path in paths)
+    cluster = {"worker": _free_addresses(WORKERS)}
+    tasks = [{"type": "worker", "index": i} for i in range(WORKERS)]
+    configurations = [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
+    processes = [([], {"TF_CONFIG": value}) for value in (*configurations, "")]
+    *workers, single = distributed.in_processes(MODULE, processes, timeout)
     return {
         "between_workers": distributed.difference(workers[1], workers[0]),
         "from_one_device": distributed.difference(workers[0], single),
@@ -91,28 +81,19 @@ def _free_addresses(count):
         return [f"localhost:{one.getsockname()[1]}" for one in sockets]
 
 
-def _start(index, addresses, path):
-    """Starts the worker of this index, or after the last the process on one device."""
-    environment = {**os.environ, **distributed.ENVIRONMENT}
-    environment.pop("TF_CONFIG", None)
-    if index < len(addresses):
-        task = {"type": "worker", "index": index}
-        environment["TF_CONFIG"] = json.dumps(
-            {"cluster": {"worker": addresses}, "task": task}
-        )
-    module = "keras_bn4.experiments.multi_worker"
-    command = [sys.executable, "-m", module, "--output", str(path)]
-    return subprocess.Popen(command, env=environment)
+def main(arguments=None):
+    """Runs the experiment, or one of its workers."""
+    options = {"--output": {"help": "run as a worker that writes this file"}}
+    return command.main(MODULE, __doc__.splitlines()[0], show, options, arguments)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--output", type=pathlib.Path, help="run as a worker that writes this file"
-    )
-    output = parser.parse_args().output
+def show(output):
     if output is None:
         for name, value in run().items():
             print(f"{name.replace('_', ' ')}: {value:.1g}")
     else:
-        output.write_text(json.dumps(work()))
+        pathlib.Path(output).write_text(json.dumps(work()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

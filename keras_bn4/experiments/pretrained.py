@@ -6,10 +6,10 @@ weight is chosen on the first half, for the loss and for the accuracy separately
 effect is reported on the second half, as the paired difference to weight 0 with its
 95 % interval over examples.
 
-A network that is too sure of itself gains as much and more from one temperature on its
-logits. So the same is done with a temperature alone, and with both: for each of some
-example weights a temperature is fitted on the first half, and the pair with the lowest
-loss there is reported on the second half.
+An overconfident network gains as much or more from a temperature on its logits. So the
+same is done with a temperature alone, and with both: for each of some example weights a
+temperature is fitted on the first half, and the pair with the lowest loss there is
+reported on the second half.
 
     python -m keras_bn4.experiments.pretrained MODEL.keras ... --dataset cifar100
 
@@ -22,8 +22,8 @@ with smaller batches. The accuracy of networks that were trained with large batc
 changes only within noise. A temperature alone lowers the loss more.
 """
 
-import argparse
 import pathlib
+import sys
 
 import numpy as np
 
@@ -32,13 +32,10 @@ from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
 from keras_bn4.demo import temperature
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.shift.trained import (
-    half_width,
-    identity,
-    load_halves,
-    load_network,
-)
+from keras_bn4.experiments import command
+from keras_bn4.shift.trained import half_width, identity, load_halves, load_network
 
+FOLDER = "results/pretrained"
 EXAMPLE_WEIGHTS = (
     *(0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15),
 )
@@ -46,18 +43,17 @@ EXAMPLE_WEIGHTS = (
 WITH_TEMPERATURE = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1)
 
 
-def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None):
+def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=FOLDER):
     """Chooses the example weight on one half of a split and reports on the other.
 
     Args:
         models: List of paths of `.keras` files, compiled for integer labels.
         dataset: A name as `keras_bn4.datasets.load` takes it, or the path of an `.npz`
             file with images x and labels y.
-        split: The split to cut into halves.
+        split, seed: The split to cut into halves, and the seed of the cut.
         data_dir: The folder of tensorflow-datasets.
-        seed: Integer, the seed by which the split is cut.
-        output_dir: Folder for the results, or `None` for `results/pretrained`. Results
-            that it already has are not computed again.
+        output_dir: Folder for the results. Results that it already has are not computed
+            again.
 
     Returns:
         List of dicts, one for each network. They have `"model"`, its name;
@@ -67,7 +63,7 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
         has the temperatures that were chosen, alone and with an example weight, and the
         losses that they give on the second half.
     """
-    records = Records(pathlib.Path(output_dir or "results/pretrained", "results.json"))
+    records = Records(pathlib.Path(output_dir, "results.json"))
     halves = load_halves(dataset, split=split, data_dir=data_dir, seed=seed)
     results, data = [], identity(dataset)
     for path in map(pathlib.Path, models):
@@ -88,8 +84,7 @@ def run(models, dataset, *, split="test", data_dir=None, seed=0, output_dir=None
 def _run_one(path, first, second):
     original = load_network(path)
     model = convert(original)
-    some = first[0][:500]
-    before, after = (m.predict(some, verbose=0) for m in (original, model))
+    before, after = (m.predict(first[0][:500], verbose=0) for m in (original, model))
     print(f"{path.stem}: choosing on {len(first[0])} examples")
     chosen = sweep_example_weight(
         model, *first, example_weights=EXAMPLE_WEIGHTS, batch_size=250
@@ -116,14 +111,7 @@ def _run_one(path, first, second):
 
 
 def _scaled(model, first, second):
-    """Losses with a temperature, alone and with the example weight that goes with it.
-
-    Returns:
-        Dict of the temperature alone, `"temperature"`, and the `"loss"` with it; of
-        the pair `"both"` of an example weight and a temperature, and the
-        `"loss_of_both"`; and of the difference of the two losses, `"difference"`, with
-        its 95 % interval over examples from `"lower"` to `"upper"`.
-    """
+    """Losses with a temperature alone, and with both it and an example weight."""
 
     def logits(x, weight):
         set_example_weight(model, weight)
@@ -157,7 +145,6 @@ def _scaled(model, first, second):
 
 
 def table(results):
-    """Makes a Markdown table of what `run` returned."""
     header = ["network", "loss at 0", "best weight", "loss", "change"]
     header += ["temperature alone", "loss", "both", "loss", "change by the weight"]
     header += ["accuracy at 0", "best weight", "accuracy", "change"]
@@ -189,12 +176,22 @@ def _share(ends, whole):
     return f"{middle} % [{lower}, {upper}]"
 
 
+def main(arguments=None):
+    """Runs the experiment for the networks that the arguments name."""
+    options = {
+        "models": {"nargs": "+", "metavar": "MODEL.keras"},
+        "--dataset": {"default": "cifar100", "help": "a name, or an .npz file"},
+        "--split": {"default": "test", "help": "the split to cut into halves"},
+    }
+    return command.main(
+        "keras_bn4.experiments.pretrained",
+        __doc__.splitlines()[0],
+        lambda **given: print(table(run(**given))),
+        options,
+        arguments,
+        output_dir=FOLDER,
+    )
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", metavar="MODEL.keras")
-    parser.add_argument("--dataset", default="cifar100")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--output-dir")
-    arguments = parser.parse_args()
-    print(table(run(**vars(arguments))))
+    sys.exit(main())

@@ -1,8 +1,7 @@
 """The experiment of App. B in small: what it has to see, and that it goes on."""
 
-import json
-
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -10,7 +9,7 @@ from keras_bn4.experiments import discrepancy_by_ghost_size as experiment
 
 
 @pytest.mark.slow
-def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, capsys):
+def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, monkeypatch):
     settings = {"seeds": 1, "steps": 60, "examples": 256, "output_dir": tmp_path}
     results = experiment.run(ghost_batch_sizes=(2, 64), verbose=0, **settings)
     few, many = results
@@ -21,21 +20,16 @@ def test_small_ghosts_fill_the_bound_and_inference_leaves_it(tmp_path, capsys):
     assert few["example_weight"] > 2 * many["example_weight"]
     lines = experiment.table(results).splitlines()
     assert lines[1].split()[:3] == ["2", "8", "2.65"]
-    assert experiment.plot(results).axes[0].get_legend_handles_labels()[1] == [
-        *("inference", "training", "bound in training, ±√(B - 1)")
-    ]
     # Finished networks are not trained again.
-    files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.json")}
+    monkeypatch.setattr(experiment, "_train", None)
     assert experiment.run(ghost_batch_sizes=(2, 64), verbose=0, **settings) == results
-    assert files == {file: file.stat().st_mtime_ns for file in files}
 
 
-def test_a_trained_model_goes_on_with_its_ghosts(tmp_path):
+def test_a_trained_model_goes_on_with_its_ghosts(tmp_path, monkeypatch):
     inputs = keras.Input((8, 8, 1))
     x = layers.BatchNormalization(name="last")(layers.Conv2D(4, 8)(inputs))
-    keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x))).save(
-        tmp_path / "m.keras"
-    )
+    model = keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x)))
+    model.save(tmp_path / "m.keras")
     (row,) = experiment.run(
         tmp_path / "m.keras",
         "digits",
@@ -47,6 +41,4 @@ def test_a_trained_model_goes_on_with_its_ghosts(tmp_path):
         verbose=0,
     )
     assert (row["layer"], row["elements"]) == ("last", 4)
-    (kept,) = json.loads((tmp_path / "results.json").read_text())
-    assert kept["row"] == row
-    assert kept["settings"]["model"].startswith("m ")
+    assert np.isfinite(row["training_maximum"])

@@ -28,19 +28,7 @@ def test_there_is_no_context_for_a_single_replica():
 @on_tensorflow
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "replicas"),
-    [
-        ("by_replica", 2),
-        ("synchronized", 1),
-        ("synchronized", 2),
-        ("synchronized", 4),
-        ("fit", 2),
-        ("convert", 2),
-        ("collectives", 1),
-        ("collectives", 2),
-        ("collectives", 4),
-        ("collectives", 8),
-    ],
+    ("case", "replicas"), [("of_layers", 2), ("of_layers", 4), ("of_models", 2)]
 )
 def test_mirrored_strategy(case, replicas):
     process = start_process("on_replicas.py", case, replicas, **distributed.ENVIRONMENT)

@@ -1,6 +1,6 @@
-"""Works on some small trainings, with determinism, in the folder that is given.
+"""Some small trainings, with determinism, in each of the folders that are given.
 
-on_reproduction.py FOLDER
+on_reproduction.py FOLDER ...
 """
 
 import sys
@@ -12,26 +12,23 @@ from keras_bn4.experiments.reproduction.settings import Settings
 
 TINY = Settings(
     dataset="digits",
-    train_images=100,
-    validation_images=50,
-    filters=(4, 8),
-    epochs=6,
+    train_images=40,
+    validation_images=20,
+    filters=(4,),
+    epochs=3,
     batch_size=16,
     example_weights=(0.0, 0.5),
 )
-SOURCE = TINY.replace(classes="first half", train_images=50, validation_images=25)
-TRAININGS = [
-    TINY.replace(ghost_batch_size=4),
-    SOURCE.replace(classes="second half", source=SOURCE),
-]
+SOURCE = TINY.replace(classes="first half", train_images=30, epochs=40)
+TRANSFER = SOURCE.replace(classes="second half", epochs=3, source=SOURCE)
 
 if __name__ == "__main__":
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(0)
     # So that there is something to go on with whenever the process is killed.
     training.SECONDS_BETWEEN_FILES = 0
-    training.STEPS = 4
-    runs.work(TRAININGS, sys.argv[1], verbose=0)
+    training.STEPS = 1
+    for folder in sys.argv[1:]:
+        runs.work([TRANSFER], folder, verbose=0)

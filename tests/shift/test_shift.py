@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import runpy
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from keras_bn4 import (
 )
 from keras_bn4.datasets import load
 from keras_bn4.experiments.shift import networks
+from keras_bn4.experiments.shift.__main__ import main
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
 from keras_bn4.shift import adaptations, measurement, report
@@ -142,9 +142,8 @@ def test_it_goes_on_and_reports(tmp_path, monkeypatch):
     assert np.array_equal(found.shifted["uniform"][0, 1], correct)
 
 
-def test_what_is_recorded_is_reported_in_80_columns(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["", "--recorded", "--output-dir", str(tmp_path)])
-    runpy.run_module("keras_bn4.experiments.shift", run_name="__main__")
+def test_what_is_recorded_is_reported_in_80_columns(tmp_path, capsys):
+    assert main(["--recorded", "--output-dir", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 80

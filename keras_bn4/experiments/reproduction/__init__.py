@@ -1,15 +1,15 @@
-"""The figures and tables of the paper, made anew (`python -m keras_bn4.experiments`).
+"""Reproduction of the paper's figures and tables (`python -m keras_bn4.experiments`).
 
-First the parts that all of them need: what a training is, what it is trained on, how it
-goes on after an interruption, and what records say. Then a module for each result, and
-last what is made of all of them: reports, the page, and the files of published records.
+First the parts that all of them share: settings, data, resumable trainings, records and
+their statistics. Then a module for each result, and last the reports, the page, and the
+files of published records.
 
-A module of a result has its lab note as the docstring; `TITLE`; `SEEDS` and `HOURS` (on
-two processor cores) by scale, for those scales that it can be made at;
-`trainings(scale, seed, dataset)`, the list of `Settings` of a seed; `row_of(settings)`,
-which row of the table they belong to; and, of rows as `rows.rows_of` makes them,
-`table(rows)`, a text, `claims(rows)`, a list of `Claim` where no row is missing, and
-`plot(rows)`, a figure. A new one is a file, and a line in `RESULTS` below.
+The module of a result has a lab note as its docstring; `TITLE`; `SEEDS` and `HOURS` (on
+two processor cores) for the scales at which it is available; `trainings(scale, seed,
+dataset)`, the list of `Settings` of a seed; `row_of(settings)`, their row in the table;
+and functions of the rows that `rows.rows_of` makes: `table(rows)`, a text,
+`claims(rows)`, a list of `Claim` where no row is missing, and `plot(rows)`, a figure. A
+new result is a file and a line in `RESULTS` below.
 
 Read `settings`, `images`, `weights`, `normalizations`, `training`, `runs`, `rows`,
 `differences`, `figure3`, `figure4`, `figure1`, `table1`, `section3_3`, `section3_4`,
@@ -48,5 +48,5 @@ RESULTS = {
     "figure6": figure6,
     "appendix-c": appendix_c,
 }
-# The paper's figures of the same results, with larger ranges of example weights.
+# Figures in the paper's appendix of the same results, with larger example weights.
 SUPPLEMENTS = {"figure1": "figure7", "figure2": "figure8", "figure4": "figure9"}

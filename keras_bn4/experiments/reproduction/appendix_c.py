@@ -1,44 +1,38 @@
 """Appendix C: what did not work.
 
-Question: Are moving statistics better that are computed anew after the training, of
-training images without augmentation or of the test images without their labels? Does
-group normalization gain from randomness like that of minibatches, by noise on the
-statistics of groups or by groups of random channels? Does it gain from groups with
+Question: Is it better to recompute the moving statistics after the training, from
+training images without augmentation or from the test images without their labels? Does
+group normalization benefit from randomness like that of minibatches, by noise on the
+statistics of groups or by groups of random channels? Does it benefit from groups with
 equally many elements in all layers?
 
     python -m keras_bn4.experiments appendix-c
 
 Setting: the usual one (`settings.py`), 3 seeds. Batch normalization at example weight 0
-has its moving statistics computed anew of training and of test images, with
-augmentation and without; the training images are those of one more epoch. (The paper
-trains on for some epochs at a learning rate of 0.) Group normalization is that of
-Figure 2, whose trainings are shared, at example weight 1. Noise on means has a strength
-of 0.1 or 0.3 moving standard deviations, that on variances of as many moving variances.
-Groups are random in all steps or in half of them. 1,024 elements are what a group has
-in the second stage of the networks of Figure 2; at the small scale, groups have then 1,
-4 and 16 channels. The paper gives neither strengths nor sizes. It also tried numbers of
-groups that change in the training, and Switchable Normalization, which are left out
-here.
+gets its moving statistics recomputed from training and from test images, with and
+without augmentation; the training images are those of one more epoch. (The paper
+continues training for some epochs at a learning rate of 0.) Group normalization is that
+of Figure 2, whose trainings are shared, at example weight 1. Noise on means has a
+strength of 0.1 or 0.3 moving standard deviations, and noise on variances of as many
+moving variances. Groups are random in all steps or in half of them. 1,024 is the number
+of elements of a group in the second stage of the networks of Figure 2; at the small
+scale, groups then have 1, 4 and 16 channels. The paper gives neither strengths nor
+sizes. It also tried numbers of groups that change during training, and Switchable
+Normalization, which are left out here.
 
 Selection: nothing was tuned. Test data.
 
 Expected: Statistics of images without augmentation lose half a point of accuracy on
-CIFAR-100 and have a slightly better loss. Test images do as training images do, within
-0.1 points and 1 % of the loss, with augmentation and without. Stochastic group
-normalization does not work well. A constant number of elements has mild success, but
-not on every data set.
+CIFAR-100 and have a slightly better loss. Test images are equivalent to training
+images, within 0.1 points and 1 % of the loss, with and without augmentation. Stochastic
+group normalization does not work well. A constant number of elements has mild success,
+but not on every data set.
 """
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, new_figure
 from keras_bn4.experiments.reproduction import figure2
-from keras_bn4.experiments.reproduction.differences import (
-    WITHOUT_NUMBER,
-    Difference,
-    claim,
-    claim_of_no_change,
-    claim_of_no_gain,
-)
+from keras_bn4.experiments.reproduction.differences import change, claim
 from keras_bn4.experiments.reproduction.rows import (
     FORMS,
     at_one,
@@ -49,7 +43,7 @@ from keras_bn4.experiments.reproduction.rows import (
 from keras_bn4.experiments.reproduction.section3_3 import MARGIN
 from keras_bn4.experiments.reproduction.settings import Settings
 
-TITLE = "what did not work: moving statistics anew, stochastic groups"
+TITLE = "what did not work: recomputed moving statistics, stochastic groups"
 SEEDS = {"small": 3, "paper": 1}
 HOURS = {"small": 0.9, "paper": None}
 USUAL = "of the training"
@@ -128,9 +122,9 @@ def _table(title, found):
     for name, values in found.items():
         line = [name, str(len(values["accuracy"]))]
         for metric, form in FORMS.items():
+            its_change = change(values[metric], baseline[metric], form)
             line.append(mean_and_spread(values[metric], form))
-            change = Difference.between(values[metric], baseline[metric])
-            line.append(change.text(form) if values is not baseline else "")
+            line.append(its_change if values is not baseline else "")
         lines.append(line)
     return tables.folded(lines, left=1, keys=2)
 
@@ -146,48 +140,43 @@ def _claims_on_statistics(row):
     found = []
     for metric, paper, what in (
         ("accuracy", -0.5, "lower the accuracy"),
-        ("cross_entropy", WITHOUT_NUMBER, "lower the loss"),
+        ("cross_entropy", None, "lower the loss"),
     ):
-        difference = Difference.between(
-            values(metric, "training images"), at_zero(row, metric)
-        )
         text = f"statistics of training images without augmentation {what}"
-        found.append(claim(text, paper, difference, -1, FORMS[metric]))
+        pair = values(metric, "training images"), at_zero(row, metric)
+        found.append(claim(text, paper, *pair, sign=-1, form=FORMS[metric]))
     for before, with_or_without in (("", "without"), ("augmented ", "with")):
         names = f"{before}test images", f"{before}training images"
-        text = "statistics of test images do as those of training images do, both "
-        text += f"{with_or_without} augmentation"
-        points = Difference.between(*(values("accuracy", name) for name in names))
+        text = "statistics of test images are equivalent to those of training images, "
+        text += f"both {with_or_without} augmentation"
+        points = [values("accuracy", name) for name in names]
         test, train = (values("cross_entropy", name) for name in names)
-        shares = {seed: 100 * (test[seed] / train[seed] - 1) for seed in test}
-        shares = Difference.between(shares)
-        for unit, paper, difference, margin in (
+        shares = [{seed: 100 * (test[seed] / train[seed] - 1) for seed in test}]
+        for unit, paper, pair, margin in (
             ("points", "0.1", points, ACCURACY_MARGIN),
             ("% of the loss", "1", shares, LOSS_MARGIN),
         ):
-            its_text = f"{text}, {unit}"
-            found.append(claim_of_no_change(its_text, paper, difference, margin, ".2f"))
+            keywords = {"sign": 0, "form": ".2f", "margin": margin}
+            found.append(claim(f"{text}, {unit}", paper, *pair, **keywords))
     return found
 
 
 def _claims_on_groups(rows):
     accuracies = {n: v["accuracy"] for n, v in _by_variant(rows).items()}
-    found = []
+    group_norm, found = accuracies.pop(GROUP_NORM), []
     for name, values in accuracies.items():
-        difference = Difference.between(values, accuracies[GROUP_NORM])
+        text = f"{name}: group normalization gains nothing, points"
+        paper, margin = "does not work well", MARGIN
         if name == EQUAL:
             text = f"{name} beat a constant number of groups, points"
-            paper = "mild success, not on every data set"
-            found.append(claim(text, paper, difference, 1, ".2f"))
-        elif name != GROUP_NORM:
-            text = f"{name}: group normalization gains nothing, points"
-            paper = "does not work well"
-            found.append(claim_of_no_gain(text, paper, difference, 1, MARGIN, ".2f"))
+            paper, margin = "mild success, not on every data set", None
+        keywords = {"sign": 1, "form": ".2f", "margin": margin}
+        found.append(claim(text, paper, values, group_norm, **keywords))
     return found
 
 
 def plot(rows):
-    """Draws accuracies, a dot for each seed, which the paper doesn't."""
+    """Draws accuracies, a dot for each seed, a figure not in the paper."""
     figure = new_figure(9.6, 3.6, dpi=160)
     for panel, title, found in zip(
         figure.subplots(1, 2),

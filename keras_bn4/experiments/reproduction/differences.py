@@ -1,7 +1,4 @@
-"""Paired differences, and whether a claim of the paper holds.
-
-Whatever is compared is paired by seed, as the rows of `rows` are.
-"""
+"""Differences paired by seed, and whether a claim of the paper holds."""
 
 import dataclasses
 import math
@@ -15,7 +12,6 @@ LEAST_SEEDS = 3
 VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = (
     *("reproduced", "not reproduced", "undecided"),
 )
-WITHOUT_NUMBER = "shown without number"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +22,14 @@ class Difference:
         mean: Float.
         half_width: Float, half of the 95 % interval of the mean, by Student's t over
             seeds; infinite for a single seed.
-        least: Float, the least true effect that as many seeds with this spread would
-            tell from 0 in four of five cases.
+        detectable: Float, the minimum detectable effect: the smallest true effect that
+            as many seeds with this spread would tell from 0 in four of five cases.
         n: Integer, the number of pairs.
     """
 
     mean: float
     half_width: float
-    least: float
+    detectable: float
     n: int
 
     @classmethod
@@ -53,8 +49,8 @@ class Difference:
             return cls(mean, math.inf, math.inf, n)
         error = changes.std(ddof=1) / math.sqrt(n)
         quantile = stats.t.ppf(0.975, n - 1)
-        least = (quantile + stats.t.ppf(POWER, n - 1)) * error
-        return cls(float(changes.mean()), float(quantile * error), float(least), n)
+        detectable = (quantile + stats.t.ppf(POWER, n - 1)) * error
+        return cls(float(changes.mean()), float(quantile * error), float(detectable), n)
 
     @property
     def sign(self):
@@ -76,9 +72,14 @@ class Difference:
         return f"{mean} [{ends[0]:+{form}}, {ends[1]:+{form}}]"
 
 
+def change(values, baseline, form):
+    """The paired difference of values to a baseline, dicts by seed, as text."""
+    return Difference.between(values, baseline).text(form)
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, and what became of it here.
+    """A claim of the paper, and what was found here.
 
     Attributes:
         text: String, the claim.
@@ -96,10 +97,6 @@ class Claim:
     form: str
     number: float | None = None
 
-    def __post_init__(self):
-        if self.difference.n < LEAST_SEEDS:
-            object.__setattr__(self, "verdict", UNDECIDED)
-
     @property
     def is_other_size(self):
         """Whether the interval excludes the paper's number."""
@@ -114,42 +111,49 @@ class Claim:
         if self.is_other_size:
             line += "; the paper's number lies outside this interval"
         if found.n >= LEAST_SEEDS:
-            line += f"; least effect to be seen: {found.least:{self.form}}"
+            line += f"; minimum detectable effect: {found.detectable:{self.form}}"
         return f"{line}."
 
 
-def claim(text, paper, difference, sign, form, number=None):
-    """A claim that there is a difference of a sign, 1 or -1.
+def claim(text, paper, values, baseline=None, *, sign, form, margin=None, number=None):
+    """Makes a `Claim` of paired values.
 
-    It is reproduced if the whole interval has this sign, not reproduced if it has the
-    other one, and undecided if it contains 0. The other arguments are as in `Claim`; a
-    `paper` that is a float is the number itself.
+    Args:
+        text: String, the claim.
+        paper: The paper's number, a float, or a string, as `Claim` has it, or `None`
+            where the paper shows it without a number.
+        values, baseline: As `Difference.between` takes them.
+        sign, margin: As `verdict` takes them.
+        form, number: As `Claim` has them.
     """
     if isinstance(paper, float):
         number, paper = paper, f"{paper:+}"
-    found = {sign: REPRODUCED, -sign: NOT_REPRODUCED, 0: UNDECIDED}[difference.sign]
-    return Claim(text, paper, difference, found, form, number)
+    if margin is not None:
+        text = f"{text} (at most {margin:g})"
+    difference = Difference.between(values, baseline)
+    found = verdict(difference, sign, margin)
+    return Claim(text, paper or "shown without number", difference, found, form, number)
 
 
-def claim_of_no_change(text, paper, difference, margin, form):
-    """A claim that there is no difference, of more than a margin.
+def verdict(difference, sign, margin=None):
+    """Decides whether a claim holds: one of `VERDICTS`.
 
-    It is reproduced if the whole interval is within the margin around 0, undecided if
-    the interval reaches out of it and contains 0, and else not reproduced.
+    Args:
+        difference: `Difference`.
+        sign: Integer, 1 or -1, the sign that the claim is about, or 0 for either.
+        margin: Without one, the claim is that there is a difference of this sign. It is
+            reproduced if the whole interval has the sign, and not reproduced if it has
+            the other one. With one, the claim is that there is no difference of this
+            sign above the margin. It is reproduced if the whole interval is within the
+            margin, and else not reproduced if the whole interval has the sign.
     """
-    found = NOT_REPRODUCED if difference.sign else UNDECIDED
-    if abs(difference.mean) + difference.half_width <= margin:
-        found = REPRODUCED
-    return Claim(f"{text} (at most {margin:g})", paper, difference, found, form)
-
-
-def claim_of_no_gain(text, paper, difference, sign, margin, form):
-    """A claim that there is no difference of a sign, of more than a margin.
-
-    It is reproduced if the whole interval is below the margin, however much there is to
-    lose; not reproduced if there is a gain; and else undecided.
-    """
-    found = NOT_REPRODUCED if difference.sign == sign else UNDECIDED
-    if sign * difference.mean + difference.half_width <= margin:
-        found = REPRODUCED
-    return Claim(f"{text} (at most {margin:g})", paper, difference, found, form)
+    if difference.n < LEAST_SEEDS:
+        return UNDECIDED
+    found = difference.sign
+    if margin is None:
+        return {sign: REPRODUCED, -sign: NOT_REPRODUCED, 0: UNDECIDED}[found]
+    reach = sign * difference.mean if sign else abs(difference.mean)
+    if reach + difference.half_width <= margin:
+        return REPRODUCED
+    is_there = found == sign if sign else found
+    return NOT_REPRODUCED if is_there else UNDECIDED

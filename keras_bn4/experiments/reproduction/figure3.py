@@ -1,14 +1,14 @@
 """Figure 3: accuracy over the ghost batch size.
 
-Question: Do ghosts of an intermediate size regularize best, with less accuracy both for
-the whole batch and for the smallest ghosts?
+Question: Do ghosts of an intermediate size regularize best, with lower accuracy both
+for the whole batch and for the smallest ghosts?
 
     python -m keras_bn4.experiments figure3
 
 Setting: the usual one (`settings.py`), with ghosts of 128 (the whole batch, which is
 batch normalization), 32, 16, 8, 4 and 2, at example weight 0, without decay of γ and β.
-5 seeds at the small scale, 1 at the paper's, which doesn't say how many it has. The
-paper shows validation accuracy. Here the best size is selected by the mean validation
+5 seeds at the small scale, 1 at the paper's, where the number is not given. The paper
+shows validation accuracy. Here the best size is selected by the mean validation
 accuracy over seeds, and compared on test data.
 
 Selection: The setting of the small scale was chosen because three of its rows overfit
@@ -19,11 +19,7 @@ Expected: On CIFAR-100 the best ghosts gain 0.84 points over the whole batch.
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, new_figure
-from keras_bn4.experiments.reproduction.differences import (
-    WITHOUT_NUMBER,
-    Difference,
-    claim,
-)
+from keras_bn4.experiments.reproduction.differences import change, claim
 from keras_bn4.experiments.reproduction.rows import (
     FORMS,
     at_zero,
@@ -64,21 +60,18 @@ def table(rows):
         validation = at_zero(row, "accuracy", "validation")
         line = [str(size), str(len(row)), mean_and_spread(validation, ".2f")]
         for metric, form in FORMS.items():
-            values = at_zero(row, metric)
-            change = Difference.between(values, at_zero(rows[whole], metric))
+            values, baseline = at_zero(row, metric), at_zero(rows[whole], metric)
             line.append(mean_and_spread(values, form))
-            line.append("" if size == whole else change.text(form))
+            line.append("" if size == whole else change(values, baseline, form))
         lines.append(line)
     return tables.folded(lines, keys=2)
 
 
 def claims(rows):
     def better(size, other, text, paper, number=None):
-        difference = Difference.between(
-            at_zero(rows[size], "accuracy"), at_zero(rows[other], "accuracy")
-        )
+        values = (at_zero(rows[one], "accuracy") for one in (size, other))
         text += " (test accuracy, in points)"
-        return claim(text, paper, difference, 1, ".2f", number)
+        return claim(text, paper, *values, sign=1, form=".2f", number=number)
 
     best, whole, smallest = best_ghosts(rows), max(rows), min(rows)
     chosen = f"ghosts of {best}, which are best on validation data,"
@@ -88,7 +81,7 @@ def claims(rows):
         best = best_ghosts({size: row for size, row in rows.items() if size > smallest})
         chosen = f"ghosts of {best}, the best of the larger ones on validation data,"
     text = f"ghosts can be too small: {chosen} beat those of {smallest}"
-    return [*found, better(best, smallest, text, WITHOUT_NUMBER)]
+    return [*found, better(best, smallest, text, None)]
 
 
 def plot(rows, ax=None):

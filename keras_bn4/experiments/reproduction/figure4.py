@@ -1,21 +1,21 @@
 """Figures 4 and 9: example weighing of networks that were trained with ghosts.
 
-Question: Does example weighing gain more, and at larger weights, the smaller the ghosts
-of the training were? Does its gain come on top of that of ghosts?
+Question: Is the gain from example weighing larger, and at larger weights, the smaller
+the ghosts of the training were? Does it add to the gain from ghosts?
 
     python -m keras_bn4.experiments figure4
 
 Setting: the trainings of Figure 3, and no others, evaluated at all example weights.
-Each is weighed at the weight that is best on validation data, for accuracy and loss
-separately, and reported on test data. The paper shows validation data. Its Figure 9 has
-a larger range of weights, which the figure here has at once.
+Results are on test data, at the weight that is best on validation data, for accuracy
+and loss separately. The paper shows validation data. Its Figure 9 has a larger range of
+weights, which the figure here includes.
 
-Expected: The best weight and its gain grow as ghosts shrink. Where accuracy and loss
-are best can differ wildly.
+Expected: The best weight and its gain grow as ghosts shrink. The best weights for
+accuracy and loss can differ greatly.
 
-Seen, at the small scale: The best weight grows. The gain grows clearly only below
-ghosts of 8. From 128 to 8 that of the accuracy changes by less than half a point, and
-that of the loss shrinks, so that the smallest ghosts decide the lines fitted below.
+Seen, at the small scale: The best weight grows. The gain clearly grows only below
+ghosts of 8. From 128 to 8 the gain in accuracy changes by less than half a point, and
+that in loss shrinks, so the smallest ghosts decide the lines fitted below.
 """
 
 import numpy as np
@@ -23,11 +23,7 @@ import numpy as np
 from keras_bn4.common import tables
 from keras_bn4.common.figures import new_figure
 from keras_bn4.experiments.reproduction import figure3
-from keras_bn4.experiments.reproduction.differences import (
-    WITHOUT_NUMBER,
-    Difference,
-    claim,
-)
+from keras_bn4.experiments.reproduction.differences import change, claim
 from keras_bn4.experiments.reproduction.rows import (
     FORMS,
     NAMES,
@@ -39,6 +35,7 @@ from keras_bn4.experiments.reproduction.rows import (
     gains,
     mean_and_spread,
     slopes,
+    weight_range,
 )
 
 TITLE = "example weighing together with ghosts"
@@ -54,10 +51,9 @@ def table(rows):
     for size, row in rows.items():
         line = [str(size), str(len(row))]
         for metric, form in FORMS.items():
-            weights = [best_weight(record, metric) for record in row.values()]
-            line.append(tables.value_range(weights))
+            line.append(weight_range(row, metric))
             line.append(mean_and_spread(at_best(row, metric), form))
-            line.append(Difference.between(gains(row, metric)).text(form))
+            line.append(change(gains(row, metric), None, form))
         lines.append(line)
     return tables.folded(lines, keys=2)
 
@@ -92,8 +88,7 @@ def claims(rows):
                 *(both, sign, form),
             ),
         ):
-            difference = Difference.between(*values)
-            found.append(claim(text, WITHOUT_NUMBER, difference, its_sign, its_form))
+            found.append(claim(text, None, *values, sign=its_sign, form=its_form))
     return found
 
 
@@ -112,10 +107,9 @@ def plot_weights(rows, name_of_row, base=0, style_of_row=lambda row: {}):
     Args:
         rows: Dict of rows by any key.
         name_of_row: Function of a key that returns its name in the legend.
-        base: Integer, the place among the example weights of what others are compared
-            with. Losses are drawn on the scale of their gains to it.
-        style_of_row: Function of a key that returns a dict of what differs in the style
-            of its line, as `matplotlib` names it.
+        base: Integer, the place of the example weight to compare with. Losses are drawn
+            on the scale of their gains over it.
+        style_of_row: Function of a key that returns keywords of its line.
     """
     figure = new_figure(11.2, 3.8)
     # Imported after `new_figure`, which raises the error if matplotlib is missing.

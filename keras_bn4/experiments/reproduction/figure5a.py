@@ -1,15 +1,15 @@
 """Figure 5a: all four improvements together, over the batch size.
 
-Question: Are networks with all four improvements better than with group normalization,
-and than batch normalization would be if it did not depend on the batch size?
+Question: Are all four improvements together better than group normalization, and than
+batch normalization would be if it did not depend on the batch size?
 
     python -m keras_bn4.experiments figure5a
 
 Setting: Minibatches of 128, 32, 8 and 2 at the small scale, of all powers of two up to
 128 at the paper's. "All four" are example weighing, decay of γ and β to 0, and ghosts
-of 8, or of the whole minibatch where it is smaller; batch-group statistics take the
-place of ghosts in minibatches of 2, and group normalization in those of 1. Learning
-rate and moving statistics follow the batch size as in Section 3.4. Ideal batch
+of 8, or of the whole minibatch where it is smaller; batch-group statistics replace
+ghosts in minibatches of 2, and group normalization in those of 1. Learning rate and
+moving statistics are adjusted to the batch size as in Section 3.4. Ideal batch
 normalization is that of minibatches of 128, the same for all sizes. Ghosts alone are
 those of Figure 3, in minibatches of 128, at the ghost batch size in place of the batch
 size. 3 seeds.
@@ -20,19 +20,15 @@ the small scale, 32 at the paper's. Test data.
 
 Expected: On CIFAR-100 all four together are the best at all batch sizes.
 
-Seen, at the small scale: They are from minibatches of 8 on, and not in those of 2. Two
-seeds were planned. The third was added after they had been seen, because two give no
-verdict.
+Seen, at the small scale: They are for minibatches of 8 or more, and not for those of 2.
+Two seeds were planned. The third was added after their results had been seen, because
+two give no verdict.
 """
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLUE, GREEN, VERMILION, new_figure
 from keras_bn4.experiments.reproduction import figure3
-from keras_bn4.experiments.reproduction.differences import (
-    WITHOUT_NUMBER,
-    Difference,
-    claim,
-)
+from keras_bn4.experiments.reproduction.differences import change, claim
 from keras_bn4.experiments.reproduction.rows import (
     at_best,
     at_one,
@@ -66,13 +62,7 @@ def trainings(scale, seed, dataset="cifar100"):
 
 
 def methods(usual, size, groups):
-    """Group normalization and all four at a batch size, a pair of `Settings`.
-
-    Args:
-        usual: `Settings` of batch normalization in minibatches of 128.
-        size: Integer, the batch size.
-        groups: Integer, the groups of channels.
-    """
+    """Group normalization and all four at a batch size, a pair of `Settings`."""
     of_groups = {"groups": groups, "example_weights": EXAMPLE_WEIGHTS}
     group_norm = {"ghost_batch_size": 1, **of_groups}
     all_four = {"affine_decay": "to 0"}
@@ -110,11 +100,10 @@ def table(rows):
     lines = [["method", "B", "n", "test accuracy, %", "difference to ideal"]]
     for row in rows:
         method, size = row
-        values = accuracies(rows, row)
-        change = Difference.between(values, accuracies(rows, (IDEAL, None)))
+        values, ideal = accuracies(rows, row), accuracies(rows, (IDEAL, None))
         line = [method, "" if size is None else str(size), str(len(values))]
-        line += [mean_and_spread(values, ".2f")]
-        line.append(change.text(".2f") if method != IDEAL else "")
+        line.append(mean_and_spread(values, ".2f"))
+        line.append(change(values, ideal, ".2f") if method != IDEAL else "")
         lines.append(line)
     return tables.folded(lines, left=1, keys=3)
 
@@ -124,14 +113,14 @@ def claims(rows):
     for size in (size for method, size in rows if method == ALL_FOUR):
         for baseline in ((IDEAL, None), (GROUP_NORM, size)):
             text = f"with minibatches of {size} all four beat {baseline[0]}"
-            found.append(better(rows, size, baseline, text, WITHOUT_NUMBER))
+            found.append(better(rows, size, baseline, text))
     return found
 
 
-def better(rows, size, baseline, text, paper):
+def better(rows, size, baseline, text, paper=None):
     """The claim that all four at a batch size beat another row, a key."""
     values = (accuracies(rows, row) for row in ((ALL_FOUR, size), baseline))
-    return claim(text, paper, Difference.between(*values), 1, ".2f")
+    return claim(text, paper, *values, sign=1, form=".2f")
 
 
 def plot(rows, ax=None):

@@ -1,33 +1,33 @@
 """Figure 5b: all four improvements together, in transfer learning (Sec. 4.3).
 
-Question: Do the four improvements also help a network that was trained elsewhere with
-batch normalization, and is fine-tuned on few images?
+Question: Do the four improvements also help if a network that was trained with batch
+normalization on other data is fine-tuned on few images?
 
     python -m keras_bn4.experiments figure5b
 
 Setting: A ResNet-8 with batch normalization is trained on 50 classes of CIFAR-100, with
 450 images of each, for 16 epochs (2,800 steps of 128). All its weights but those of the
-last layer move to networks for the other 50 classes, which are fine-tuned on 10 images
-of each for 60 epochs. These are the networks of Figure 5a, in minibatches of 128, 32, 8
-and 2, and ghosts alone of 32, 8 and 2. Learning rate and moving statistics follow the
-batch size. The classes are cut into halves in the order of their names. 3 seeds, each
-with a source of its own.
+last layer are copied to networks for the other 50 classes, which are fine-tuned on 10
+images of each for 60 epochs. These are the networks of Figure 5a, in minibatches of
+128, 32, 8 and 2, and ghosts alone of 32, 8 and 2. Learning rate and moving statistics
+are adjusted to the batch size. The classes are split in the order of their names. 3
+seeds, each with its own source network.
 
 Open: The paper fine-tunes a ResNet-152 from ImageNet on Flowers-102 and CUB-2011. This
-isn't made here, so there is no paper scale.
+is not done here, so there is no paper scale.
 
 Selection: The learning rate of fine-tuning, for batch normalization with one seed, on
 validation data: beginning at 0.1, 0.03, 0.01 and 0.003 the accuracy was 25.7, 26.6,
 20.6 and 10.0 %. The example weight of each training is chosen on validation data, and
-so is, where "their best" is spoken of, the batch size, by the mean over seeds. Ghosts
-of 8 and 8 groups of channels are those of Figure 5a. Test data.
+the best batch size of "at their best" by the mean over seeds. Ghosts of 8 and 8 groups
+of channels are those of Figure 5a. Test data.
 
 Expected: All four gain 2.4 points over batch normalization on Flowers-102 and 1.4 on
 CUB-2011, and 6.1 and 3.8 points over group normalization, which starts from weights
 that were trained with batch normalization.
 
-Seen: The gains are as large here, from minibatches of 8 to 32. Two seeds were planned.
-The third was added after they had been seen, because two give no verdict.
+Seen: The gains are as large here, for minibatches of 8 to 32. Two seeds were planned.
+The third was added after their results had been seen, because two give no verdict.
 """
 
 from keras_bn4.experiments.reproduction import figure5a

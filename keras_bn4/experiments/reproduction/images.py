@@ -1,7 +1,7 @@
 """The images of a training: fixed splits, and epochs that follow from the seed alone.
 
-Nothing here has a state. An epoch is the same whether a training comes to it directly,
-or begins there because it was interrupted before.
+Nothing here has a state, so that a training resumes with the images that it would have
+seen.
 """
 
 import functools
@@ -18,22 +18,15 @@ def splits(dataset, train_images, validation_images, data_dir=None, classes="all
     """Loads the training, validation and test images, always the same ones.
 
     Both training and validation images are drawn from the training split of the data
-    set at random, equally many of each class. The test images are its test split.
-
-    Args:
-        dataset: Name, as `keras_bn4.datasets.load` takes it.
-        train_images: Integer, a multiple of the number of classes.
-        validation_images: Integer, a multiple of the number of classes.
-        data_dir: The folder of tensorflow-datasets.
-        classes: `"all"`, or `"first half"` or `"second half"` of them, whose labels
-            then begin at 0.
+    set at random, equally many of each class. The test images are its test split. The
+    arguments are those of `Settings`.
 
     Returns:
         Three pairs `(x, y)`, for training, validation and test.
 
     Raises:
-        ValueError: if a class has too few images, or the numbers can't be divided by
-            the number of classes.
+        ValueError: if a class has too few images, or the numbers of images are not
+            multiples of the number of classes.
     """
     train, test = datasets.load(dataset, ("train", "test"), data_dir=data_dir)
     labels = _labels(train[1], classes)
@@ -68,13 +61,12 @@ def _labels(y, classes):
 
 
 def _of_labels(x, y, labels):
-    """The images with these labels, which are then counted from 0."""
+    """The images with these labels, counted from 0."""
     kept = np.isin(y, labels)
     return x[kept], np.searchsorted(labels, y[kept])
 
 
 def steps_per_epoch(settings):
-    """How many whole minibatches an epoch has."""
     return settings.train_images // settings.batch_size
 
 
@@ -82,8 +74,7 @@ def epoch(x, y, settings, number):
     """The minibatches of an epoch, one after the other, as a pair of arrays.
 
     Args:
-        x: Array of all training images.
-        y: Array of their labels.
+        x, y: Arrays of all training images and their labels.
         settings: `Settings`.
         number: Integer, which epoch, from 0.
     """
@@ -112,11 +103,11 @@ def epoch(x, y, settings, number):
 
 
 def of_statistics(train, test, settings, name):
-    """Images to compute moving statistics of, after the training.
+    """Images to compute moving statistics from, after the training.
 
     Args:
-        train: Pair of the training images and their labels.
-        test: Pair of the test images and their labels, which are not used.
+        train, test: Pairs of images and labels. The labels of the test images are not
+            used.
         settings: `Settings`.
         name: `"training images"`, as many and in the same kind of order as in an epoch;
             `"test images"`; or either of them with `"augmented "` before it.
@@ -131,12 +122,7 @@ def of_statistics(train, test, settings, name):
 
 
 def crop_and_flip(x, rng):
-    """Shifts images by up to four pixels, and mirrors every other one, at random.
-
-    Args:
-        x: Array of images `(n, height, width, channels)`.
-        rng: `numpy.random.Generator`.
-    """
+    """Shifts images by up to four pixels, and mirrors half of them, at random."""
     n, height, width, _ = x.shape
     shifts = (SMALL_SHIFT, SMALL_SHIFT)
     edges = [(0, 0), shifts, shifts, (0, 0)]

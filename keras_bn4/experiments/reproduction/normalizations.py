@@ -1,4 +1,4 @@
-"""How the layers of a training normalize.
+"""Normalization layers of the trainings.
 
 Two of them are group normalizations that the paper tried without success (Appendix C).
 They are for these experiments only, and take no masks.
@@ -8,29 +8,18 @@ import keras
 from keras import ops
 
 from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
-from keras_bn4.layers.moments import (
-    Moments,
-    example_moments,
-)
+from keras_bn4.layers.moments import Moments, example_moments
 from keras_bn4.layers.normalize import normalize
-from keras_bn4.layers.pooling import (
-    batch_moments,
-    group_moments,
-)
+from keras_bn4.layers.pooling import batch_moments, group_moments
 from keras_bn4.weight_decay import CenteredL2
 
-# Of a variance is left at least this share, so that noise on the statistics of an
-# almost constant example doesn't divide it by almost 0.
+# At least this share of a variance is kept, so that an almost constant example with
+# noise on its statistics is not divided by almost 0.
 LEAST_SHARE = 0.25
 
 
 def normalization(settings, seeds):
-    """Makes a layer.
-
-    Args:
-        settings: `Settings`.
-        seeds: `numpy.random.Generator`, where layers that draw get their seeds from.
-    """
+    """Makes a layer of these settings, with a seed drawn from a NumPy generator."""
     keywords = {
         "momentum": settings.statistics_momentum,
         "variance_tracking": settings.variance_tracking,
@@ -65,10 +54,10 @@ class StochasticGroupNormalization(BatchGroupNormalization):
 
     In training, the mean `m` and the variance `v` of an example and group become
     `m + noise * √v' * e` and `max(v + noise * v' * f, v / 4)`. Here `v'` is the moving
-    variance, pooled within the group, and `e` and `f` are drawn anew from the standard
-    normal distribution for every example, group and step.
+    variance, pooled within the group, and `e` and `f` are drawn for every example,
+    group and step from the standard normal distribution.
 
-    With random groups, every step deals the channels anew to groups of the same size.
+    With random groups, every step deals the channels to groups of the same size.
     Only the statistics know of it: a channel keeps its γ and β, and its place.
 
     Inference is that of `BatchGroupNormalization`, with groups of neighbours and
@@ -80,7 +69,7 @@ class StochasticGroupNormalization(BatchGroupNormalization):
         random_share: Float, the share of steps with random groups. The others have
             groups of neighbours.
         seed: Integer. Layers of one network need different ones.
-        **kwargs: Arguments of `BatchGroupNormalization`, but for `ghost_batch_size`.
+        **kwargs: Arguments of `BatchGroupNormalization`.
     """
 
     def __init__(self, groups, *, noise=0.0, random_share=0.0, seed=0, **kwargs):
@@ -104,11 +93,7 @@ class StochasticGroupNormalization(BatchGroupNormalization):
         return normalize(inputs, moments, **self._affine(inputs))
 
     def draw(self, n):
-        """Draws the groups and the noise of one step for `n` examples.
-
-        Returns:
-            A triple, the last arguments of `noisy_group_moments`.
-        """
+        """Draws the last three arguments of `noisy_group_moments` for `n` examples."""
         order = to_mean = to_variance = None
         if self.random_share:
             channels = self.moving_mean.shape[0]
@@ -170,11 +155,10 @@ class EqualGroupNormalization(BatchGroupNormalization):
     images have large groups of channels.
 
     Args:
-        elements: Integer, the elements of a group. There are fewer where not so many
-            channels divide the channels of a layer, and more where one channel alone
-            has more.
-        **kwargs: Arguments of `BatchGroupNormalization`, but for `groups` and
-            `ghost_batch_size`.
+        elements: Integer, the elements of a group. Groups have fewer where this number
+            of channels does not divide those of the layer, and more where a single
+            channel has more.
+        **kwargs: Arguments of `BatchGroupNormalization`.
     """
 
     def __init__(self, elements, **kwargs):

@@ -1,14 +1,14 @@
-"""Rows of records: the values of their metrics, by seed.
+"""Rows of records: the values of their metrics, as dicts by seed.
 
-Records are grouped in rows, of one setting each, as dicts of records by seed. Rows of
-one seed begin with the same kernels and see the same images in the same order.
-Accuracies are in percent.
+A row is a dict of the records of one setting by seed. Rows of one seed begin with the
+same kernels and see the same images in the same order. Accuracies are in percent.
 """
 
 import math
 
 import numpy as np
 
+from keras_bn4.common import tables
 from keras_bn4.experiments.reproduction.settings import Settings
 
 WINNERS = {"accuracy": np.nanargmax, "cross_entropy": np.nanargmin}
@@ -19,15 +19,7 @@ SIGNS = {"accuracy": 1, "cross_entropy": -1}
 
 
 def rows_of(records, row_of):
-    """Groups records.
-
-    Args:
-        records: List of records.
-        row_of: Function of `Settings` that says which row they belong to.
-
-    Returns:
-        Dict by row, in the order of the records, of dicts of records by seed.
-    """
+    """Groups a list of records by a function of their `Settings`, in their order."""
     rows = {}
     for record in records:
         settings = Settings.from_record(record["settings"])
@@ -46,8 +38,13 @@ def best_weight(record, metric):
     return record["settings"]["example_weights"][_best(record, metric)]
 
 
+def weight_range(row, metric):
+    """The range of the best example weights of a row, as text."""
+    return tables.value_range([best_weight(record, metric) for record in row.values()])
+
+
 def at_zero(row, metric, split="test"):
-    """The values of a metric by seed at example weight 0, a dict."""
+    """The values of a metric at example weight 0."""
     return {seed: curve(record, metric, split)[0] for seed, record in row.items()}
 
 
@@ -65,32 +62,20 @@ def at_one(row, metric, split="test"):
 
 
 def gains(row, metric):
-    """What the best example weight changes on test data by seed, a dict."""
+    """What the best example weight changes on test data."""
     zero, best = at_zero(row, metric), at_best(row, metric)
     return {seed: best[seed] - zero[seed] for seed in row}
 
 
 def best_row(rows, values=at_zero):
-    """The key of the row with the best mean accuracy on validation data.
-
-    Args:
-        rows: Dict of rows.
-        values: `at_zero`, `at_best` or `at_one`.
-    """
-
-    def mean(key):
-        return mean_of(values(rows[key], "accuracy", "validation"))
-
-    return max(rows, key=mean)
+    """The key of the row with the best mean accuracy on validation data."""
+    return max(
+        rows, key=lambda key: mean_of(values(rows[key], "accuracy", "validation"))
+    )
 
 
 def slopes(rows, values):
-    """The slope of values over the binary logarithm of the rows' keys, by seed.
-
-    Args:
-        rows: Dict of rows by a number, such as the ghost batch size.
-        values: Function of a row that returns a dict by seed.
-    """
+    """The slope of a function of the rows over the binary logarithm of their keys."""
     by_key = {key: values(row) for key, row in rows.items()}
     seeds = set.intersection(*(set(v) for v in by_key.values()))
     at = np.log2(list(by_key))
@@ -101,12 +86,11 @@ def slopes(rows, values):
 
 
 def mean_of(values):
-    """The mean of the values of a dict."""
     return math.fsum(values.values()) / len(values)
 
 
 def mean_and_spread(values, form):
-    """The mean of the values of a dict and their standard deviation, as text."""
+    """The mean of values by seed and their standard deviation, as text."""
     values = np.array(list(values.values()))
     mean = format(values.mean(), form)
     if len(values) < 2:

@@ -1,14 +1,13 @@
-"""Runs trainings, each once, and keeps a record of each.
+"""Runs trainings, each once, and keeps their records.
 
-In the folder of the results there is a file for every finished training in `records`,
-one for every training that is under way in `unfinished`, and in `weights` those of
-trainings that others start from. A process can be killed at any time. When it is
-started again, it skips what has a record, and goes on within the training that was
-under way. Several processes share a list of trainings as shards.
+The folder of the results has a file for every finished training in `records`, for every
+training under way in `unfinished`, and for every training that others start from in
+`weights`. A process can be killed at any time. When it is started again, it skips what
+has a record and resumes the training that was under way. Several processes share a list
+of trainings as shards.
 """
 
 import functools
-import importlib.resources
 import json
 import os
 import pathlib
@@ -24,21 +23,15 @@ from keras_bn4.experiments.reproduction import weights
 from keras_bn4.experiments.reproduction.settings import Settings
 from keras_bn4.experiments.reproduction.training import METRICS, Training
 
-# As a resource, so that records are also found where the package is in a zip.
-PUBLISHED = importlib.resources.files(__package__) / "records"
+PUBLISHED = pathlib.Path(__file__).parent / "records"
 
 
 def path_of(settings, folder):
-    """The path of the record of a training in a folder of results."""
     return pathlib.Path(folder, "records", f"{settings.name}.json")
 
 
 def record_of(settings, folder):
-    """The record of a training, a dict, or `None` while there is none.
-
-    It has `"settings"`, `"versions"`, `"hardware"`, `"process"`, the number of the
-    process that finished it, the `"seconds"` it took, and the `"history"` and
-    `"results"` of `Training`.
+    """The record of a training, a dict that `_train` makes, or `None`.
 
     Args:
         settings: `Settings`.
@@ -59,28 +52,26 @@ def record_of(settings, folder):
     if _checked(record, path) != settings:
         raise ValueError(
             f"{path} is the record of other settings than those its name stands for. "
-            "Remove it, so that it is made again."
+            "Remove it to train again."
         )
     return record
 
 
 def records_of(settings, folder):
-    """Lists the records of those settings that have one, in their order."""
+    """Lists the records of those settings that have one."""
     found = [record_of(s, folder) for s in settings]
     return [record for record in found if record is not None]
 
 
 @functools.cache
 def published():
-    """The records that are published, a dict by the name of their settings.
+    """The published records by the name of their settings.
 
     There is a file for each result, with all trainings that no result before it has.
     """
-    files = sorted(PUBLISHED.iterdir(), key=lambda file: file.name)
     return {
         _checked(record, file).name: record
-        for file in files
-        if file.name.endswith(".json")
+        for file in sorted(PUBLISHED.glob("*.json"))
         for record in record_files.read(file)
     }
 
@@ -89,13 +80,13 @@ def work(settings, folder, *, data_dir=None, shard=(1, 1), verbose=1):
     """Trains what has no record.
 
     Args:
-        settings: List of `Settings`. Their order is that of the trainings, but sources
-            come before what starts from them, also if they are not in the list.
+        settings: List of `Settings`. Trainings follow its order, but sources come
+            before what starts from them, also if they are not in the list.
         folder: Path of the folder of the results.
         data_dir: The folder of tensorflow-datasets.
         shard: Pair of integers `(i, n)`: the i-th of n parts of the list, counted from
             1. A training that starts from another one is in the part of that one.
-        verbose: 0 or 1, whether to show progress.
+        verbose: 0 or 1.
     """
     folder = pathlib.Path(folder)
     for name in ("records", "unfinished", "weights"):
@@ -115,7 +106,7 @@ def work(settings, folder, *, data_dir=None, shard=(1, 1), verbose=1):
 
 
 def _train(settings, folder, data_dir, is_source, verbose):
-    """Trains, evaluates and writes the record, or goes on with what is begun."""
+    """Trains, evaluates and writes the record, or resumes a training."""
     unfinished = folder / "unfinished" / f"{settings.name}.npz"
     source = settings.source and folder / "weights" / f"{settings.source.name}.npz"
     training = Training(settings, unfinished, data_dir, source)
@@ -143,7 +134,7 @@ def _train(settings, folder, data_dir, is_source, verbose):
 
 
 def compact(record):
-    """JSON with a line for each list of numbers, which version control can compare."""
+    """JSON with a line for each list of numbers, for comparisons of versions."""
     parts = []
     for key, value in record.items():
         if key in ("history", "results"):
@@ -173,6 +164,6 @@ def _checked(record, path):
 
 def _no_record(path, error):
     return (
-        f"{path} is no record of a training ({reason_of(error)}). Remove it, so that "
-        "it is made again."
+        f"{path} is no record of a training ({reason_of(error)}). Remove it to train "
+        "again."
     )

@@ -1,4 +1,4 @@
-"""What a training of the reproduction is: its settings, and the name of its record."""
+"""The settings of a training of the reproduction, and the name of its record."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ EXAMPLE_WEIGHTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings of one training, from which all of it follows.
+    """The settings of a training, which determine all of it.
 
     The name of a record depends on the settings that differ from the defaults here.
     So defaults never change, and a field that is added later has a default that means
@@ -30,7 +30,7 @@ class Settings:
         filters: Filters of each stage.
         residual: Whether blocks are added to what they are applied to.
         normalizes_shortcuts: Whether the convolutions of shortcuts are normalized.
-        epochs: Number of epochs. What doesn't fill a minibatch is left out.
+        epochs: Number of epochs. Examples that do not fill a minibatch are left out.
         batch_size: Examples of a minibatch.
         learning_rate: Where the cosine schedule begins, which ends at 0.
         momentum: Nesterov's is not used.
@@ -51,11 +51,11 @@ class Settings:
             of all of them.
         order_in_batch: With `classes_per_batch`, `"shuffled"` or `"by class"`.
         augmentation: `"crop and flip"` or `"none"`.
-        example_weights: Those that are evaluated, on validation and on test data.
+        example_weights: Those to evaluate at, on validation and on test data.
         measures_outputs: Whether output ranges of the last normalization are recorded.
         source: The training whose final weights this one starts from, all but those of
             the last layer, or `None`.
-        recalibrations: Of which images the moving statistics are computed anew after
+        recalibrations: Images from which the moving statistics are recomputed after
             the training, for more results on test data at example weight 0 (see
             `images.of_statistics`).
         seed: Of the initial kernels, the order of the images and the augmentation, and
@@ -99,9 +99,9 @@ class Settings:
 
         `"small"` are the defaults, a ResNet-8 that overfits 2,500 images. `"paper"` is
         the paper's data and network (Sec. 4.1): 40,000 images of CIFAR-100, another
-        10,000 for validation, and a ResNet-18 of 64 to 512 filters. The paper doesn't
-        give the optimizer, its schedule and decay; these are those that are usual for
-        this network: SGD for 200 epochs, cosine schedule from 0.1, decay 5e-4.
+        10,000 for validation, and a ResNet-18 of 64 to 512 filters. The paper does not
+        give the optimizer, its schedule and decay; these are the usual ones for this
+        network: SGD for 200 epochs, cosine schedule from 0.1, decay 5e-4.
         """
         if scale == "paper":
             paper = {

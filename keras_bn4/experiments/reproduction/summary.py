@@ -1,7 +1,7 @@
-"""What is made of the records of a result: a report, and its part of the page.
+"""Reports on the results, and the page of all of them.
 
-The page is `README.md` in this folder. It is written from the lab notes and from the
-published records, and is never edited.
+The page is `README.md` in this folder. It is written from the lab notes and the
+published records; do not edit it.
 """
 
 import collections
@@ -26,33 +26,32 @@ FOLDER = pathlib.Path(__file__).parent
 INTRODUCTION = """# The paper, reproduced
 
 Figures, tables and claims of [Summers and Dinneen](https://arxiv.org/abs/1906.03548),
-trained again at a small scale: a ResNet-8 with 16, 32 and 64 filters that overfits
-2,500 images of CIFAR-100 in 60 epochs. [How to run
-it](../README.md#reproduce-the-paper), and the paper's own scale, are on the page of
-the experiments.
+reproduced at a small scale: a ResNet-8 with 16, 32 and 64 filters that overfits 2,500
+images of CIFAR-100 in 60 epochs. [How to run it](../README.md#reproduce-the-paper), and
+the paper's own scale, are on the page of the experiments.
 
-A result has a section below as soon as all trainings of one seed are recorded. Every
-line on a claim says whether it was `reproduced` here (the whole 95 % interval of the
-mean over seeds has the sign that the claim has in the paper: an improvement is above 0
-for accuracies and below 0 for losses), `not reproduced` (it has the other sign), or is
-`undecided` (it contains 0, or there are fewer than three seeds). A claim that something
-makes no difference, or brings no gain, names the largest one that counts as none, and
-the whole interval has to stay below it. The least effect to be seen is the true
-difference that as many seeds with this spread would show in four of five cases. Ghost
-sizes and example weights are chosen on validation data, results are on test data. A
-guess among the 100 classes is right in 1 % of cases. B' is the ghost batch size, α the
-example weight. Values are means ± standard deviations over n seeds, differences have 95
-% intervals in brackets and are paired by seed, over the seeds that both have. Where
-each seed has a best weight of its own, the tables have their range, such as 0-0.02.
+A result has a section below once all trainings of one seed are recorded. Each claim is
+`reproduced` (the whole 95 % interval of the mean over seeds has the sign of the paper's
+claim: an improvement is above 0 for accuracies and below 0 for losses), `not
+reproduced` (it has the other sign), or `undecided` (it contains 0, or there are fewer
+than three seeds). A claim that something makes no difference, or brings no gain, states
+the largest difference that counts as none, and the whole interval has to stay below it.
+The minimum detectable effect is the true difference that as many seeds with this spread
+would show in four of five cases. Ghost sizes and example weights are chosen on
+validation data, results are on test data. Chance is 1 % for the 100 classes. B' is the
+ghost batch size, α the example weight. Values are means ± standard deviations over n
+seeds. Differences have 95 % intervals in brackets and are paired by seed, over the
+seeds that both rows have. Where the best weight differs between seeds, tables have its
+range, such as 0-0.02.
 """
 NUMBERED = """\
-**The claims of the paper that have a number, and at least three seeds here.** Numbers
-are differences of test accuracy in points unless the claim says otherwise. *Weighing*
-is an example weight above 0. *Other size* means that the paper's number lies outside
-the interval, as it often must for such a small network. `table1` has 10,000 images in
-minibatches of four classes, from which this network learns little (9.9 %), so that
-gains as large as the paper's are hardly possible. `figure5b` has 500 images of 50
-classes, after training on the 50 others.
+**The paper's claims with a number, and at least three seeds here.** Numbers are
+differences of test accuracy in points unless the claim says otherwise. *Weighing* is an
+example weight above 0. *Other size* means that the paper's number lies outside the
+interval, which is to be expected for such a small network. `table1` has 10,000 images
+in minibatches of four classes, from which this network learns little (9.9 %), so gains
+as large as the paper's are hardly possible. `figure5b` has 500 images of 50 classes,
+after training on the 50 others.
 """
 
 
@@ -67,11 +66,7 @@ def trainings(name, scale=SCALE, seeds=None, dataset="cifar100"):
 
 
 def table_and_claims(name, records, scale=SCALE):
-    """The table of a result, and its claims where no row is missing.
-
-    Returns:
-        A pair of a string and a list of `Claim`.
-    """
+    """The table of a result, a string, and its list of `Claim` if no row is missing."""
     result = RESULTS[name]
     rows = rows_of(records, result.row_of)
     needed = {result.row_of(settings) for settings in result.trainings(scale, 0)}
@@ -79,7 +74,7 @@ def table_and_claims(name, records, scale=SCALE):
 
 
 def report(name, records, scale=SCALE, width=80):
-    """What a result shows so far, as plain text."""
+    """The table and the claims of a result so far, as plain text."""
     table, claims = table_and_claims(name, records, scale)
     lines = [
         textwrap.fill(f"* {c.verdict}: {c}", width, subsequent_indent="  ")
@@ -95,7 +90,7 @@ def draw(name, records, path):
 
 
 def publish(names, folder):
-    """Adds the finished trainings of results to the published ones, and says so.
+    """Adds the finished trainings of results to the published records.
 
     The records of each result are packed into one file, `records/<result>.json`. A
     training that several results share is in the file of the first of them.
@@ -156,13 +151,7 @@ def _with_section():
 
 
 def evidence():
-    """The part of the page on the paper's claims that have a number.
-
-    Returns:
-        A pair of strings in Markdown: a table of the claims that have a number in the
-        paper and enough seeds here for a verdict, and a sentence on those that the
-        paper shows without a number.
-    """
+    """The verdicts: a table of claims with a number, and a sentence on the others."""
     rows, others = [], collections.Counter()
     for name in _with_section():
         for claim in table_and_claims(name, published_records(name))[1]:

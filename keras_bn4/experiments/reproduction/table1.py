@@ -1,23 +1,22 @@
-"""Table 1: minibatches of four classes, in which the statistics of a batch mislead.
+"""Table 1: minibatches of four classes, whose statistics are not representative.
 
 Question: When each minibatch has examples of only four classes (Sec. 4.4), what do
 example weighing, ghosts, batch renormalization and batch-group statistics recover?
 
     python -m keras_bn4.experiments table1
 
-Setting: Minibatches of 128 that draw four classes at random, with replacement, 32
-examples of each, shuffled within the minibatch. Statistics of ghosts and groups follow
-the second moment, as in the authors' code, those of batch normalization and
+Setting: Minibatches of 128 with four classes drawn at random, with replacement, 32
+examples of each, shuffled within the minibatch. Moving variances of ghosts and groups
+track the second moment, as in the authors' code, those of batch normalization and
 renormalization the variance, as in Keras, all at momentum 0.99. At the small scale
-10,000 images for 40 epochs (3,120 steps), since fewer steps teach nothing in this
-setting; 3 seeds. Batch renormalization is clipped at r = 3 and d = 5 from the
-beginning. Channel groups: 8 at the small scale and 32 at the paper's, which gives no
-number. The trainings were made with keras_bn4 0.2.0, in whose minibatches a class that
-was drawn twice could have the same example twice.
+10,000 images for 40 epochs (3,120 steps), since networks learn nothing in fewer steps;
+3 seeds. Batch renormalization is clipped at r = 3 and d = 5 from the beginning. Channel
+groups: 8 at the small scale and 32 at the paper's, which gives no number. The trainings
+were made with keras_bn4 0.2.0, where a class that was drawn twice for a minibatch could
+have the same example twice.
 
-Selection: The example weight is chosen on validation data for each training. So is,
-where "best ghosts" are spoken of, their size, by the mean over seeds. Nothing else was
-tuned.
+Selection: The example weight is chosen on validation data for each training, and the
+size of the "best ghosts" by the mean over seeds. Nothing else was tuned.
 
 Expected: On CIFAR-100 with a ResNet-18, without and with weighing: batch normalization
 40.1 and 62.2, renormalization 69.0 and 69.0, the best ghosts 70.4 and 72.2, batch-group
@@ -26,19 +25,15 @@ Expected: On CIFAR-100 with a ResNet-18, without and with weighing: batch normal
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import BLACK, VERMILION
-from keras_bn4.experiments.reproduction.differences import (
-    Difference,
-    claim,
-    claim_of_no_change,
-)
+from keras_bn4.experiments.reproduction.differences import change, claim
 from keras_bn4.experiments.reproduction.figure4 import plot_weights
 from keras_bn4.experiments.reproduction.rows import (
     at_best,
     at_zero,
     best_row,
-    best_weight,
     gains,
     mean_and_spread,
+    weight_range,
 )
 from keras_bn4.experiments.reproduction.settings import Settings
 
@@ -75,13 +70,7 @@ def trainings(scale, seed, dataset="cifar100"):
 
 
 def settings_of(scale, row, **changes):
-    """The settings of a row of the table, with changes.
-
-    Args:
-        scale: `"small"` or `"paper"`.
-        row: Key of `PAPER`, a pair of a method and its ghost batch size.
-        **changes: Fields of `Settings`.
-    """
+    """The settings of a row of the table, a key of `PAPER`, with changes."""
     method, size = row
     here = {"classes_per_batch": 4, "example_weights": EXAMPLE_WEIGHTS}
     if scale == "small":
@@ -109,14 +98,13 @@ def table(rows):
     for row_name, row in rows.items():
         method, size = row_name
         off, on = PAPER.get(row_name, ("", ""))
-        weights = [best_weight(record, "accuracy") for record in row.values()]
         lines.append(
             [
                 *(method, str(size), str(len(row))),
                 *(mean_and_spread(at_zero(row, "accuracy"), ".2f"), str(off)),
-                tables.value_range(weights),
+                weight_range(row, "accuracy"),
                 *(mean_and_spread(at_best(row, "accuracy"), ".2f"), str(on)),
-                Difference.between(gains(row, "accuracy")).text(".2f"),
+                change(gains(row, "accuracy"), None, ".2f"),
             ]
         )
     return f"{tables.folded(lines, left=1, keys=3)}\nTest accuracy, %."
@@ -132,35 +120,38 @@ def claims(rows):
     beaten = "beat batch normalization, both"
     found = [
         claim(
-            "weighing helps batch normalization",
-            22.1,
-            Difference.between(values(batch_norm, gains)),
-            1,
-            ".2f",
+            *("weighing helps batch normalization", 22.1, values(batch_norm, gains)),
+            sign=1,
+            form=".2f",
         )
     ]
-    for text, paper, better, other, at in (
-        (f"the best ghosts ({off[1]}) {beaten} unweighed", 30.3, off, batch_norm, 0),
-        (f"the best ghosts ({on[1]}) {beaten} weighed", 10.0, on, batch_norm, 1),
+    for text, paper, at, better, other in (
+        (
+            f"the best ghosts ({off[1]}) {beaten} unweighed",
+            *(30.3, at_zero, off, batch_norm),
+        ),
+        (
+            f"the best ghosts ({on[1]}) {beaten} weighed",
+            *(10.0, at_best, on, batch_norm),
+        ),
         (
             "batch renormalization beats batch normalization, both unweighed",
-            *(28.9, renorm, batch_norm, 0),
+            *(28.9, at_zero, renorm, batch_norm),
         ),
         (
             f"batch-group statistics beat the best ghosts ({on[1]}), both weighed",
-            *(3.9, (BATCH_GROUP, 2), on, 1),
+            *(3.9, at_best, (BATCH_GROUP, 2), on),
         ),
     ):
-        at = at_best if at else at_zero
-        difference = Difference.between(values(better, at), values(other, at))
-        found.append(claim(text, paper, difference, 1, ".2f"))
+        pair = values(better, at), values(other, at)
+        found.append(claim(text, paper, *pair, sign=1, form=".2f"))
     text = "weighing does nothing for batch renormalization"
-    difference = Difference.between(values(renorm, gains))
-    return [*found, claim_of_no_change(text, "at most 0.1", difference, 0.5, ".2f")]
+    change_of_it = "at most 0.1", values(renorm, gains)
+    return [*found, claim(text, *change_of_it, sign=0, form=".2f", margin=0.5)]
 
 
 def plot(rows):
-    """Draws accuracy and loss over the example weight, which the paper doesn't."""
+    """Draws accuracy and loss over the example weight, a figure not in the paper."""
     return plot_weights(rows, _name, style_of_row=lambda row: STYLES.get(row[0], {}))
 
 

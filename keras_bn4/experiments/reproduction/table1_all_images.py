@@ -1,8 +1,8 @@
-"""Table 1 where a network learns: all images, four times as many steps.
+"""Table 1 with all images and four times as many steps, so that networks learn.
 
-Question: That of Table 1 (`table1.py`), in a setting in which batch normalization with
-minibatches of four classes learns something: there it ends at 9.9 %, too little for
-gains like the paper's.
+Question: That of Table 1 (`table1.py`), in a setting where batch normalization with
+minibatches of four classes learns something: there it ends at 9.9 %, too low for gains
+like the paper's.
 
     python -m keras_bn4.experiments table1-all-images
 
@@ -24,8 +24,8 @@ ghosts, on validation data. Nothing else was tuned.
 
 Expected: the paper's numbers, in `table1.py`.
 
-Seen: A pilot was begun with the minibatches of keras_bn4 0.2.0, and given up when these
-changed: after 19 of 35 epochs it had 14.5 % on training images. It has to be run again.
+Seen: A pilot with the minibatches of keras_bn4 0.2.0 was stopped when these changed:
+after 19 of 35 epochs it had 14.5 % on training images. It has to be run again.
 """
 
 from keras_bn4.experiments.reproduction import table1

@@ -1,12 +1,10 @@
-"""Trains a network, going on where an earlier process stopped, and evaluates it.
+"""Trains a network, resuming where an earlier process stopped, and evaluates it.
 
-`keras.callbacks.BackupAndRestore` would not do. It writes weights and the number of the
-epoch to two files one after the other, so that a process killed in between has weights
-of another epoch. It restores neither the order of the data nor the history. After a
-backup within an epoch it repeats the epoch from its beginning. Here a training is a
-sequence of short calls of `fit` whose data follow from the seed and their position in
-the training, and all that has to be kept between two of them is in one file, which is
-replaced at once.
+`keras.callbacks.BackupAndRestore` is not enough: it writes weights and epoch to two
+files, between which a process can be killed, restores neither the order of the data nor
+the history, and repeats the epoch that was interrupted. Here a training is a sequence
+of short calls of `fit` whose data follow from the seed and their position in the
+training, and the state between two of them is one file, which is replaced at once.
 """
 
 import functools
@@ -32,21 +30,12 @@ METRICS = ("cross_entropy", "accuracy")
 STEPS = 500
 SECONDS_BETWEEN_FILES = 20
 EVALUATION_BATCH_SIZE = 500
-# Of what a file holds that is no state, or another's.
+# Of files that hold no state, or that of another network.
 READING_ERRORS = (ValueError, KeyError, TypeError, EOFError, OSError)
 
 
 def build(settings, input_shape, classes):
-    """Builds and compiles the network, with its initial weights.
-
-    Args:
-        settings: `Settings`.
-        input_shape: Shape of an image.
-        classes: Integer.
-
-    Returns:
-        A compiled `keras.Model`.
-    """
+    """Builds and compiles the network, with its initial weights."""
     seeds = np.random.default_rng([settings.seed, 0, 2])
     model = networks.resnet(
         input_shape,
@@ -93,7 +82,7 @@ class Training:
 
     Attributes:
         history: Dict of lists, a value for each finished epoch.
-        seconds: Float, how long it took so far, without what was lost.
+        seconds: Float, how long it took so far.
     """
 
     def __init__(self, settings, path, data_dir=None, source_weights=None):
@@ -118,12 +107,7 @@ class Training:
         self._restore()
 
     def run(self, on_progress=None):
-        """Trains to the end.
-
-        Args:
-            on_progress: Function that is called after each piece with how many epochs
-                are finished, in parts of one.
-        """
+        """Trains to the end, calling `on_progress` with the number of epochs so far."""
         steps = images.steps_per_epoch(self.settings)
         start = kept = time.monotonic()
         done = int(self.model.optimizer.iterations)
@@ -150,11 +134,10 @@ class Training:
 
         Returns:
             Dict of `"validation"` and `"test"`, each a dict of lists by metric with a
-            value for each of `settings.example_weights`. With
-            `settings.measures_outputs` also `"outputs"`, the row of `discrepancy` for
-            the last normalization, on test images. For each of
-            `settings.recalibrations` it has an entry of that name as well, of the test
-            data at example weight 0 with moving statistics of those images.
+            value for each of `settings.example_weights`; of `"outputs"`, with
+            `settings.measures_outputs` the row of `discrepancy` for the last
+            normalization, on test images; and of each of `settings.recalibrations`, the
+            test data at example weight 0 with moving statistics of those images.
         """
         start = time.monotonic()
         example_weights = self.settings.example_weights
@@ -222,7 +205,7 @@ class Training:
         except (*READING_ERRORS, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{self.path} is no state of this training ({reason_of(error)}). "
-                "Remove it, so that the training begins anew."
+                "Remove it to start this training again."
             ) from error
 
 

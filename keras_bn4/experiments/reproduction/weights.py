@@ -1,4 +1,4 @@
-"""Weights of a finished training, from which another one starts (transfer learning)."""
+"""Weights of a finished training that another one starts from (transfer learning)."""
 
 import zipfile
 
@@ -12,25 +12,16 @@ HEAD = 2
 
 
 def keep(model, path):
-    """Writes the weights of a model, the whole file or none.
-
-    Args:
-        model: `keras.Model`.
-        path: Path of the file, in a folder that exists.
-    """
+    """Writes the weights of a model into a file, the whole of it or none."""
     with written_whole(path) as unfinished:
         np.savez(unfinished, *model.get_weights())
 
 
 def start_from(path, model):
-    """Gives a model the weights of another one, but for those of its last layer.
+    """Gives a model the weights that `keep` wrote, but for those of its last layer.
 
     How the layers of either normalize doesn't matter, since all of them have the same
     weights. Only batch renormalization has others.
-
-    Args:
-        path: Path of the file that `keep` wrote.
-        model: `keras.Model` of the same network, with any number of classes.
 
     Raises:
         ValueError: if there is no such file, or it has other weights.
@@ -45,5 +36,5 @@ def start_from(path, model):
         record = path.parent.parent / "records" / f"{path.stem}.json"
         raise ValueError(
             f"{path} has no weights to start from ({reason_of(error)}). Remove "
-            f"{record}, so that the training that they come from is done again."
+            f"{record} to repeat the training that they come from."
         ) from error

@@ -1,4 +1,4 @@
-"""Compares the best trial of a search with Keras' layer on test data."""
+"""The best trial of a search against Keras' layer, on test data."""
 
 import pathlib
 
@@ -30,10 +30,10 @@ def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
         task: The `Task` of the search.
         tuner: The tuner that has searched.
         trial_id: String, the name of the best trial.
-        settings: Dict, the settings of the search. The seeds used here are the integers
-            after its `"seed"`.
+        settings: Dict, the settings of the search. The seeds are the integers after its
+            `"seed"`.
         repeats: Non-negative integer, the number of repeats.
-        verbose: 0 or 1, whether to show a progress bar.
+        verbose: 0 or 1.
 
     Returns:
         List of dicts, one for each repeat: its `"settings"`, and under `"test"`, by the
@@ -57,7 +57,6 @@ def run(task, tuner, trial_id, settings, repeats, *, verbose=1):
 
 
 def _compare(task, objective, hyperparameters, seed):
-    """Returns the test results of all `ROWS` for one seed."""
     metric = objective.name.removeprefix("val_")
     rows = {}
 
@@ -84,11 +83,7 @@ def _compare(task, objective, hyperparameters, seed):
 
 
 def table(repeats):
-    """Makes a plain-text table: means, and differences to Keras' layer with intervals.
-
-    Args:
-        repeats: What `run` returned, at least one repeat.
-    """
+    """Makes a table of means, and of differences to Keras' layer with intervals."""
     n = len(repeats)
     header = ["", "α"]
     for metric in METRICS:

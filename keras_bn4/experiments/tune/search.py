@@ -1,4 +1,4 @@
-"""Searches how to normalize with Keras Tuner, and compares the best with Keras' layer.
+"""A search with Keras Tuner for how to normalize, compared with Keras' layer.
 
 Question: Does the best of a search over kind of statistics, ghosts, channel groups,
 decay of γ and β, and example weight beat Keras' layer on data that the search did not
@@ -63,34 +63,17 @@ def run(
 ):
     """Searches, then trains the best and the baseline again, continuing earlier runs.
 
-    If the environment variables are set with which Keras Tuner makes a process a chief
-    or a worker, only that process' part of the search is done.
-
-    Args:
-        dataset: `"digits"`, or a name as `keras_bn4.datasets.load` takes it.
-        data_dir: The folder of tensorflow-datasets.
-        examples: Positive integer, the number of images to train on. Not used for the
-            digits.
-        trials: Positive integer, the number of trials, including those of earlier runs.
-        executions: Positive integer, the number of trainings in a trial, each with a
-            seed of its own.
-        epochs: Positive integer, the number of epochs in a training. `None` for 75 with
-            the digits, and 12 with other data sets.
-        objective: `"val_cross_entropy"`, `"val_accuracy"`, or `"val_loss"`, which is
-            cross-entropy with the penalty of decay.
-        repeats: Non-negative integer, how many seeds to compare on test data.
-        seed: Non-negative integer, the seed of the search.
-        output_dir: Folder for all results, which is created if necessary.
-        fresh: Whether to discard earlier results.
-        verbose: 0 or 1, whether to show progress.
+    The arguments are the options of the command, in `__main__.py`. With the environment
+    variables by which Keras Tuner makes a process a chief or a worker, only that
+    process' part of the search is done.
 
     Returns:
         A pair of the `SearchResults` and the list that `repeats.run` returned, or
         `None` in a chief or worker.
 
     Raises:
-        ValueError: if an argument is not as above, or `output_dir` holds a search with
-            other settings.
+        ValueError: if an argument is invalid, or `output_dir` holds a search with other
+            settings.
     """
     if epochs is None:
         epochs = 75 if dataset == "digits" else 12
@@ -188,12 +171,12 @@ def _check_records(folder):
                 path.unlink()
                 continue
             of_trial = path.parent if path.parent.name.startswith("trial_") else None
-            way_out = "F"
+            way_out = "Discard the search (--fresh)."
             if of_trial:
-                way_out = f"Remove {of_trial}, so that its trial is run again, or f"
+                way_out = f"Remove {of_trial} to repeat its trial, or use --fresh."
             raise ValueError(
                 f"{path} is empty or truncated ({error}): a process was killed while "
-                f"it wrote the file. {way_out}orget the search (--fresh)."
+                f"it wrote the file. {way_out}"
             ) from error
 
 

@@ -74,12 +74,7 @@ class Task:
         return model
 
     def hypermodel(self, seed, by_execution=False):
-        """Makes the hypermodel of the network.
-
-        Args:
-            seed: Integer, the seed of the initial weights.
-            by_execution: Whether each execution of a trial has a seed of its own.
-        """
+        """Makes the hypermodel, where each execution may have a seed of its own."""
 
         def build(hp):
             # Steps of 1000 keep these seeds apart from those of the repeats.

@@ -1,19 +1,18 @@
 """The results of the reproduction: what they train, conclude and draw."""
 
-import keras
 import numpy as np
 import pytest
 from dataset_helpers import prepare
+from helpers import untraced
 
 from keras_bn4.experiments.reproduction import RESULTS, SUPPLEMENTS, runs, summary
-from keras_bn4.experiments.reproduction.settings import SCALES, Settings
+from keras_bn4.experiments.reproduction.settings import SCALES
 
 # The smallest form: one step of 128 an epoch, on scikit-learn's digits.
 SMALLEST = {
     "train_images": 130,
     "validation_images": 50,
-    "filters": (32,),
-    "blocks": 1,
+    "filters": (8,),
     "epochs": 1,
     "example_weights": (0.0, 0.5, 1.0),
 }
@@ -113,16 +112,6 @@ def test_trainings_are_paired_by_seed(name, scale):
     assert set(result.SEEDS) == set(result.HOURS) <= set(SCALES)
 
 
-def test_trainings_are_shared():
-    figure3, figure4, decay = (
-        RESULTS[name].trainings("small", 0)
-        for name in ("figure3", "figure4", "section3.3")
-    )
-    assert figure3 == figure4
-    assert Settings() in figure3
-    assert Settings() in decay
-
-
 @pytest.mark.parametrize(("name", "scale"), AT_SCALES)
 def test_effects_as_in_the_paper_are_found(name, scale):
     records = made(name, scale)
@@ -167,36 +156,19 @@ def test_the_smallest_ghosts_can_be_the_best(seeds, expected):
 
 
 def test_every_figure_of_the_paper_has_a_name():
-    assert set(SUPPLEMENTS) <= set(RESULTS)
     names = {*RESULTS, *SUPPLEMENTS.values()}
     assert {f"figure{i}" for i in (1, 2, 3, 4, "5a", "5b", 6, 7, 8, 9)} <= names
-    for name, supplement in SUPPLEMENTS.items():
-        assert f" and {supplement[-1]}: " in RESULTS[name].__doc__.splitlines()[0]
 
 
-@pytest.fixture
-def untraced():
-    """On TensorFlow, to trace so many networks would take most of the time."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-def smallest(settings, **changes):
-    source = settings.source and smallest(settings.source, **changes)
-    return settings.replace(**SMALLEST, **changes, source=source)
+def smallest(settings):
+    source = settings.source and smallest(settings.source)
+    return settings.replace(**SMALLEST, source=source)
 
 
 # Every way of training and of measuring; the others differ in values alone.
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_func")
 @pytest.mark.parametrize("name", ["table1", "figure5b", "figure6", "appendix-c"])
-def test_the_smallest_form(name, tmp_path, untraced):
+def test_the_smallest_form(name, tmp_path):
     dataset = "digits"
     if name == "figure5b":
         # Half of the digits don't fill a minibatch.
@@ -205,13 +177,14 @@ def test_the_smallest_form(name, tmp_path, untraced):
         dataset = "tiny"
     trainings = RESULTS[name].trainings("small", 0, dataset)
     # The first is the source of the others, where there is one.
-    trainings = list(dict.fromkeys(map(smallest, trainings[:1] + trainings[1::3])))
-    runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
+    trainings = list(map(smallest, [*trainings[:2], trainings[-1]]))
+    with untraced():
+        runs.work(trainings, tmp_path, verbose=0, data_dir=tmp_path)
     records = runs.records_of(trainings, tmp_path)
     assert len(records) == len(trainings)
     for record in records:
         found = record["results"]["test"]
         assert all(np.isfinite(values).all() for values in found.values())
     # Rows that differ in training do so in their results.
-    assert len({str(record["results"]) for record in records}) > len(records) // 2
+    assert len({str(record["results"]) for record in records}) == 3
     assert summary.report(name, records)

@@ -31,10 +31,6 @@ def test_a_data_set_with_a_configuration_makes_no_folder():
     assert name != Settings(dataset="emnist_letters").name
 
 
-def test_what_a_record_lacks_is_at_its_default():
-    assert Settings.from_record({"seed": 2}) == Settings(seed=2)
-
-
 def test_every_setting_counts_in_the_name():
     names = {Settings().name}
     for field in dataclasses.fields(Settings):

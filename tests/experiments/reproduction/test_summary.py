@@ -10,7 +10,7 @@ from scipy import stats
 
 from keras_bn4.experiments.reproduction import RESULTS, differences, rows, summary
 from keras_bn4.experiments.reproduction import runs as records_of_runs
-from keras_bn4.experiments.reproduction.differences import Difference
+from keras_bn4.experiments.reproduction.differences import Difference, claim
 
 PAGE = pathlib.Path(summary.__file__).parent / "README.md"
 
@@ -56,15 +56,13 @@ def test_rows():
 
 
 def test_slopes_are_those_over_binary_logarithms():
-    sizes = {size: {0: size, 1: size, 9: size} for size in (2, 8, 32)}
-    del sizes[8][9]
+    sizes = {size: {0: size, 1: size} for size in (2, 8, 32)}
+    sizes[2][9] = 2  # Not a seed of all rows.
 
     def values(row):
         return {s: 3 * np.log2(size) * (s + 1) for s, size in row.items()}
 
-    found = rows.slopes(sizes, values)
-    assert list(found) == [0, 1]
-    np.testing.assert_allclose(list(found.values()), [3, 6])
+    assert rows.slopes(sizes, values) == pytest.approx({0: 3, 1: 6})
 
 
 def test_differences_are_paired_and_their_interval_is_students(rng):
@@ -79,17 +77,16 @@ def test_differences_are_paired_and_their_interval_is_students(rng):
     assert found.text(".2f") == f"{found.mean:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]"
 
 
-def test_the_least_effect_is_seen_in_four_of_five_cases(rng):
-    n, trials = 5, 4000
-    spread = 2.0
+def test_the_minimum_detectable_effect_is_seen_in_four_of_five_cases(rng):
+    n, spread = 5, 2.0
     # What it is on average, over samples of this spread.
-    least = np.mean(
+    effect = np.mean(
         [
-            Difference.between(dict(enumerate(rng.normal(0, spread, n)))).least
+            Difference.between(dict(enumerate(rng.normal(0, spread, n)))).detectable
             for _ in range(500)
         ]
     )
-    samples = rng.normal(least, spread, (trials, n))
+    samples = rng.normal(effect, spread, (4000, n))
     seen = stats.ttest_1samp(samples, 0, axis=1)
     share = np.mean((seen.pvalue < 0.05) & (samples.mean(1) > 0))
     assert 0.7 < share < 0.85
@@ -102,36 +99,32 @@ def test_one_seed_decides_nothing():
     assert Difference.between({0: 1.0}, {1: 1.0}).n == 0
 
 
-def verdict(kind, mean, half_width, sign=1, n=5):
-    difference = Difference(mean, half_width, 1.5, n)
-    margin = () if kind is differences.claim else (0.3,)
-    signs = () if kind is differences.claim_of_no_change else (sign,)
-    return kind("it helps", "shown", difference, *signs, *margin, ".1f").verdict
-
-
 @pytest.mark.parametrize(
-    ("kind", "mean", "half_width", "sign", "expected"),
+    ("mean", "half_width", "sign", "margin", "expected"),
     [
-        (differences.claim, 2, 1, 1, "reproduced"),
-        (differences.claim, 2, 1, -1, "not reproduced"),
-        (differences.claim, -2, 1, -1, "reproduced"),
-        (differences.claim, 0.5, 1, 1, "undecided"),
-        (differences.claim_of_no_change, 0.1, 0.15, 0, "reproduced"),
-        (differences.claim_of_no_change, 0.1, 0.5, 0, "undecided"),
-        (differences.claim_of_no_change, 1, 0.5, 0, "not reproduced"),
-        (differences.claim_of_no_gain, 0.1, 0.15, 1, "reproduced"),
-        (differences.claim_of_no_gain, -3, 1, 1, "reproduced"),
-        (differences.claim_of_no_gain, 0.1, 0.5, 1, "undecided"),
-        (differences.claim_of_no_gain, -0.1, 0.5, 1, "undecided"),
-        (differences.claim_of_no_gain, 1, 0.5, 1, "not reproduced"),
-        (differences.claim_of_no_gain, -1, 0.5, -1, "not reproduced"),
-        (differences.claim_of_no_gain, 1, 0.5, -1, "reproduced"),
+        # That there is a difference.
+        (2, 1, 1, None, "reproduced"),
+        (2, 1, -1, None, "not reproduced"),
+        (-2, 1, -1, None, "reproduced"),
+        (0.5, 1, 1, None, "undecided"),
+        # That there is none.
+        (0.1, 0.15, 0, 0.3, "reproduced"),
+        (0.1, 0.5, 0, 0.3, "undecided"),
+        (1, 0.5, 0, 0.3, "not reproduced"),
+        # That there is no gain.
+        (-3, 1, 1, 0.3, "reproduced"),
+        (0.1, 0.5, 1, 0.3, "undecided"),
+        (-0.1, 0.5, 1, 0.3, "undecided"),
+        (1, 0.5, 1, 0.3, "not reproduced"),
+        (-1, 0.5, -1, 0.3, "not reproduced"),
+        (1, 0.5, -1, 0.3, "reproduced"),
     ],
 )
-def test_verdicts(kind, mean, half_width, sign, expected):
-    assert verdict(kind, mean, half_width, sign) == expected
+def test_verdicts(mean, half_width, sign, margin, expected):
     # Two seeds are too few for one.
-    assert verdict(kind, mean, half_width, sign, n=2) == "undecided"
+    for n, verdict in ((5, expected), (2, "undecided")):
+        difference = Difference(mean, half_width, 1.5, n)
+        assert differences.verdict(difference, sign, margin) == verdict
 
 
 @pytest.mark.parametrize(
@@ -144,18 +137,19 @@ def test_verdicts(kind, mean, half_width, sign, expected):
 def test_a_claim_says_whether_the_interval_excludes_the_papers_number(
     paper, number, is_outside
 ):
-    def made(n):
-        difference = Difference(2, 1.0, 1.5, n)
-        return differences.claim("it helps", paper, difference, 1, ".1f", number)
+    def made(*values):
+        values = dict(enumerate(values))
+        return claim("it helps", paper, values, sign=1, form=".1f", number=number)
 
     shown = paper if isinstance(paper, str) else f"{paper:+}"
     rest = "; the paper's number lies outside this interval" if is_outside else ""
-    assert str(made(5)) == (
-        f"it helps. Paper: {shown}; here: +2.0 [+1.0, +3.0], n = 5{rest}; least effect "
-        "to be seen: 1.5."
+    found = made(1.6, 2.0, 2.4)
+    assert str(found) == (
+        f"it helps. Paper: {shown}; here: +2.0 [+1.0, +3.0], n = 3{rest}; minimum "
+        "detectable effect: 1.2."
     )
-    assert made(5).is_other_size == is_outside
-    assert not made(2).is_other_size
+    assert found.is_other_size == is_outside
+    assert not made(1.9, 2.1).is_other_size
 
 
 def test_the_page_is_that_of_the_records():
