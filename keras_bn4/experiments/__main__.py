@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import subprocess
 import sys
 import textwrap
 
@@ -13,7 +14,11 @@ from keras_bn4.experiments.reproduction import RESULTS, SUPPLEMENTS, runs, summa
 
 WIDTH = 80
 MAINS = {supplement: name for name, supplement in SUPPLEMENTS.items()}
-NO_EXPERIMENTS = ("machine", "command", "reproduction")
+OTHERS = {
+    name: text
+    for name, text in re.findall(r"- `(\w+)`: (.*)", experiments.__doc__)
+    if name not in ("machine", "command", "reproduction")
+}
 DESCRIPTION = (
     "Trains the networks of figures and tables of the paper and reports the results. "
     "Without names, lists them. Can be killed at any time; the same command resumes."
@@ -57,6 +62,10 @@ OPTIONS = {
 
 def main(arguments=None):
     """Runs the experiments that the arguments name, and returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in OTHERS:
+        module = f"keras_bn4.experiments.{arguments[0]}"
+        return subprocess.call([sys.executable, "-m", module, *arguments[1:]])
     module, folder = "keras_bn4.experiments", "results/reproduce"
     return command.main(module, DESCRIPTION, run, OPTIONS, arguments, output_dir=folder)
 
@@ -143,14 +152,12 @@ def _listed(trainings, scale, folder):
     )
     if len(lines) <= len(RESULTS):
         note += " Results that are not available at this scale are not listed."
-    others = re.findall(r"- `(\w+)`: (.*)", experiments.__doc__)
-    others = [[name, text] for name, text in others if name not in NO_EXPERIMENTS]
     return "\n".join(
         [
             _wrapped(lines),
             f"\n{textwrap.fill(note, WIDTH)}\n",
-            "Others, by `python -m keras_bn4.experiments.NAME`:\n",
-            _wrapped(others),
+            "Others, each with `--help`:\n",
+            _wrapped(list(map(list, OTHERS.items()))),
         ]
     )
 

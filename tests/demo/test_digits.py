@@ -32,6 +32,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits") / "made" / "for it"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement, "EXAMPLE_WEIGHTS", (0, 0.1, 0.5, 1))
+        patch.setattr(measurement, "SHIFTS", ("contrast", "fog", "pixelate"))
         with untraced():
             results = demo.run(**SMALL, output_dir=folder)
         yield folder, results

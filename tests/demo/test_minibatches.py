@@ -20,9 +20,8 @@ def model():
     return model
 
 
-@pytest.mark.parametrize("n", [12, 14], ids=["whole minibatches", "a short last one"])
-def test_a_model_learns_and_predicts_the_same(model, rng, n):
-    x, y = rng.random((n, 6, 6, 3), "float32"), rng.integers(0, 3, n)
+def test_a_model_learns_and_predicts_the_same(model, rng):
+    x, y = rng.random((14, 6, 6, 3), "float32"), rng.integers(0, 3, 14)
     first = model.get_weights()
 
     def results(with_labels, without):

@@ -24,12 +24,11 @@ def test_losses_are_those_of_keras(outputs):
         )
 
 
-@pytest.mark.parametrize("scale", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("scale", [0.2, 5.0])
 def test_the_temperature_is_the_best_of_a_grid(scale, rng):
     # The labels are drawn by these logits, so that a temperature of 1 is right.
     logits = rng.normal(size=(4000, 5))
-    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    y = np.array([rng.choice(5, p=share) for share in shares])
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
     found = temperature.fit(scale * logits, y)
     grid = np.geomspace(scale / 2, scale * 2, 2001)
     losses = [temperature.losses(scale * logits, y, one).mean() for one in grid]

@@ -56,7 +56,7 @@ def test_the_list(run, tmp_path):
     status, printed, _ = run("--scale", "paper", "--seeds", 2)
     assert status == 0
     assert not re.search("^figure5b ", printed, re.M)
-    assert "Results that are not available at this" in printed
+    assert "not available at this scale" in " ".join(printed.split())
     assert re.search(r"^figure3 +12 +0 +0 +\? ", printed, re.M)
 
 
@@ -78,6 +78,13 @@ def test_wrong_arguments(arguments, message, run):
     status, _, errors = run(*arguments)
     assert status == ERROR
     assert message in errors
+
+
+@pytest.mark.slow
+def test_others_run_by_their_names(capfd):
+    arguments = ["pretrained", "none.keras", "--split", "none", "--dataset", "digits"]
+    assert main(arguments) == ERROR
+    assert re.search(r"^error: .*'none'", capfd.readouterr().err, re.M)
 
 
 def test_data_that_are_not_there(run, tmp_path):

@@ -33,7 +33,7 @@ def test_weights_that_are_gone_or_broken(content, tmp_path):
         path.write_bytes(content)
     model = build()
     before = model.get_weights()
-    with pytest.raises(ValueError, match=r"Remove .*records/source\.json, so that"):
+    with pytest.raises(ValueError, match=r"Remove .*records/source\.json to repeat"):
         weights.start_from(path, model)
     for ours, theirs in zip(model.get_weights(), before):
         np.testing.assert_array_equal(ours, theirs)
