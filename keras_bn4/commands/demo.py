@@ -7,8 +7,8 @@ from keras_bn4.commands.inputs import add_output_dir, check_folder
 from keras_bn4.common.errors import reason_of
 
 NEXT = """\
-Next, your own trained model, on a file of validation images x and labels y:
-  python -m keras_bn4 sweep MODEL.keras --dataset VALIDATION.npz"""
+Next, your own trained model, on images with a folder for each class:
+  python -m keras_bn4 shift MODEL.keras --dataset FOLDER"""
 
 
 def add_options(parser):

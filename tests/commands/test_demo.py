@@ -19,6 +19,8 @@ def test_it_prints_a_table_and_draws_a_figure(tmp_path, run, monkeypatch):
     assert table.index("all shifts") < table.index("The paper in miniature")
     assert "Ghosts of 8 in minibatches of 64" in table
     assert f"Figure: {tmp_path / 'digits.png'}" in table
+    # What to do next.
+    assert table.endswith("  python -m keras_bn4 shift MODEL.keras --dataset FOLDER\n")
     assert (tmp_path / "digits.png").stat().st_size > 1000
     # Again, everything is finished.
     results = tmp_path / "results.json"

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from helpers import untraced
 
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, recalibrate
 from keras_bn4.common.models import layers_of
@@ -122,8 +121,7 @@ def test_results_of_outputs_and_with_moving_statistics_of_other_images(tmp_path)
     )
     trained = training.Training(settings, tmp_path / "state.npz")
     before = trained.model.get_weights()
-    with untraced():
-        results = trained.evaluate()
+    results = trained.evaluate()
     assert set(results) == {"validation", "test", "outputs", *names}
     for weight, value in zip(trained.model.get_weights(), before):
         np.testing.assert_array_equal(weight, value)
@@ -137,9 +135,8 @@ def test_results_of_outputs_and_with_moving_statistics_of_other_images(tmp_path)
     x, y = trained.test
     for name in names:
         data = images.of_statistics(trained.train, trained.test, settings, name)
-        with untraced():
-            recalibrate(trained.model, data, batch_size=16, verbose=0)
-            found = trained.model.evaluate(x, y, verbose=0, return_dict=True)
+        recalibrate(trained.model, data, batch_size=16, verbose=0)
+        found = trained.model.evaluate(x, y, verbose=0, return_dict=True)
         for metric in training.METRICS:
             (value,) = results[name][metric]
             np.testing.assert_allclose(value, found[metric], rtol=1e-4)
