@@ -67,6 +67,9 @@ def prelude():
         names[f"y_{part}"] = rng.integers(3, size=32)
     names["x_train_augmented"] = names["x_train"][:, :, ::-1]
     names["x_shifted"] = names["x_test"] / 2
+    for half in ("choose", "report"):
+        names[f"x_{half}"] = rng.integers(0, 256, (8, 8, 8, 1)).astype("uint8")
+        names[f"y_{half}"] = rng.integers(3, size=8)
     # How much the search and the trainings do.
     return {**names, "trials": 2, "epochs": 1}
 

@@ -28,8 +28,8 @@ from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.shift import SEVERITIES, corrupt, evaluate_shifts, kinds
 from keras_bn4.shift.corruptions import check_images, check_kind
-from keras_bn4.shift.evaluation import digest
 from keras_bn4.shift.evaluation_plot import draw_images
+from keras_bn4.shift.evaluator import digest
 
 # Of these, tensorflow-datasets has the published files.
 PUBLISHED = ("cifar10", "imagenet2012")
@@ -107,7 +107,8 @@ def add(commands):
         type=float,
         nargs="+",
         default=EXAMPLE_WEIGHTS,
-        help="weights to choose from (default: those of `keras_bn4 sweep`)",
+        help="weights to choose from, from 0 to 1 (default: "
+        f"{' '.join(f'{weight:g}' for weight in EXAMPLE_WEIGHTS)})",
     )
     shift.add_argument(
         "--schedule",
@@ -133,7 +134,12 @@ def add(commands):
         help="compare with moving statistics recalibrated on so many corrupted images "
         "of the first half, 0 for no comparison (default: %(default)s)",
     )
-    shift.add_argument("--batch-size", type=int, default=32)
+    shift.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        help="batch size to evaluate with (default: %(default)s)",
+    )
     add_output_dir(shift, "results/shift")
     shift.set_defaults(command=run)
 

@@ -17,7 +17,7 @@ MAINS = {supplement: name for name, supplement in SUPPLEMENTS.items()}
 OTHERS = {
     name: text
     for name, text in re.findall(r"- `(\w+)`: (.*)", experiments.__doc__)
-    if name not in ("machine", "command", "reproduction")
+    if name not in ("machine", "command", "trained", "reproduction")
 }
 DESCRIPTION = (
     "Trains the networks of figures and tables of the paper and reports the results. "

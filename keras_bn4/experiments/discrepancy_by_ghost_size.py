@@ -42,8 +42,8 @@ from keras_bn4.common.records import Records
 from keras_bn4.common.tables import progress_bar
 from keras_bn4.conversion import convert
 from keras_bn4.experiments import command
+from keras_bn4.experiments.trained import identity
 from keras_bn4.moving_statistics import discrepancy
-from keras_bn4.shift.trained import identity
 
 GHOST_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_SIZE = 64

@@ -33,7 +33,12 @@ from keras_bn4.conversion import convert
 from keras_bn4.demo import temperature
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.experiments import command
-from keras_bn4.shift.trained import half_width, identity, load_halves, load_network
+from keras_bn4.experiments.trained import (
+    half_width,
+    identity,
+    load_halves,
+    load_network,
+)
 
 FOLDER = "results/pretrained"
 EXAMPLE_WEIGHTS = (

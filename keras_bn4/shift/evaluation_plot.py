@@ -6,13 +6,12 @@ from keras_bn4.common.figures import BLACK, COLORS, LINES, new_figure, styled
 
 
 @styled
-def draw(evaluation, metric, label, figure=None):
+def draw(evaluation, metric, figure=None):
     """Draws a metric by severity, and its change by kind.
 
     Args:
         evaluation: A `ShiftEvaluation`.
         metric: Name of one of its metrics.
-        label: Function of a setting that returns its name.
         figure: What to draw the two panels in, or `None` for a new figure.
 
     Returns:
@@ -22,7 +21,7 @@ def draw(evaluation, metric, label, figure=None):
     height = max(3, 0.22 * len(lines) + 1.4)
     figure = new_figure(9, height) if figure is None else figure
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
-    _draw_severities(left, evaluation, metric, label)
+    _draw_severities(left, evaluation, metric)
     _draw_changes(right, evaluation, metric)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
@@ -33,7 +32,7 @@ def _color(i):
     return COLORS[(i - 1) % len(COLORS)] if i else BLACK
 
 
-def _draw_severities(panel, evaluation, metric, label):
+def _draw_severities(panel, evaluation, metric):
     clean = evaluation.mean(["clean"])
     columns = [evaluation.mean(severities=[s]) for s in evaluation.severities]
     for i, setting in enumerate(evaluation.settings):
@@ -106,3 +105,11 @@ def draw_images(images):
         panel.imshow(image, cmap="gray", vmin=0, vmax=1)
         panel.set_title(name, fontsize=7)
     return figure
+
+
+def label(setting):
+    """How tables and figures call a setting of the model."""
+    schedule, weight = setting["schedule"], setting["example_weight"]
+    if setting["recalibrated_on"]:
+        return f"recalibrated on {setting['recalibrated_on']}"
+    return f"weight {weight:g}" if schedule == "uniform" else f"{weight:g}, {schedule}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.example_weight.paired_differences import QUANTILE
-from keras_bn4.shift.evaluation_plot import draw
+from keras_bn4.shift.evaluation_plot import draw, label
 
 if TYPE_CHECKING:
     import os
@@ -179,7 +179,7 @@ class ShiftEvaluation:
         Raises:
             ImportError: if matplotlib is not installed.
         """
-        return draw(self, self.metrics[0] if metric is None else metric, label)
+        return draw(self, self.metrics[0] if metric is None else metric)
 
     def __str__(self):
         return "\n\n".join(map(self.table, self.metrics))
@@ -192,14 +192,6 @@ class ShiftEvaluation:
 
 
 ENDS = ("", "_lower", "_upper")
-
-
-def label(setting):
-    """How tables and figures call a setting of the model."""
-    schedule, weight = setting["schedule"], setting["example_weight"]
-    if setting["recalibrated_on"]:
-        return f"recalibrated on {setting['recalibrated_on']}"
-    return f"weight {weight:g}" + ("" if schedule == "uniform" else f", {schedule}")
 
 
 def packed(values):

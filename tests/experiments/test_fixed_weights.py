@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_bn4 import convert, set_example_weight
+from keras_bn4.experiments import trained
 from keras_bn4.experiments.shift import fixed_weights
-from keras_bn4.shift import trained
 
 
 @pytest.mark.slow

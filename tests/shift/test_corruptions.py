@@ -5,14 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from keras_bn4.shift.corruptions import (
-    KINDS,
-    SEVERITIES,
-    STRENGTHS,
-    apply,
-    corrupt,
-    kinds,
-)
+from keras_bn4.shift import SEVERITIES, corrupt, kinds
+from keras_bn4.shift.small_images import KINDS, STRENGTHS, apply
 
 ndimage = pytest.importorskip("scipy.ndimage")
 pytest.importorskip("matplotlib")

@@ -192,14 +192,15 @@ def test_tables_and_figures(model, data, tmp_path):
         ({"kinds": [lambda images: images[:1]]}, r"shape.*Received: \(1, 12"),
         ({"x": np.zeros((5, 12, 12))}, r"Received: an array of shape \(5, 12, 12\)"),
         ({"x": np.zeros((0, 12, 12, 3))}, "empty"),
+        ({"y": None}, "have no labels"),
     ],
 )
 def test_bad_input(model, data, changes, message, tmp_path):
     x, y = data
     arguments = {"x": x, "output": tmp_path / "new.json", **SMALL, **changes}
-    y = y[: len(arguments["x"])]
+    arguments = {"y": y[: len(arguments["x"])], **arguments}
     with pytest.raises(ValueError, match=message):
-        keras_bn4.evaluate_shifts(model, y=y, **arguments)
+        keras_bn4.evaluate_shifts(model, **arguments)
 
 
 def test_data_that_are_shuffled_or_of_another_number(model, data, rng):

@@ -1,4 +1,4 @@
 """Accuracy of trained networks on shifted images, before and after what adapts them.
 
-Read `networks`, `fixed_weights`, `imagenet`.
+Read `adaptations`, `measurement`, `report`, `networks`, `fixed_weights`.
 """

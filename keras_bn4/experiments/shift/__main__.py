@@ -9,8 +9,8 @@ from keras_bn4.experiments.shift.fixed_weights import (
     fixed_weights_table,
     run_fixed_weights,
 )
-from keras_bn4.shift.measurement import IMAGES
-from keras_bn4.shift.report import by_severity, figure, summary_figure, table
+from keras_bn4.experiments.shift.measurement import IMAGES
+from keras_bn4.experiments.shift.report import by_severity, figure, table
 
 OPTIONS = {
     "models": {"nargs": "*", "metavar": "MODEL.keras"},
@@ -49,10 +49,8 @@ def run(recorded, images, output_dir, **options):
             of_fixed_weights = run_fixed_weights(output_dir=folder, **options)
     print(table(results), by_severity(results), sep="\n\n")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, cells in results.items():
-        figure(cells, folder / f"{name}.png")
-    summary_figure(results, folder / "summary.png")
-    print(f"\nFigures: {folder}")
+    figure(results, folder / "summary.png")
+    print(f"\nFigure: {folder / 'summary.png'}")
     if of_fixed_weights:
         print(f"\n{fixed_weights_table(of_fixed_weights)}")
 

@@ -14,13 +14,13 @@ from keras_bn4.common import tables
 from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import set_example_weight
-from keras_bn4.shift.corruptions import apply
-from keras_bn4.shift.trained import (
+from keras_bn4.experiments.trained import (
     half_width,
     identity,
     load_halves,
     load_network,
 )
+from keras_bn4.shift.small_images import apply
 
 WEIGHTS = ((0.0, "uniform"), (0.1, "uniform"), (0.2, "uniform"), (0.3, "falling"))
 # By name: the kind of shift and its strength, as `shift.corruptions` has them.
@@ -38,7 +38,7 @@ def run_fixed_weights(models, dataset, *, output_dir, data_dir=None, images=None
 
     Args:
         models: List of paths of `.keras` files.
-        dataset: As `keras_bn4.shift.trained.load_halves` takes it.
+        dataset: As `keras_bn4.experiments.trained.load_halves` takes it.
         output_dir: Folder for the results, one file for each network.
         data_dir: The folder of tensorflow-datasets.
         images: Positive integer, how many images of the half to use, or `None` for all.

@@ -17,7 +17,7 @@ import importlib.resources
 from keras_bn4 import demo
 from keras_bn4.common import records
 from keras_bn4.datasets import load
-from keras_bn4.shift import measurement
+from keras_bn4.experiments.shift import measurement
 from keras_bn4.shift.corruptions import KINDS
 
 # As a resource, so that records are also found where the package is in a zip.
@@ -29,11 +29,11 @@ def run(models=(), dataset="digits", *, data_dir=None, kinds=KINDS, **keywords):
 
     Args:
         models: List of paths of `.keras` files. For the digits there are none.
-        dataset: `"digits"`, or as `keras_bn4.shift.measurement.run` takes it.
-        data_dir, kinds, **keywords: As `keras_bn4.shift.measurement.run` takes them.
+        dataset: `"digits"`, or as `measurement.run` takes it.
+        data_dir, kinds, **keywords: As `measurement.run` takes them.
 
     Returns:
-        What `keras_bn4.shift.measurement.run` returns.
+        What `measurement.run` returns.
 
     Raises:
         ValueError: if there are models for the digits, none for other images, or two of

@@ -20,15 +20,15 @@ Expected, from a trial with other images and fewer kinds: 2 to 4 points for Mobi
 and about 1 for EfficientNet-Lite0 on the mean of all kinds, most on blurs, noise, very
 dark and low-resolution images; nothing or a loss on brightness and weak contrast.
 
-Command: `python -m keras_bn4.experiments.shift.imagenet FOLDER`, with a folder that has
+Command: `python -m keras_bn4.experiments.imagenet FOLDER`, with a folder that has
 `mobilenet_0.75.keras`, `efficientnet_lite0.keras`, `synset_words.txt` (line k begins
 with the folder of class k) and `val/CLASS/*.JPEG`. It goes on where it was interrupted.
 Two processes may take a network each: name it after the folder. They share the
-corrupted images, 1.9 GB in the output folder.
+corrupted images, 1.9 GB in the output folder. `--publish` deletes these, adds what is
+finished to the published records, and writes page and figure; `--recorded` prints them.
 Time: about 20 minutes for each network on one CPU core, and 10 for the corruptions.
 """
 
-import argparse
 import pathlib
 
 import keras
@@ -37,7 +37,7 @@ import numpy as np
 from keras_bn4 import convert, evaluate_shifts, shift, sweep_example_weight
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.records import Records
-from keras_bn4.shift.trained import halves, identity
+from keras_bn4.experiments.trained import halves, identity
 
 # By name: whether the network ends in logits, else in probabilities.
 NETWORKS = {"mobilenet_0.75": False, "efficientnet_lite0": True}
@@ -198,13 +198,3 @@ def _shifted(kind, severity, data, others, folder):
             np.save(unfinished, changed)
     changed = np.load(path)
     return changed[: len(x)], y, changed[len(x) :]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?")
-    parser.add_argument("networks", nargs="*", metavar="NETWORK")
-    parser.add_argument("--output-dir", default="results/imagenet")
-    options = parser.parse_args()
-    for name in options.networks or NETWORKS:
-        measure(name, options.folder, options.output_dir)

@@ -16,11 +16,11 @@ from keras_bn4 import (
     sweep_example_weight,
 )
 from keras_bn4.datasets import load
-from keras_bn4.experiments.shift import networks
+from keras_bn4.experiments.shift import adaptations, measurement, networks, report
 from keras_bn4.experiments.shift.__main__ import main
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
-from keras_bn4.shift import adaptations, measurement, report
+from keras_bn4.shift.evaluation_result import packed, unpacked
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -137,7 +137,7 @@ def test_it_goes_on_and_reports(tmp_path, monkeypatch):
     assert (found.kinds, found.severities) == (["contrast", "fog"], [1, 4])
     contrast = results["digits"][3]
     assert contrast["settings"]["kind"] == "contrast"
-    correct = measurement.unpacked(contrast["correct"]["uniform"], contrast["count"])
+    correct = unpacked(contrast["correct"]["uniform"], contrast["count"])
     assert len(correct) == contrast["count"] == 799
     assert np.array_equal(found.shifted["uniform"][0, 1], correct)
 
@@ -147,8 +147,7 @@ def test_what_is_recorded_is_reported_in_80_columns(tmp_path, capsys):
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 80
-    for name in ("summary", *networks.recorded()):
-        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+    assert (tmp_path / "summary.png").stat().st_size > 5_000
     cells = networks.recorded()["resnet20_cifar10"]
     accuracy = 100 * report.Accuracies(cells).clean["as trained"].mean()
     assert re.search(rf"^resnet20_cifar10 +as trained +{accuracy:.1f}\b", printed, re.M)
@@ -183,7 +182,7 @@ def test_results_are_those_of_the_images_and_the_network(name, tmp_path, rng):
         np.savez(data, x=x, y=(classes + label) % 10)
         cells = measurement.run([tmp_path / f"{name}.keras"], data, **arguments)[name]
         clean = cells[1]
-        found.append(measurement.unpacked(clean["correct"]["as trained"], 20))
+        found.append(unpacked(clean["correct"]["as trained"], 20))
     assert found[0].all()
     assert not found[1].any()
 
@@ -193,8 +192,8 @@ def test_changes_are_paired_over_images(rng):
     better = truth | (rng.random((2, 2, 40)) < 0.3)
 
     def cell(kind, severity, base, adapted):
-        correct = dict.fromkeys(adaptations.adaptations(), measurement.packed(base))
-        correct["uniform"] = measurement.packed(adapted)
+        correct = dict.fromkeys(adaptations.adaptations(), packed(base))
+        correct["uniform"] = packed(adapted)
         settings = {"kind": kind, "severity": severity}
         return {"settings": settings, "count": 40, "correct": correct}
 
@@ -269,5 +268,5 @@ def test_published_shifts_are_used_where_they_are_on_disk(tmp_path, rng, monkeyp
     ).values()
     assert [cell["is_published"] for cell in cells[1:]] == [False, True, False]
     classes = model.predict(found, verbose=0).argmax(-1)
-    correct = measurement.unpacked(cells[2]["correct"]["as trained"], 20)
+    correct = unpacked(cells[2]["correct"]["as trained"], 20)
     assert np.array_equal(correct, classes == y)

@@ -1,10 +1,13 @@
 """The experiment on photographs, with small random networks and few images."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 
-from keras_bn4.experiments.shift import imagenet
+from keras_bn4.experiments.imagenet import measurement as imagenet
+from keras_bn4.experiments.imagenet import report
 
 pytest.importorskip("cv2")
 pytest.importorskip("skimage")
@@ -54,6 +57,21 @@ def test_it_goes_on_with_the_images_that_are_there(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(imagenet.shift, "corrupt", None)
     imagenet.measure(second, tmp_path, tmp_path / "out")
     assert [path.stat().st_mtime_ns for path in made] == times
+
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    monkeypatch.setattr(report, "RECORDS", tmp_path / "records")
+    report.publish(tmp_path / "out")
+    assert not (tmp_path / "out" / "shifted").exists()
+    assert (tmp_path / "records" / "imagenet.png").stat().st_size > 10_000
+    page = (tmp_path / "README.md").read_text()
+    results = report.published()
+    assert list(results) == [first, second]
+    shifts = results[first].shifts
+    assert shifts.kinds[:2] == ["fog", "pixelate"]
+    assert len(shifts.kinds) == 2 + 7
+    accuracy = 100 * shifts.mean(["fog", "pixelate"])[1]["accuracy"]
+    assert re.search(rf"MobileNet .75, α .* 5 \| .* \| {accuracy:.1f} \(", page)
+    assert max(map(len, report.text(results).splitlines())) <= 80
 
 
 def test_mishaps_of_cameras(rng):

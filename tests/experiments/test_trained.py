@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from scipy import stats
 
-from keras_bn4.shift import trained
+from keras_bn4.experiments import trained
 
 
 def test_halves_of_a_file_and_of_a_data_set(tmp_path, rng):

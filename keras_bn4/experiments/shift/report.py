@@ -1,28 +1,22 @@
-"""Tables and figures of accuracy under shift (`measurement.py`)."""
+"""Tables and a figure of accuracy under shift (`measurement`)."""
 
 import numpy as np
 
 from keras_bn4.common import tables
 from keras_bn4.common.figures import (
     BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
     VERMILION,
     new_figure,
     styled,
 )
-from keras_bn4.shift.adaptations import adaptations
-from keras_bn4.shift.measurement import unpacked
-from keras_bn4.shift.trained import half_width
+from keras_bn4.experiments.shift.adaptations import adaptations
+from keras_bn4.experiments.trained import half_width
+from keras_bn4.shift.evaluation_result import unpacked
 
-# What the figures show: label, color and line style.
+# What the figure shows: label and color.
 DRAWN = {
-    "as trained": ("as trained", BLACK, "-"),
-    "uniform": ("example weight, uniform", VERMILION, "-"),
-    "falling": ("example weight, falling", ORANGE, "--"),
-    "recalibrated on 16": ("recalibrated on 16 images", BLUE, "-"),
-    "batch statistics": ("batch statistics of 200 images", GREEN, ":"),
+    "as trained": ("as trained", BLACK),
+    "uniform": ("with example weight α (95 % interval of the difference)", VERMILION),
 }
 
 
@@ -144,52 +138,6 @@ def by_severity(results):
 
 @styled
 def figure(results, path):
-    """Draws accuracy over severity, one panel a kind, and writes it as a PNG file.
-
-    Args:
-        results: List of dicts, what `run` returned for one network.
-        path: Path of the file to write.
-    """
-    found = Accuracies(results)
-    columns = 4
-    rows = -(-(len(found.kinds) + 1) // columns)
-    drawing = new_figure(2.6 * columns, 2.2 * rows, dpi=160)
-    panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    severities = [0, *found.severities]
-    for panel, kind in zip(panels.flat, [*found.kinds, "mean of all"]):
-        for name, (label, color, style) in DRAWN.items():
-            shifted = found.shifted[name].mean(2)
-            if kind in found.kinds:
-                shifted = shifted[found.kinds.index(kind)]
-            else:
-                shifted = shifted.mean(0)
-            values = [found.clean[name].mean(), *shifted]
-            panel.plot(
-                severities,
-                [100 * value for value in values],
-                style,
-                color=color,
-                label=label,
-                linewidth=1.6,
-                marker=".",
-            )
-        panel.set_title(kind.replace("_", " "), fontsize=10)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.set_xticks(severities, ["clean", *map(str, found.severities)])
-        panel.tick_params(labelsize=8)
-    for panel in panels.flat[len(found.kinds) + 1 :]:
-        panel.set_axis_off()
-    for panel in panels.flat[len(found.kinds) + 1 - columns : len(found.kinds) + 1]:
-        panel.tick_params(labelbottom=True)
-    lines, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(lines, labels, loc="outside upper left", ncols=3)
-    drawing.supylabel("accuracy, %", fontsize=10)
-    drawing.supxlabel("severity", fontsize=10)
-    drawing.savefig(path)
-
-
-@styled
-def summary_figure(results, path):
     """Draws the mean accuracy over severity of several networks, before and after.
 
     Args:
@@ -203,12 +151,10 @@ def summary_figure(results, path):
     for panel, (network, cells) in zip(panels.flat, results.items()):
         found = Accuracies(cells)
         severities = [0, *found.severities]
-        for name in ("as trained", "uniform"):
-            label, color, _ = DRAWN[name]
+        for name, (label, color) in DRAWN.items():
             values = [found.clean[name].mean(), *found.shifted[name].mean((0, 2))]
             intervals = None
             if name == "uniform":
-                label = "with example weight α (95 % interval of the difference)"
                 each = [(), *([severity] for severity in found.severities)]
                 intervals = [found.change(name, severity)[1] for severity in each]
             panel.errorbar(

@@ -1,0 +1,4 @@
+"""ImageNet networks on corrupted photographs.
+
+Read `measurement`, `report`.
+"""

@@ -1,0 +1,132 @@
+"""Evaluates a model at several example weights, with what every image adds."""
+
+import contextlib
+import hashlib
+import warnings
+
+import numpy as np
+from keras import ops
+
+from keras_bn4.common.batches import iterate
+from keras_bn4.example_weight.evaluation import evaluate_at_settings
+from keras_bn4.example_weight.setting import (
+    example_weights_kept,
+    set_example_weight,
+    weighing_layers,
+)
+from keras_bn4.moving_statistics import recalibrate
+
+
+class Evaluator:
+    """Evaluates a model at several settings of its example weights.
+
+    Args:
+        model: A compiled `keras.Model`.
+        weights: Iterable of settings, each a list with the weight of every layer.
+        data: Tuple `(x, y, recalibrate_on)`, as `evaluate_shifts` takes them.
+        change: Function `(images, kind, severity, start)` that returns what the model
+            takes for images, the first of which is number `start` of the data.
+        batch_size: As `evaluate_shifts` takes it.
+        prior: As `evaluate_shifts` takes it.
+    """
+
+    def __init__(self, model, weights, data, change, batch_size, prior):
+        self.model = model
+        self.layers = weighing_layers(model)
+        self.weights = list(weights)
+        self.data = data
+        self.change = change
+        self.batch_size = batch_size
+        self.prior = prior
+        self.labels = None
+
+    def values(self, kind, severity, given=None):
+        """What every image adds to the metrics.
+
+        Args:
+            kind: The corruption, or `None`.
+            severity: Its severity.
+            given: Data that are corrupted already, as `shifted` returns them, or
+                `None`.
+
+        Returns:
+            Dict by metric of lists of arrays, one for each setting and, where there are
+            other images, one for the first setting recalibrated on these.
+        """
+        if given is not None:
+            kind = severity = None
+        x, y, recalibrate_on = self.data if given is None else (*given, None)[:3]
+        found, labels = self._values(self.weights, x, y, kind, severity)
+        if given is None:
+            if self.labels not in (None, labels):
+                raise ValueError(
+                    "The data come in another order when they are read again, so that "
+                    "clean and corrupted images can't be compared. Give data that are "
+                    "not shuffled."
+                )
+            self.labels = labels
+        if recalibrate_on is not None:
+            images = self.change(recalibrate_on, kind, severity)
+            with _recalibrated(self.model, self.layers, images, self.prior):
+                again, _ = self._values(self.weights[:1], x, y, kind, severity)
+            found = {metric: found[metric] + again[metric] for metric in found}
+        return found
+
+    def _values(self, weights, x, y, kind, severity):
+        steps, labels = [], hashlib.sha256()
+
+        def batches():
+            start = 0
+            for images, of_images in batches_of(x, y, self.batch_size):
+                labels.update(ops.convert_to_numpy(of_images).tobytes())
+                yield self.change(images, kind, severity, start), of_images
+                start += len(images)
+
+        with warnings.catch_warnings():
+            # Keras doesn't know their number beforehand.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            results = evaluate_at_settings(
+                self.model,
+                self.layers,
+                weights,
+                lambda logs, values: steps.append(values),
+                batches(),
+                verbose=0,
+            )
+        found = {}
+        for metric in results[0].keys() & set.intersection(*map(set, steps[0])):
+            found[metric] = [
+                np.concatenate([ops.convert_to_numpy(s[i][metric][0]) for s in steps])
+                for i in range(len(weights))
+            ]
+        if not found:
+            raise ValueError(
+                f"Model '{self.model.name}' has no loss or metric that is an average "
+                "over images. Compile it with a loss and metrics=['accuracy']."
+            )
+        return found, labels.digest()
+
+
+@contextlib.contextmanager
+def _recalibrated(model, layers, images, prior):
+    """A model with recalibrated moving statistics, and as it was afterwards."""
+    before = model.get_weights()
+    try:
+        with example_weights_kept(layers):
+            set_example_weight(model, 0)
+            recalibrate(model, images, prior=prior, verbose=0)
+        yield
+    finally:
+        model.set_weights(before)
+
+
+def batches_of(x, y, batch_size):
+    return ((x, y) for x, y, _ in iterate(x, y, batch_size=batch_size)[0])
+
+
+def digest(arrays):
+    """Tells arrays from all others, in the settings of a record."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(ops.convert_to_numpy(array)).data)
+    return digest.hexdigest()[:16]
