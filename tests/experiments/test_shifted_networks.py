@@ -13,9 +13,7 @@ from keras_bn4 import (
     demo,
     recalibrate,
     set_example_weight,
-    sweep_example_weight,
 )
-from keras_bn4.datasets import load
 from keras_bn4.experiments.shift import adaptations, measurement, networks, report
 from keras_bn4.experiments.shift.__main__ import main
 from keras_bn4.layers.mixing import mix
@@ -88,30 +86,6 @@ def test_without_spread_variances_are_mixed_alone(network, images):
         found = keras.ops.convert_to_numpy(layer.moving_variance)
     np.testing.assert_allclose(found, (batch.variance + old.variance) / 2, rtol=1e-4)
     assert not np.allclose(found, mix(batch, old, 0.5).variance, rtol=1e-3)
-
-
-@pytest.mark.slow
-def test_weights_are_chosen_on_clean_images_within_half_a_point():
-    network = demo.build(8)
-    demo.train(network, *load("digits", "train"), steps=150)
-    model = convert(network)
-    x, y = load("digits", "validation")
-    weights, rows = adaptations.choose(model, x, y)
-    sweep = sweep_example_weight(
-        model,
-        x,
-        y,
-        example_weights=adaptations.EXAMPLE_WEIGHTS,
-        schedule=adaptations.SCHEDULES,
-        verbose=0,
-    )
-    for schedule, weight in weights.items():
-        largest = sweep.largest("accuracy", within=0.005, schedule=schedule)
-        assert weight == largest["example_weight"]
-        change = largest["accuracy_fitted_difference"]
-        assert change >= -0.005
-    assert min(weights.values()) > 0.01
-    assert len(rows) == len(sweep.rows)
 
 
 @pytest.mark.slow
