@@ -65,7 +65,7 @@ def weights_of(model):
 
 
 def rising(example_weight, depth):
-    """A schedule of the user's own."""
+    """A custom schedule."""
     return example_weight * depth
 
 
@@ -75,7 +75,7 @@ def assert_rows_are_evaluations(model, sweep, data, restart=lambda: None):
     Args:
         model: The model, which is at weight 0 afterwards.
         sweep: Its `ExampleWeightSweep`.
-        data: Function that returns the arguments of `evaluate`, each time anew.
+        data: Function that returns the arguments of `evaluate`, afresh each time.
         restart: Function that gives the model the state that it had before the sweep.
     """
     for row in sweep.rows:

@@ -70,6 +70,7 @@ def prelude():
     for half in ("choose", "report"):
         names[f"x_{half}"] = rng.integers(0, 256, (8, 8, 8, 1)).astype("uint8")
         names[f"y_{half}"] = rng.integers(3, size=8)
+    names["folder"] = "images"
     # How much the search and the trainings do.
     return {**names, "trials": 2, "epochs": 1}
 
@@ -81,6 +82,9 @@ def prelude():
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     build().save("model.keras")
+    for name in "abc":
+        pathlib.Path("images", name).mkdir(parents=True)
+        keras.utils.save_img(f"images/{name}/0.png", np.ones((9, 9, 3)), scale=False)
     names = {"keras": keras, "keras_bn4": keras_bn4, "np": np, **prelude()}
     names["model"].save("old.h5")  # In the format of tf_keras.
     for block in blocks(page):

@@ -585,7 +585,7 @@ MODEL, DATA = "FILES/model.keras", ("--dataset", "FILES/data.npz")
                 ("one", "1 example.*at least two"),
                 ("lengths", r"equally many examples.*y\.shape=\(5,\)"),
                 ("missing", "Can't read.*No such file"),
-                ("shape", r"can't be called on these examples, of shape \(4, 4, 1\)"),
+                ("shape", r"cannot be called on these examples, of shape \(4, 4, 1\)"),
             )
         ],
         (["sweep", "FILES/two.keras", *DATA], "2 outputs.*sweep_example_weight"),

@@ -1,4 +1,4 @@
 """The command line, with a module for each command.
 
-Read `inputs`, `inspect_model`, `sweep`, `shift`, `demo`, `main`.
+Read `inputs`, `data`, `inspect_model`, `sweep`, `shift`, `demo`, `main`.
 """

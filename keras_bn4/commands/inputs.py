@@ -1,4 +1,4 @@
-"""Options that several commands have, and the models and data that these name."""
+"""Models that commands are given, and options that several commands have."""
 
 import pathlib
 import zipfile
@@ -6,10 +6,8 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_bn4 import datasets
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import new_optimizers_allowed
-from keras_bn4.datasets.array_files import is_file, load_arrays
 
 # The first bytes of such a file.
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -45,7 +43,7 @@ def load_model(path):
     except Exception as error:
         reason = _wrong_with(pathlib.Path(path)) or reason_of(error)
         raise ValueError(
-            f"Can't load {path}: {reason}. Expected a file that `model.save` wrote, "
+            f"Cannot load {path}: {reason}. Expected a file that `model.save` wrote, "
             "with all its custom classes registered."
         ) from error
 
@@ -82,30 +80,6 @@ def check_folder(path):
         )
 
 
-def load_data(name, split, *, data_dir=None, download=False):
-    """Loads arrays x and y from an `.npz` file, or by name with `datasets.load`.
-
-    Args:
-        name: String, the path of the file or the name of the data set.
-        split: String, or `None` for the whole of a file.
-        data_dir: As `datasets.load` takes it.
-        download: As `datasets.load` takes it.
-
-    Raises:
-        ValueError: if there are no such data, or they aren't examples with labels.
-    """
-    if not is_file(name):
-        x, y = datasets.load(name, split, data_dir=data_dir, download=download)
-    else:
-        if split is not None:
-            raise ValueError(
-                f"{name} is a file and has no splits. Leave out --split, or save the "
-                f"examples that you want. Received: --split {split}."
-            )
-        x, y = load_arrays(name)
-    return x, y
-
-
 def check_fit(model, x, y):
     """Calls a model on two examples to see whether it is a classifier of such data.
 
@@ -122,7 +96,7 @@ def check_fit(model, x, y):
         predictions = model.predict(x[:2], verbose=0)
     except Exception as error:
         raise ValueError(
-            f"The model can't be called on these examples, of shape {x.shape[1:]}: "
+            f"The model cannot be called on these examples, of shape {x.shape[1:]}: "
             f"{reason_of(error)}. Give data of the shape that the model takes."
         ) from error
     outputs = keras.tree.flatten(predictions)
@@ -155,7 +129,7 @@ def compile_as_classifier(model, x):
     sums = np.sum(predictions, axis=-1)
     logits = bool((predictions < 0).any() or not np.allclose(sums, 1, atol=1e-2))
     print(
-        "The model isn't compiled. It is evaluated as a classifier of "
+        "The model is not compiled. It is evaluated as a classifier of "
         f"{'logits' if logits else 'probabilities'} with integer labels."
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)

@@ -3,25 +3,15 @@
 import pathlib
 import warnings
 
-import numpy as np
-
-from keras_bn4 import datasets
-from keras_bn4.commands.inputs import (
-    add_data_dir,
-    check_fit,
-    compile_as_classifier,
-    load_data,
-    load_model,
-)
+from keras_bn4.commands.data import add_data_options, load_data
+from keras_bn4.commands.inputs import compile_as_classifier, load_model
 from keras_bn4.common.arguments import (
     check_example_weight,
-    check_integer,
     check_number,
 )
 from keras_bn4.common.figures import new_figure
 from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert
-from keras_bn4.datasets.array_files import is_file
 from keras_bn4.example_weight import (
     EXAMPLE_WEIGHTS,
     set_example_weight,
@@ -39,25 +29,13 @@ def add(commands):
         description="Evaluates a saved model at many example weights in one pass over "
         "validation data. Its batch normalization is converted first. Data without a "
         "validation split are cut into two halves at random: the weight is chosen on "
-        "one, and its gain measured on the other.",
+        "one, and its gain measured on the other. Of folders and large data sets one "
+        "batch is in memory at a time.",
     )
     sweep.add_argument(
         "model", metavar="MODEL.keras", help="file of the model, a classifier"
     )
-    sweep.add_argument(
-        "--dataset",
-        required=True,
-        help="'digits', a name of tensorflow-datasets, or an .npz file with x and y",
-    )
-    add_data_dir(sweep)
-    sweep.add_argument(
-        "--split",
-        help="split to choose on, such as 'test[:50%%]' (default: validation, or else "
-        "one half of test, and the gain is measured on the other half)",
-    )
-    sweep.add_argument(
-        "--download", action="store_true", help="download the data set if necessary"
-    )
+    add_data_options(sweep)
     sweep.add_argument(
         "--metric",
         default="loss",
@@ -67,12 +45,6 @@ def add(commands):
         "--mode",
         choices=("min", "max"),
         help="what is best of this metric (default: what the metric says itself)",
-    )
-    sweep.add_argument(
-        "--batch-size",
-        type=int,
-        default=128,
-        help="batch size to evaluate with (default: %(default)s)",
     )
     sweep.add_argument(
         "--example-weights",
@@ -102,6 +74,11 @@ def add(commands):
         metavar="OUT.keras",
         help="save the model with the example weight that was chosen",
     )
+    sweep.add_argument(
+        "--force",
+        action="store_true",
+        help="save it even if the model looks untrained at weight 0",
+    )
     sweep.add_argument("--csv", metavar="FILE", help="write the results as a CSV file")
     sweep.add_argument(
         "--plot", metavar="FILE", help="plot the differences to weight 0"
@@ -113,45 +90,43 @@ def run(options):
     """Sweeps the example weight of a saved model, prints and saves what it finds."""
     _check(options)
     model = load_model(options.model)
-    chosen_on, measured_on = _load(options)
-    check_fit(model, *chosen_on)
-    if measured_on is not None:
-        check_fit(model, *measured_on)
+    chosen_on, *measured_on = load_data(options, model)
+    first = chosen_on.first()
     if not model.compiled:
-        compile_as_classifier(model, chosen_on[0])
+        compile_as_classifier(model, first[0])
     try:
         weighing_layers(model)
     except ValueError:
         model = convert(model)
         print(f"Converted {len(model.conversion_report.converted)} layers.")
 
-    def sweep(x, y, example_weights, schedules, **keywords):
-        return sweep_example_weight(
-            model,
-            x,
-            y,
-            example_weights=example_weights,
-            schedule=schedules,
-            batch_size=options.batch_size,
-            mode={options.metric: options.mode},
-            **keywords,
-        )
+    def sweep(example_weights, schedules, *args, **keywords):
+        with warnings.catch_warnings():
+            # What it warns of is printed with the results.
+            warnings.simplefilter("ignore", UserWarning)
+            return sweep_example_weight(
+                model,
+                *args,
+                example_weights=example_weights,
+                schedule=schedules,
+                mode={options.metric: options.mode},
+                **keywords,
+            )
 
     # Reports an unfit metric before anything takes long.
-    first = (part[: options.batch_size] for part in chosen_on)
-    _check_mode(sweep(*first, (), "uniform", verbose=0), options.metric)
-    result = sweep(*chosen_on, options.example_weights, options.schedule)
+    _check_mode(sweep((), "uniform", *first, verbose=0), options.metric)
+    result = sweep(options.example_weights, options.schedule, **chosen_on.arguments())
     print(result)
     for metric in result.metrics:
         _print_best(result, metric)
     chosen = _choose(result, options)
     weight, schedule = chosen["example_weight"], chosen["schedule"]
-    if measured_on is not None:
-        there = sweep(*measured_on, [weight], schedule, verbose=0)
+    for other in measured_on:
+        there = sweep([weight], schedule, **other.arguments(), verbose=0)
         print(
-            f"The weights were chosen on {len(chosen_on[0])} examples drawn at random, "
-            "because there is no validation split. On the other "
-            f"{len(measured_on[0])}, {options.metric} is "
+            f"The weights were chosen on {chosen_on.count} examples drawn at random, "
+            f"because there is no validation split. On the other {other.count}, "
+            f"{options.metric} is "
             f"{_described(there, there.rows[-1], options.metric)}."
         )
     if options.csv is not None:
@@ -160,7 +135,12 @@ def run(options):
         with written_whole(options.plot) as unfinished:
             result.plot().savefig(unfinished)
     if options.save is not None:
-        set_example_weight(model, weight, schedule=schedule)
+        if result.untrained and not options.force:
+            raise ValueError(
+                f"{options.save} was not saved. {result.untrained} Give --scale where "
+                "the range is another, or --force to save it nevertheless."
+            )
+        set_example_weight(model, chosen)
         with written_whole(options.save) as unfinished:
             model.save(unfinished)
         print(
@@ -171,7 +151,6 @@ def run(options):
 
 def _check(options):
     """Raises an error for what can be seen before anything is loaded."""
-    check_integer("batch_size", options.batch_size)
     if options.within is not None:
         check_number("within", options.within, least=0)
         if len(options.schedule) > 1:
@@ -199,33 +178,6 @@ def _check(options):
             )
 
 
-def _load(options):
-    """Loads the data to choose on, and those to measure the gain on, or `None`.
-
-    What has no validation split is cut into two halves, always the same.
-    """
-    keywords = {"data_dir": options.data_dir, "download": options.download}
-    split, halve = options.split, False
-    if split is None:
-        halve = True
-        if not is_file(options.dataset):
-            halve = "validation" not in datasets.split_names(
-                options.dataset, **keywords
-            )
-            split = "test" if halve else "validation"
-    x, y = load_data(options.dataset, split, **keywords)
-    if not halve:
-        return (x, y), None
-    if len(x) < 2:
-        raise ValueError(
-            f"{options.dataset} has {len(x)} example, which can't be cut into a half "
-            "to choose on and another one. Give at least two."
-        )
-    order = np.random.default_rng(0).permutation(len(x))
-    halves = order[: len(x) // 2], order[len(x) // 2 :]
-    return tuple((x[half], y[half]) for half in halves)
-
-
 def _check_mode(result, metric):
     try:
         result.mode(metric)
@@ -233,8 +185,8 @@ def _check_mode(result, metric):
         if metric not in result.metrics:
             raise
         raise ValueError(
-            f"Metric {metric!r} doesn't say whether more is better. Give --mode min or "
-            "--mode max."
+            f"Metric {metric!r} does not say whether more is better. Give --mode min "
+            "or --mode max."
         ) from error
 
 

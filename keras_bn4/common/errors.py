@@ -8,6 +8,8 @@ APPENDED = (
     r"\n\s*Arguments received by |,?\s+using config=|\s*(Full object )?config[=:] ?\{"
 )
 COLORS = r"\x1b\[[\d;]*m"
+# How TensorFlow's pipelines quote an error of Python.
+PIPELINE = r"^\{\{function_node .*?\}\} (\w+Error: )?"
 # How messages of TensorFlow's graphs go on before the reason.
 FRAMES = (" ", "\t", "Detected at ", "Graph execution error")
 
@@ -23,6 +25,7 @@ def reason_of(error):
         error: An exception.
     """
     text = re.sub(COLORS, "", str(error)).rpartition("Exception encountered: ")[2]
+    text = re.sub(PIPELINE, "", text)
     text = re.split(APPENDED, text)[0]
     lines = [line for line in text.splitlines() if line.strip()]
     if text.startswith("Graph execution error"):

@@ -14,11 +14,13 @@ from keras_bn4.common.tables import listed
 from keras_bn4.datasets.builders import check_pair
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+RAW = "0-255"
 SCALES = {
-    "0-255": lambda images: images,
+    RAW: lambda images: images,
     "0-1": lambda images: images / 255,
     "-1-1": lambda images: images / 127.5 - 1,
 }
+LABEL_MODES = ("int", "categorical")
 HALVES = ("choose", "report")
 COLOR_MODES = {1: "grayscale", 3: "rgb"}
 
@@ -44,6 +46,8 @@ class ImageFolder(keras.utils.PyDataset):
         scale: What the model is given: values of `"0-255"`, `"0-1"` or `"-1-1"`; the
             name of a module of `keras.applications`, such as `"resnet50"`, for its
             `preprocess_input`; or a function of a batch with values from 0 to 255.
+        label_mode: `"int"` for labels that are integers, or `"categorical"` for one-hot
+            ones.
         half: `"choose"` or `"report"` for one or the other half of the images, cut at
             random and always the same, or `None` for all.
         batch_size: Positive integer. The last batch has what remains.
@@ -74,7 +78,8 @@ class ImageFolder(keras.utils.PyDataset):
         image_size: tuple[int, int],
         channels: int = 3,
         classes: str | os.PathLike | Sequence[str] | None = None,
-        scale: str | Callable = "0-255",
+        scale: str | Callable = RAW,
+        label_mode: str = "int",
         half: str | None = None,
         batch_size: int = 32,
     ):
@@ -84,6 +89,11 @@ class ImageFolder(keras.utils.PyDataset):
             raise ValueError(
                 f"Argument `channels` must be 1 or 3. Received: channels={channels!r}."
             )
+        if label_mode not in LABEL_MODES:
+            raise ValueError(
+                f"Argument `label_mode` must be one of {list(LABEL_MODES)}. Received: "
+                f"label_mode={label_mode!r}."
+            )
         if half not in (None, *HALVES):
             raise ValueError(
                 f"Argument `half` must be one of {list(HALVES)}, or None. Received: "
@@ -91,6 +101,7 @@ class ImageFolder(keras.utils.PyDataset):
             )
         self.image_size = tuple(image_size)
         self.channels = channels
+        self.label_mode = label_mode
         self.batch_size = check_integer("batch_size", batch_size)
         self.scaled = scaling(scale)
         found = _images_by_class(pathlib.Path(folder))
@@ -110,7 +121,7 @@ class ImageFolder(keras.utils.PyDataset):
             order = order[:middle] if half == "choose" else order[middle:]
             if not len(order):
                 raise ValueError(
-                    f"{folder} has one image, which can't be cut into two halves."
+                    f"{folder} has one image, which cannot be cut into two halves."
                 )
         self.files = [pairs[i][0] for i in order]
         self.labels = np.array([pairs[i][1] for i in order])
@@ -123,7 +134,10 @@ class ImageFolder(keras.utils.PyDataset):
             raise IndexError(f"There are {len(self)} batches. Received: {index}.")
         rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
         images = np.stack([self._image(file) for file in self.files[rows]])
-        return self.scaled(images), self.labels[rows]
+        labels = self.labels[rows]
+        if self.label_mode == "categorical":
+            labels = keras.utils.to_categorical(labels, len(self.classes))
+        return self.scaled(images), labels
 
     def _image(self, file):
         try:
@@ -142,8 +156,8 @@ class ImageFolder(keras.utils.PyDataset):
         except Exception as error:
             # What Pillow raises for files that are damaged is of many classes.
             raise ValueError(
-                f"Can't read the image {file}: {reason_of(error)}. Remove the file, or "
-                "replace it by a whole image."
+                f"Cannot read the image {file}: {reason_of(error)}. Remove the file "
+                "or replace it by a whole image."
             ) from error
         return keras.utils.img_to_array(image, dtype="float32")
 
@@ -211,7 +225,7 @@ def _names(classes):
         names = pathlib.Path(classes).read_text().rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"Can't read the names of the classes from {classes}: {error}. Expected a "
+            f"Cannot read the names of the classes from {classes}: {error}. Expected a "
             "text file with a name in each line."
         ) from error
     return [name.strip() for name in names]

@@ -55,6 +55,7 @@ from keras_bn4.demo.training import (
 )
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
+from keras_bn4.example_weight.untrained import UNTRAINED
 from keras_bn4.shift.corruptions import KINDS, corrupt
 
 EXAMPLE_WEIGHTS = (
@@ -181,14 +182,17 @@ def _result(settings, model, weighing, data, shifted):
     train(model, x, y, steps=settings["steps"], seed=settings["seed"], **how)
     if weighing is not model:
         weighing.set_weights(model.get_weights())
-    sweep = sweep_example_weight(
-        weighing,
-        x_validation,
-        y_validation,
-        example_weights=EXAMPLE_WEIGHTS,
-        batch_size=len(x_validation),
-        verbose=0,
-    )
+    with warnings.catch_warnings():
+        # Minibatches of one class leave statistics that serve no image.
+        warnings.filterwarnings("ignore", UNTRAINED)
+        sweep = sweep_example_weight(
+            weighing,
+            x_validation,
+            y_validation,
+            example_weights=EXAMPLE_WEIGHTS,
+            batch_size=len(x_validation),
+            verbose=0,
+        )
 
     def logits(weight, images=x_test):
         set_example_weight(weighing, weight)

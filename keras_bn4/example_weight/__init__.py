@@ -1,8 +1,8 @@
 """Inference example weighing of a trained model: sets and finds the weight (Sec. 3.1).
 
-Read `schedules`, `setting`, `metric_attributes`, `example_values`, `steps`,
-`evaluation`, `paired_differences`, `curve`, `sweep_plot`, `sweep_result`,
-`sweep_arguments`, `sweep`, `callback`.
+Read `schedules`, `setting`, `metric_attributes`, `example_values`, `step_state`,
+`steps`, `evaluation`, `paired_differences`, `curve`, `untrained`, `sweep_plot`,
+`sweep_text`, `sweep_result`, `sweep_arguments`, `sweep`, `callback`.
 """
 
 from keras_bn4.example_weight.callback import ExampleWeightTuning

@@ -1,6 +1,7 @@
 """A callback that finds the example weight on validation data."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 
 import keras
@@ -18,6 +19,7 @@ from keras_bn4.example_weight.sweep_arguments import (
     check_sizes,
     check_weights,
 )
+from keras_bn4.example_weight.untrained import UNTRAINED
 
 
 class ExampleWeightTuning(keras.callbacks.Callback):
@@ -32,7 +34,7 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     - `best_example_weight`
 
     Put it before the callbacks that read them, and give those their `mode`, which they
-    can't know for this name. Between the end of an epoch and the begin of the next one
+    can't know for this name. Between the end of an epoch and the beginning of the next
     the model has its best example weight, so that a `ModelCheckpoint` after this
     callback saves a model as good as the value that it monitors. At the end of training
     the model keeps its best example weight, and is swept once more where its weights
@@ -146,6 +148,8 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         is_swept = self._swept == _digest(self.model)
         best = self.sweep.best(self.metric) if is_swept else self._find_best()
         set_example_weight(self.model, best)
+        if self.sweep.untrained:
+            warnings.warn(self.sweep.untrained, stacklevel=2)
 
     def _find_best(self):
         data = self.validation_data
@@ -154,9 +158,12 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         # On JAX, Keras writes variables back whenever a callback asks for its model.
         model = self.model
         try:
-            self.sweep = sweep_example_weight(
-                model, x, y, sample_weight=sample_weight, **self._arguments
-            )
+            with warnings.catch_warnings():
+                # It is, at first. The end of training warns.
+                warnings.filterwarnings("ignore", UNTRAINED)
+                self.sweep = sweep_example_weight(
+                    model, x, y, sample_weight=sample_weight, **self._arguments
+                )
         except BaseException:
             if keras.backend.backend() == "jax":
                 # Private, because no public name keeps `fit` from writing variables

@@ -19,13 +19,17 @@ LEAST_EXAMPLES = 50
 LARGEST_LOSS = 0.1
 EXPONENTS = (1.0, 1.5)
 # The share of the mean variance that is added to all variances. Without it the nearly
-# equal errors of neighbouring weights make the fit too sure of itself: on recorded
+# equal errors of neighbouring weights make the fit overconfident: on recorded
 # networks (`tests/example_weight/test_curve.py`) 95 % intervals held 77 to 99 % of the
 # true values with 0.003, 91 to 99 % with 0.01, and 96 to 100 % with 0.1.
 RIDGE = 0.1
 # How many standard errors more than the fit a weight is taken to lose. Losses grow
 # faster than the weight, so that too large a choice costs more than too small a one.
 MARGIN = 0.35
+# A choice is warned of where half of its interval is larger than this and than two
+# bounds.
+LARGE_HALF_WIDTH = 0.02
+FAR_FROM_SURE = "The choice is far from sure. "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +105,27 @@ class Curve:
     def examples_needed(self, weight, within):
         """How many examples make the half-width at a weight equal to `within`."""
         return self.examples * (self.half_width(weight) / within) ** 2
+
+    def certainty(self, metric, within):
+        """What is known of the choice of `largest`, in one or two sentences."""
+        chosen = self.largest(within)
+        weight = chosen or float(self.weights[0])
+        change, half = -self.loss(weight), self.half_width(weight)
+        is_sure = half <= max(2 * within, LARGE_HALF_WIDTH)
+        text = "" if is_sure else FAR_FROM_SURE
+        text += (
+            f"The fitted change of {metric} at {weight:g} is {change:+.4f} "
+            f"[{change - half:+.4f}, {change + half:+.4f}] with {self.examples} "
+            "examples"
+        )
+        if within:
+            needed = self.examples_needed(weight, within)
+            text += f"; about {needed:,.0f} would narrow it to ± {within:g}"
+        if not chosen:
+            text += ". Even the smallest weight loses more: sweep smaller ones"
+        elif chosen == self.weights[-1] and chosen < 1:
+            text += ". No weight of the curve loses more: sweep larger ones"
+        return f"{text}."
 
 
 def _powers(weight):

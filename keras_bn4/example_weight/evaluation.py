@@ -4,7 +4,7 @@
 sweep that attribute is one of `steps`, which runs the model's own test function on the
 batch once for each setting of the example weights. So everything that `evaluate` takes
 (data of any kind, losses, metrics, masks, sample weights, several outputs, strategies,
-a test step of the user's own) is treated by Keras as it is in `evaluate`.
+a custom test step) is treated by Keras as it is in `evaluate`.
 """
 
 import contextlib

@@ -136,7 +136,7 @@ def _metric_values(model, y, y_pred, sample_weight):
     names = compiled_names(model)
     rows = _metrics_with_output(model._compile_metrics, y, y_pred, sample_weight)
     for name, (metric, y_true, prediction, weight) in zip(names, rows):
-        # Other metrics, such as AUC, are no mean over examples.
+        # Other metrics, such as AUC, are not an average over examples.
         if isinstance(metric, keras.metrics.MeanMetricWrapper):
             values = metric._fn(y_true, prediction, **metric._fn_kwargs)
             values = _by_example(values, prediction)

@@ -1,4 +1,4 @@
-"""What metrics of the user's own keep in ordinary attributes, such as a list.
+"""What custom metrics keep in ordinary attributes, such as a list.
 
 Keras' metrics keep what they have seen in variables. A model that runs eagerly, as all
 do on PyTorch, can also have a metric that collects predictions in a list, or adds to a

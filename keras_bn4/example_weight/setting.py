@@ -24,7 +24,7 @@ def weighing_layers(model):
     layers = [x for x in layers_of(model, GhostBatchNormalization) if x.built]
     if not layers:
         raise ValueError(
-            f"Model '{model.name}' has no layer of keras_bn4, or isn't built. Convert "
+            f"Model '{model.name}' has no layer of keras_bn4, or is not built. Convert "
             "it first: `model = keras_bn4.convert(model)`."
         )
     return layers
@@ -81,7 +81,7 @@ def set_example_weight(
     """
     check_schedule(schedule)
     layers = weighing_layers(model)
-    # Which of its types it has is told in ways that a type checker doesn't follow.
+    # A type checker cannot follow the checks of its type.
     given: Any = example_weight
     # An array without axes is neither a sequence nor a number of Python.
     is_sequence = isinstance(given, (list, tuple)) or (

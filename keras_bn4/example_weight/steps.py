@@ -7,15 +7,21 @@ metrics above all, besides recurrent states and the seeds of random layers.
 import contextlib
 import itertools
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_bn4.common.models import layers_of
 from keras_bn4.example_weight.example_values import KEY, metrics_with_attributes
 from keras_bn4.example_weight.metric_attributes import (
     attributes_of,
     give_attributes,
+)
+from keras_bn4.example_weight.step_state import (
+    are_equal,
+    assign_changed,
+    assignment,
+    example_weight_variables,
+    recurrent_states,
+    value_of,
 )
 
 
@@ -64,7 +70,7 @@ class _SweptFunction:
                 variable.assign(value)
             give_attributes(self.metrics, self.attributes[i])
             results = self.model.get_metrics_result()
-            # A test step of the user's own may return something else than metrics.
+            # A custom test step may return something else than metrics.
             found.append(dict(flat(results if set(results) == set(logs) else logs)))
         return found
 
@@ -74,18 +80,18 @@ class StatefulFunction(_SweptFunction):
 
     @contextlib.contextmanager
     def state_kept(self):
-        own = {id(v) for v in _example_weight_variables(self.layers)}
-        states = _recurrent_states(self.model)
+        own = {id(v) for v in example_weight_variables(self.layers)}
+        states = recurrent_states(self.model)
         others = [*self.model.non_trainable_variables, *states]
         self.others = [v for v in others if id(v) not in own]
-        others = [_value_of(v) for v in self.others]
-        metrics = [_value_of(v) for v in self.model.metrics_variables]
+        others = [value_of(v) for v in self.others]
+        metrics = [value_of(v) for v in self.model.metrics_variables]
         try:
             yield
         finally:
-            _assign_changed(self.others, others)
+            assign_changed(self.others, others)
             if len(metrics) == len(self.model.metrics_variables):
-                _assign_changed(self.model.metrics_variables, metrics)
+                assign_changed(self.model.metrics_variables, metrics)
 
     def __call__(self, iterator):
         batches = self.batches(iterator)
@@ -96,7 +102,7 @@ class StatefulFunction(_SweptFunction):
                 self.assign([*self.weights[i], *self.states[i]])
                 give_attributes(self.metrics, self.attributes[i])
                 self.logs[i] = self.test_function([batch])
-                self.states[i] = [_value_of(v) for v in self.exchanged]
+                self.states[i] = [value_of(v) for v in self.restored]
                 self.attributes[i] = attributes_of(self.metrics)
             self.end_step()
         return self.logs[0]
@@ -111,25 +117,25 @@ class StatefulFunction(_SweptFunction):
             # Assigned by the layers once, which may have to warn of a weight.
             for layer, weight in zip(self.layers, setting):
                 layer.example_weight = weight
-        before = [_value_of(v) for v in self.others]
+        before = [value_of(v) for v in self.others]
         self.test_function([batch])
-        after = [_value_of(v) for v in self.others]
-        changed = [not _are_equal(*pair) for pair in zip(before, after)]
-        _assign_changed(self.others, before)
+        after = [value_of(v) for v in self.others]
+        changed = [not are_equal(*pair) for pair in zip(before, after)]
+        assign_changed(self.others, before)
         self.model.reset_metrics()
         self.begin()
-        self.exchanged = [
+        self.restored = [
             *self.model.metrics_variables,
             *itertools.compress(self.others, changed),
         ]
-        first = [_value_of(v) for v in self.exchanged]
+        first = [value_of(v) for v in self.restored]
         self.states = [first] * len(self.settings)
-        variables = _example_weight_variables(self.layers)
+        variables = example_weight_variables(self.layers)
         self.weights = [
             [np.asarray(weight, v.dtype) for v, weight in zip(variables, setting)]
             for setting in self.settings
         ]
-        self.assign = _assignment(self.test_function, [*variables, *self.exchanged])
+        self.assign = assignment(self.test_function, [*variables, *self.restored])
 
 
 class StatelessFunction(_SweptFunction):
@@ -140,7 +146,7 @@ class StatelessFunction(_SweptFunction):
         # `evaluate` hands the memory of all variables to a compiled function, and an
         # error there would leave the model without them.
         variables = [*self.model.variables, *self.model.metrics_variables]
-        values = [_value_of(v) for v in variables]
+        values = [value_of(v) for v in variables]
         try:
             yield
         finally:
@@ -154,13 +160,13 @@ class StatelessFunction(_SweptFunction):
         trainable, others, metrics = state
         for batch in batches:
             for i in self.order:
-                others = [self.exchanged[i].get(*pair) for pair in enumerate(others)]
+                others = [self.restored[i].get(*pair) for pair in enumerate(others)]
                 give_attributes(self.metrics, self.attributes[i])
                 self.logs[i], (trainable, others, metrics) = self.test_function(
                     (trainable, others, self.states[i]), iter([batch])
                 )
                 self.states[i] = metrics
-                self.exchanged[i] = {place: others[place] for place in self.places}
+                self.restored[i] = {place: others[place] for place in self.places}
                 self.attributes[i] = attributes_of(self.metrics)
             self.end_step()
         return self.logs[0], (trainable, others, metrics)
@@ -180,19 +186,19 @@ class StatelessFunction(_SweptFunction):
         first = [np.array(value) for value in metrics]
         _, (trainable, others, _) = self.test_function(state, iter([batch]))
         variables = {id(v): i for i, v in enumerate(self.model.non_trainable_variables)}
-        own = [variables[id(v)] for v in _example_weight_variables(self.layers)]
+        own = [variables[id(v)] for v in example_weight_variables(self.layers)]
         changed = [
             place
             for place, value in enumerate(before)
-            if place not in own and not _are_equal(np.asarray(others[place]), value)
+            if place not in own and not are_equal(np.asarray(others[place]), value)
         ]
         self.places = [*own, *changed]
-        self.states, self.exchanged = [], []
+        self.states, self.restored = [], []
         for setting in self.settings:
-            # Every setting needs memory of its own, which a step takes.
+            # Every setting needs its own memory, which a step takes over.
             self.states.append([jax.numpy.array(value) for value in first])
             values = {**dict(enumerate(before)), **dict(zip(own, setting))}
-            self.exchanged.append(
+            self.restored.append(
                 {
                     place: jax.device_put(
                         np.asarray(values[place], before[place].dtype),
@@ -219,53 +225,3 @@ def flat(logs):
         else:
             for index, element in np.ndenumerate(value):
                 yield "_".join((name, *map(str, index))), float(element)
-
-
-def _example_weight_variables(layers):
-    return [layer._example_weight_variable for layer in layers]
-
-
-def _recurrent_states(model):
-    """The states of stateful recurrent layers, which are none of `variables`."""
-    states = [x.states for x in layers_of(model, keras.layers.RNN) if x.stateful]
-    return [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
-
-
-def _value_of(variable):
-    """The value of a variable, a NumPy array of its own."""
-    return np.array(ops.convert_to_numpy(variable))
-
-
-def _are_equal(a, b):
-    """Whether two arrays of the same dtype are equal. NaN is equal to NaN."""
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-
-
-def _assign_changed(variables, values):
-    """Gives variables the values that they had, where they have another now."""
-    for variable, value in zip(variables, values):
-        if not _are_equal(_value_of(variable), value):
-            variable.assign(value)
-
-
-def _assignment(test_function, variables):
-    """Makes a function that assigns a list of arrays to these variables.
-
-    On TensorFlow it is one call for all variables, because one for each takes long in
-    every step. It is kept with the test function, so that later sweeps of the same
-    model find it traced.
-    """
-
-    def assign(values):
-        for variable, value in zip(variables, values):
-            variable.assign(value)
-
-    if keras.backend.backend() != "tensorflow":
-        return assign
-    import tensorflow as tf
-
-    kept, traced = getattr(test_function, "assignment", ((), None))
-    if list(map(id, kept)) != list(map(id, variables)):
-        traced = tf.function(assign, autograph=False)
-        test_function.assignment = variables, traced
-    return traced

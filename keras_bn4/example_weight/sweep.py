@@ -1,7 +1,6 @@
 """Evaluates a model at many example weights in one pass over the data (Sec. 3.1)."""
 
 import collections
-import contextlib
 import itertools
 import math
 import warnings
@@ -11,13 +10,10 @@ import keras
 import numpy as np
 
 from keras_bn4.common.arguments import check_verbose
-from keras_bn4.common.batches import are_arrays
-from keras_bn4.common.errors import is_of_tensorflow, reason_of
 from keras_bn4.common.models import check_compiled
 from keras_bn4.common.tables import verbose_of_evaluation
 from keras_bn4.example_weight.curve import Curve
-from keras_bn4.example_weight.evaluation import SweptAlready, evaluate_at_settings
-from keras_bn4.example_weight.example_values import direction, metrics_by_name
+from keras_bn4.example_weight.evaluation import evaluate_at_settings
 from keras_bn4.example_weight.paired_differences import PairedDifferences
 from keras_bn4.example_weight.schedules import (
     Schedule,
@@ -34,12 +30,15 @@ from keras_bn4.example_weight.sweep_arguments import (
     check_sizes,
     check_swept_data,
     check_weights,
+    explained,
+    modes_of,
 )
 from keras_bn4.example_weight.sweep_result import (
     COLUMNS,
-    FITTED,
     ExampleWeightSweep,
 )
+from keras_bn4.example_weight.sweep_text import faults
+from keras_bn4.example_weight.untrained import loss_of_guessing, why_untrained
 
 
 def sweep_example_weight(
@@ -91,7 +90,11 @@ def sweep_example_weight(
             drawn, such as in a file, a line is printed every half a minute at most.
 
     Returns:
-        An `ExampleWeightSweep`. It warns of metrics that are NaN at some weight.
+        An `ExampleWeightSweep`. It warns of metrics that are NaN at some weight, and
+        if a model looks untrained at weight 0: its loss is above that of guessing,
+        or a weight of 0.3 or more gains over 5 points, beyond the interval. It is given
+        images of another range than in training then, or its moving statistics lag (see
+        `keras_bn4.recalibrate`), and no weight makes up for that.
 
     Raises:
         ValueError: if an argument is not as above, the model has no layer of this
@@ -134,7 +137,7 @@ def sweep_example_weight(
     def on_step(logs, example_values):
         # In the first step, so that an unknown metric ends the sweep there.
         if not modes:
-            modes.update(_modes(mode, [name for name, _ in flat(logs[0])], model))
+            modes.update(modes_of(mode, [name for name, _ in flat(logs[0])], model))
         for name in set.intersection(*map(set, example_values)):
             paired[name].add(*zip(*(values[name] for values in example_values)))
 
@@ -144,7 +147,7 @@ def sweep_example_weight(
         if steps is None:
             # Keras warns at the end of any data whose length it doesn't know.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-        with _explained(model, x, y):
+        with explained(model, x, y):
             results = evaluate_at_settings(
                 model,
                 layers,
@@ -181,8 +184,10 @@ def sweep_example_weight(
                 of_metric.covariance[np.ix_(places, places)],
                 of_metric.count,
             )
-    sweep = ExampleWeightSweep(rows, modes, curves)
-    for remark in sweep.remarks_on_nan():
+    shares = {metric for metric, _ in curves}
+    untrained = why_untrained(rows, shares, loss_of_guessing(model))
+    sweep = ExampleWeightSweep(rows, modes, curves, untrained)
+    for remark in faults(sweep):
         warnings.warn(remark, stacklevel=2)
     return sweep
 
@@ -199,59 +204,3 @@ def _columns(metric, values, paired):
         half = np.where(add_up, paired.half_widths, math.nan)
         found = (values, differences, differences - half, differences + half)
     return {f"{metric}{column}": x.tolist() for column, x in zip(COLUMNS, found)}
-
-
-@contextlib.contextmanager
-def _explained(model, x, y):
-    """Says why an evaluation fails where labels are missing or not as expected."""
-    try:
-        yield
-    except SweptAlready:
-        raise
-    except Exception as error:
-        if y is None and are_arrays(x):
-            raise ValueError(
-                f"The data have no labels, and model '{model.name}' seems to need them "
-                f"for its loss or metrics ({type(error).__name__}: "
-                f"{reason_of(error)}). Give `y`, or batches `(x, y)`."
-            ) from error
-        # What Keras' losses say where labels have another rank than they expect.
-        if isinstance(error, ValueError) and "(ndim)" in str(error):
-            raise ValueError(
-                f"Model '{model.name}' can't be evaluated on these labels: "
-                f"{reason_of(error)}. Give integers where its loss is "
-                "sparse_categorical_crossentropy, and one-hot labels where it is "
-                "categorical_crossentropy."
-            ) from error
-        # What a backend finds only while it computes.
-        if is_of_tensorflow(error) or isinstance(error, IndexError):
-            raise ValueError(
-                f"Model '{model.name}' can't be evaluated on these data: "
-                f"{reason_of(error)}. Give labels that fit the outputs of the model, "
-                "such as class numbers below their number."
-            ) from error
-        raise
-
-
-def _modes(mode, names, model):
-    """Each metric's direction: as given, else as the metric says itself."""
-    columns = ["schedule", "example_weight"]
-    columns += [f"{name}{column}" for name in names for column in (*COLUMNS, *FITTED)]
-    for name in names:
-        if columns.count(name) > 1:
-            raise ValueError(
-                f"A metric is named {name!r}, as another column of a sweep's rows. "
-                "Compile the model with another name for it: every metric of Keras "
-                f"takes one, as in `keras.metrics.Mean(name='my_{name}')`."
-            )
-    metrics = metrics_by_name(model)
-    order = [name for name in metrics if name in names]
-    names = list(dict.fromkeys([*order, *names]))
-    given = mode if isinstance(mode, dict) else dict.fromkeys(names, mode)
-    unknown = sorted(set(given) - set(names))
-    if unknown:
-        raise ValueError(
-            f"Unknown metrics {unknown}. Model '{model.name}' reports {names}: name "
-            "some of these, or compile the model with the missing metric."
-        )
-    return {name: given.get(name) or direction(name, metrics) for name in names}

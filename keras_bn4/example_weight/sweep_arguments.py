@@ -1,5 +1,6 @@
 """What a sweep can be given: weights, schedules, sizes, directions and data."""
 
+import contextlib
 import inspect
 
 import keras
@@ -7,11 +8,15 @@ import numpy as np
 
 from keras_bn4.common.arguments import check_example_weight, check_integer
 from keras_bn4.common.batches import NO_END, are_arrays, check_data, check_examples
+from keras_bn4.common.errors import is_of_tensorflow, reason_of
+from keras_bn4.example_weight.evaluation import SweptAlready
+from keras_bn4.example_weight.example_values import direction, metrics_by_name
 from keras_bn4.example_weight.schedules import check_schedule, schedule_name
+from keras_bn4.example_weight.sweep_result import COLUMNS, FITTED
 
 EXAMPLE_WEIGHTS = (
-    *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1),
-    *(0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
+    *(0.0, 0.0025, 0.005, 0.01, 0.02, 0.03),
+    *(0.05, 0.08, 0.125, 0.2, 0.4, 0.9),
 )
 
 EMPTY = "The data set is empty. Give at least one example."
@@ -106,3 +111,61 @@ def _check_arrays(**data):
                     f"Argument `{name}` must hold numbers. Received: an array of "
                     f"dtype {leaf.dtype}."
                 )
+
+
+@contextlib.contextmanager
+def explained(model, x, y):
+    """Says why an evaluation fails where labels are missing or not as expected."""
+    try:
+        yield
+    except SweptAlready:
+        raise
+    except Exception as error:
+        if y is None and are_arrays(x):
+            raise ValueError(
+                f"The data have no labels, and model '{model.name}' seems to need them "
+                f"for its loss or metrics ({type(error).__name__}: "
+                f"{reason_of(error)}). Give `y`, or batches `(x, y)`."
+            ) from error
+        # What Keras' losses say where labels have another rank than they expect.
+        if isinstance(error, ValueError) and "(ndim)" in str(error):
+            raise ValueError(
+                f"Model '{model.name}' cannot be evaluated on these labels: "
+                f"{reason_of(error)}. Give integers where its loss is "
+                "sparse_categorical_crossentropy, and one-hot labels where it is "
+                "categorical_crossentropy."
+            ) from error
+        if is_of_tensorflow(error) and "IteratorGetNext" in str(error):
+            raise ValueError(f"The data cannot be read: {reason_of(error)}.") from error
+        # What a backend finds only while it computes.
+        if is_of_tensorflow(error) or isinstance(error, IndexError):
+            raise ValueError(
+                f"Model '{model.name}' cannot be evaluated on these data: "
+                f"{reason_of(error)}. Give labels that fit the outputs of the model, "
+                "such as class numbers below their number."
+            ) from error
+        raise
+
+
+def modes_of(mode, names, model):
+    """Each metric's direction: as given, else as the metric says itself."""
+    columns = ["schedule", "example_weight"]
+    columns += [f"{name}{column}" for name in names for column in (*COLUMNS, *FITTED)]
+    for name in names:
+        if columns.count(name) > 1:
+            raise ValueError(
+                f"A metric is named {name!r}, as another column of a sweep's rows. "
+                "Compile the model with another name for it: every metric of Keras "
+                f"takes one, as in `keras.metrics.Mean(name='my_{name}')`."
+            )
+    metrics = metrics_by_name(model)
+    order = [name for name in metrics if name in names]
+    names = list(dict.fromkeys([*order, *names]))
+    given = mode if isinstance(mode, dict) else dict.fromkeys(names, mode)
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise ValueError(
+            f"Unknown metrics {unknown}. Model '{model.name}' reports {names}: name "
+            "some of these, or compile the model with the missing metric."
+        )
+    return {name: given.get(name) or direction(name, metrics) for name in names}

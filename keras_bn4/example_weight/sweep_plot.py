@@ -17,13 +17,33 @@ def draw(sweep, metrics, chosen=None, ax=None):
 
     Args:
         sweep: An `ExampleWeightSweep`.
-        metrics: List of names of its metrics.
-        chosen: The row to mark, which all panels show, or `None`.
-        ax: The panel of a single metric, or `None` for a new figure.
+        metrics, chosen, ax: As `ExampleWeightSweep.plot` takes them.
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: as `ExampleWeightSweep.plot` does.
     """
+    metrics = sweep.metrics if metrics is None else metrics
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    if not isinstance(metrics, (list, tuple)) or not metrics:
+        raise ValueError(
+            "Argument `metrics` must be the name of a metric, a list of some of "
+            f"{sweep.metrics}, or None for all. Received: metrics={metrics!r}."
+        )
+    for metric in metrics:
+        sweep.check_metric(metric)
+    if chosen is not None and chosen not in sweep.rows:
+        raise ValueError(
+            "Argument `chosen` must be one of the rows of this sweep, as "
+            f"`sweep.largest(...)` returns it. Received: chosen={chosen!r}."
+        )
+    if ax is not None and len(metrics) > 1:
+        raise ValueError(
+            "There is one panel for each metric, and `ax` is one: name the metric, "
+            f"as in sweep.plot({metrics[0]!r}, ax=ax). Received: metrics={metrics}."
+        )
     columns = min(PANELS_IN_A_ROW, len(metrics))
     if ax is None:
         rows = -(-len(metrics) // columns)

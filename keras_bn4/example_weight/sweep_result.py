@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from keras_bn4.common import tables
 from keras_bn4.common.arguments import check_number
-from keras_bn4.example_weight.curve import Curve
+from keras_bn4.example_weight.curve import FAR_FROM_SURE, Curve
 from keras_bn4.example_weight.schedules import Schedule, schedule_name
 from keras_bn4.example_weight.sweep_plot import draw
+from keras_bn4.example_weight.sweep_text import as_html, as_text, named_rows
 
 if TYPE_CHECKING:
     import os
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 COLUMNS = ("", "_difference", "_difference_lower", "_difference_upper")
 # What it has of a metric that falls along a fitted curve as well.
 FITTED = ("_fitted_difference", "_fitted_difference_lower", "_fitted_difference_upper")
-# A choice is warned of where half of its interval is larger than this and than two
-# bounds.
-LARGE_HALF_WIDTH = 0.02
-FAR_FROM_SURE = "The choice is far from sure. "
 
 
 class ExampleWeightSweep:
@@ -42,6 +39,8 @@ class ExampleWeightSweep:
             the curve that `largest` reads, `m_fitted_difference`, with `_lower` and
             `_upper` (NaN where the curve does not reach).
         metrics: List of the metrics' names, as `model.evaluate` names them.
+        untrained: String, why the model looks untrained at weight 0, or empty. Choose
+            no weight then.
     """
 
     def __init__(
@@ -49,11 +48,13 @@ class ExampleWeightSweep:
         rows: list[dict],
         modes: dict[str, str | None],
         curves: dict[tuple[str, str], Curve | str] | None = None,
+        untrained: str = "",
     ):
         self.metrics = list(modes)
         self._modes = modes
         # By metric and name of the schedule: a curve, or why there is none.
         self._curves = curves or {}
+        self.untrained = untrained
         self.rows = rows
         for row in rows:
             row.update(self._fitted(row))
@@ -143,8 +144,12 @@ class ExampleWeightSweep:
             return next(row for row in rows if row["example_weight"] == weight)
         # Metrics are in single precision, in which .91 - .905 is .005000012.
         allowed = within + 1e-6 * abs(rows[0][metric])
-        worse = [sign * row[f"{metric}_difference"] for row in rows]
-        return rows[_last_within(worse, allowed)]
+        largest, *others = rows
+        for row in others:
+            if not sign * row[f"{metric}_difference"] <= allowed:
+                break
+            largest = row
+        return largest
 
     def certainty(
         self,
@@ -166,24 +171,7 @@ class ExampleWeightSweep:
         curve = self._curve(metric, rows)
         if isinstance(curve, str):
             return f"The weights were compared one by one, without a curve: {curve}."
-        chosen = curve.largest(within)
-        weight = chosen or float(curve.weights[0])
-        change, half = -curve.loss(weight), curve.half_width(weight)
-        is_sure = half <= max(2 * within, LARGE_HALF_WIDTH)
-        text = "" if is_sure else FAR_FROM_SURE
-        text += (
-            f"The fitted change of {metric} at {weight:g} is {change:+.4f} "
-            f"[{change - half:+.4f}, {change + half:+.4f}] with {curve.examples} "
-            "examples"
-        )
-        if within:
-            needed = curve.examples_needed(weight, within)
-            text += f"; about {needed:,.0f} would narrow it to ± {within:g}"
-        if not chosen:
-            text += ". Even the smallest weight loses more: sweep smaller ones"
-        elif chosen == curve.weights[-1] and chosen < 1:
-            text += ". No weight of the curve loses more: sweep larger ones"
-        return f"{text}."
+        return curve.certainty(metric, within)
 
     def _curve(self, metric, rows):
         """The curve of a metric through rows of one schedule, or why there is none."""
@@ -210,7 +198,7 @@ class ExampleWeightSweep:
         names = [schedule_name(one) for one in schedules]
         if schedule is None and len(schedules) > 1:
             raise ValueError(
-                "Weights of different schedules can't be compared. Say which of "
+                "Weights of different schedules cannot be compared. Say which of "
                 f"{names} is meant: schedule={names[0]!r}."
             )
         schedule = schedules[0] if schedule is None else schedule
@@ -224,24 +212,24 @@ class ExampleWeightSweep:
         Raises:
             ValueError: if there is no such metric, or its direction isn't known.
         """
-        self._check(metric)
+        self.check_metric(metric)
         mode = self._modes[metric]
         if mode is None:
             raise ValueError(
-                f"Metric {metric!r} doesn't say whether more is better. Sweep with "
+                f"Metric {metric!r} does not say whether more is better. Sweep with "
                 f"mode={{{metric!r}: 'min'}} or mode={{{metric!r}: 'max'}}."
             )
         return mode
 
     def has_direction(self, metric: str) -> bool:
         """Whether it is known what is best of a metric, and it isn't always NaN."""
-        self._check(metric)
+        self.check_metric(metric)
         values = [row[metric] for row in self.rows]
         return self._modes[metric] is not None and not all(map(math.isnan, values))
 
     def has_interval(self, metric: str) -> bool:
         """Whether the differences of a metric have intervals: AUC, say, has none."""
-        self._check(metric)
+        self.check_metric(metric)
         return not any(
             math.isnan(row[f"{metric}_difference_lower"]) for row in self.rows
         )
@@ -251,11 +239,11 @@ class ExampleWeightSweep:
 
         Cells of intervals that don't exist are empty.
         """
-        rows = self._named_rows()
         ends = {f"{m}{x}" for m in self.metrics for x in (*COLUMNS[2:], *FITTED)}
-        for row in rows:
-            for name in row.keys() & ends:
-                row[name] = "" if math.isnan(row[name]) else row[name]
+        rows = [
+            {k: "" if k in ends and math.isnan(x) else x for k, x in row.items()}
+            for row in named_rows(self)
+        ]
         tables.to_csv(rows, path)
 
     def to_dataframe(self) -> "pandas.DataFrame":
@@ -264,7 +252,7 @@ class ExampleWeightSweep:
         Raises:
             ImportError: if pandas is not installed.
         """
-        return tables.to_dataframe(self._named_rows())
+        return tables.to_dataframe(named_rows(self))
 
     def plot(
         self,
@@ -293,82 +281,17 @@ class ExampleWeightSweep:
             ValueError: if there is no such metric or row, or there are several metrics
                 for `ax`.
         """
-        metrics = self.metrics if metrics is None else metrics
-        metrics = [metrics] if isinstance(metrics, str) else metrics
-        if not isinstance(metrics, (list, tuple)) or not metrics:
-            raise ValueError(
-                "Argument `metrics` must be the name of a metric, a list of some of "
-                f"{self.metrics}, or None for all. Received: metrics={metrics!r}."
-            )
-        for metric in metrics:
-            self._check(metric)
-        if chosen is not None and chosen not in self.rows:
-            raise ValueError(
-                "Argument `chosen` must be one of the rows of this sweep, as "
-                f"`sweep.largest(...)` returns it. Received: chosen={chosen!r}."
-            )
-        if ax is not None and len(metrics) > 1:
-            raise ValueError(
-                "There is one panel for each metric, and `ax` is one: name the metric, "
-                f"as in sweep.plot({metrics[0]!r}, ax=ax). Received: metrics={metrics}."
-            )
         return draw(self, metrics, chosen, ax)
 
-    def _check(self, metric):
+    def check_metric(self, metric: str) -> None:
+        """Raises `ValueError` unless the sweep has this metric."""
         if metric not in self.metrics:
             raise ValueError(
                 f"Unknown metric {metric!r}. This sweep has {self.metrics}."
             )
 
-    def _named_rows(self):
-        return [
-            {**row, "schedule": schedule_name(row["schedule"])} for row in self.rows
-        ]
-
-    def _table(self):
-        header = ["schedule", "example_weight", *self.metrics]
-        if self.schedules == ["uniform"]:
-            del header[0]
-        rows = self._named_rows()
-        return header, [
-            [x if isinstance(x := row[name], str) else f"{x:.6g}" for name in header]
-            for row in rows
-        ]
-
-    def remarks_on_nan(self) -> list[str]:
-        """A sentence for each metric that is NaN at some weights."""
-        found = {
-            metric: dict.fromkeys(
-                f"{x['example_weight']:g}" for x in self.rows if math.isnan(x[metric])
-            )
-            for metric in self.metrics
-        }
-        return [
-            f"Metric {metric!r} is NaN at example weight {tables.listed(weights)}. "
-            "No such row is chosen by it."
-            for metric, weights in found.items()
-            if weights
-        ]
-
-    def _remarks(self):
-        """Sentences on NaN, missing intervals, and larger weights than the grid's."""
-        yield from self.remarks_on_nan()
-        without = [m for m in self.metrics if not self.has_interval(m)]
-        if without:
-            yield f"There are no 95 % intervals for {tables.listed(without)}."
-        largest = max(row["example_weight"] for row in self.rows)
-        for metric in self.metrics:
-            if not self.has_direction(metric):
-                continue
-            if self.best(metric)["example_weight"] == largest and 0 < largest < 1:
-                yield (
-                    f"The best {metric} is at the largest weight of the grid, "
-                    f"{largest:g}: sweep larger ones."
-                )
-
     def __str__(self):
-        header, lines = self._table()
-        return "\n".join([tables.text([header, *lines]), *self._remarks()])
+        return as_text(self)
 
     def __repr__(self):
         fact = f"metrics {tables.listed(self.metrics)}"
@@ -380,17 +303,4 @@ class ExampleWeightSweep:
         return f"<ExampleWeightSweep of {len(self.rows)} settings: {fact}>"
 
     def _repr_html_(self):
-        remarks = "".join(f"<p>{tables.escape(x)}</p>" for x in self._remarks())
-        return tables.html(*self._table()) + remarks
-
-
-def _last_within(worse, allowed):
-    """The place of the last weight up to which a metric is worse by at most `allowed`.
-
-    Args:
-        worse: List of floats by how much the metric is worse than at weight 0, which
-            is the first of them.
-        allowed: Float.
-    """
-    beyond = (i for i, value in enumerate(worse) if i and not value <= allowed)
-    return next(beyond, len(worse)) - 1
+        return as_html(self)

@@ -72,26 +72,3 @@ def test_a_model_in_a_folder(model, tmp_path, run):
     status, printed, _ = run("inspect", tmp_path / "folder")
     assert status == 0
     assert "BatchNormalization" in printed
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["digitz"], "digitz"),
-        (["cifar10", "--data-dir", "{tmp_path}"], "python -c"),
-        (["digits", "--split", "tset"], "tset"),
-        (["{tmp_path}/none.npz"], "none.npz"),
-        (["{tmp_path}/truncated.npz"], "truncated.npz"),
-        (["{tmp_path}/other.npz"], "'images'"),
-    ],
-    ids=["name", "not prepared", "split", "no file", "truncated file", "other arrays"],
-)
-def test_data_that_can_not_be_loaded(arguments, message, model, tmp_path, run):
-    np.savez(tmp_path / "other.npz", images=np.zeros(3))
-    content = (tmp_path / "other.npz").read_bytes()
-    (tmp_path / "truncated.npz").write_bytes(content[: len(content) // 2])
-    arguments = [argument.format(tmp_path=tmp_path) for argument in arguments]
-    status, _, error = run("sweep", model, "--dataset", *arguments)
-    assert status == 1
-    assert error.startswith("error: ")
-    assert message in error

@@ -35,7 +35,7 @@ def test_it_prints_saves_and_draws(model, tmp_path, run):
     status, printed, _ = run(
         *("sweep", model, "--dataset", "digits", "--split", "validation"),
         *("--metric", "accuracy", "--example-weights", 0.1, 0.2, "--save", out),
-        *("--csv", tmp_path / "rows.csv", "--plot", tmp_path / "plot.png"),
+        *("--force", "--csv", tmp_path / "rows.csv", "--plot", tmp_path / "plot.png"),
     )
     assert status == 0
     assert "Converted 1 layers" in printed
@@ -47,13 +47,26 @@ def test_it_prints_saves_and_draws(model, tmp_path, run):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_no_weight_is_saved_of_an_untrained_model(model, tmp_path, run):
+    arguments = ("sweep", model, "--dataset", "digits", "--example-weights", 0.1)
+    arguments += ("--save", tmp_path / "out.keras", "--csv", tmp_path / "rows.csv")
+    status, printed, error = run(*arguments)
+    assert status == 1
+    assert "The model is given values from 0 to 16." in printed
+    assert error.startswith(f"error: {tmp_path / 'out.keras'} was not saved. The model")
+    assert error.index("range of values") < error.index("keras_bn4.recalibrate")
+    assert "--force" in error
+    assert not (tmp_path / "out.keras").exists()
+    assert (tmp_path / "rows.csv").exists()
+
+
 @pytest.mark.slow
 def test_arrays_and_a_converted_model(model, data, tmp_path, run):
     converted = convert(keras.models.load_model(model), groups=2)
     converted.save(tmp_path / "converted.keras")
     status, printed, _ = run(
         *("sweep", tmp_path / "converted.keras", "--dataset", data[2]),
-        *("--example-weights", 0.1, "--save", tmp_path / "out.keras"),
+        *("--example-weights", 0.1, "--save", tmp_path / "out.keras", "--force"),
     )
     assert status == 0
     assert "Converted" not in printed
@@ -64,7 +77,7 @@ def test_arrays_are_cut_into_halves(model, data, tmp_path, run):
     x, y, path = data
     status, printed, _ = run(
         *("sweep", model, "--dataset", path, "--example-weights", 0.1, 0.5),
-        *("--csv", tmp_path / "rows.csv", "--save", tmp_path / "out.keras"),
+        *("--csv", tmp_path / "rows.csv", "--save", tmp_path / "out.keras", "--force"),
     )
     assert status == 0
     order = np.random.default_rng(0).permutation(31)
@@ -104,7 +117,7 @@ def test_schedules_and_the_largest_weight_within(tmp_path, run):
         verbose=0,
     )
     arguments = ("sweep", path, "--dataset", "digits", "--example-weights", *weights)
-    arguments += ("--save", out)
+    arguments += ("--save", out, "--force")
     _, printed, _ = run(*arguments, "--schedule", "uniform", "falling")
     assert str(sweep) in printed
     best = sweep.best("loss")
@@ -122,30 +135,6 @@ def test_schedules_and_the_largest_weight_within(tmp_path, run):
     assert [x.example_weight for x in normalizers] == [weight, 0]
 
 
-@pytest.mark.parametrize(
-    ("names", "options", "expected"),
-    [
-        (["train", "test"], (), "test"),
-        (["train", "validation", "test"], (), "validation"),
-        (["train", "validation"], ("--split", "train[:9]"), "train[:9]"),
-    ],
-)
-def test_what_it_chooses_on(names, options, expected, model, data, run, monkeypatch):
-    asked = []
-
-    def load(name, split, **keywords):
-        asked.append(split)
-        return data[:2]
-
-    monkeypatch.setattr(datasets, "split_names", lambda name, **keywords: names)
-    monkeypatch.setattr(datasets, "load", load)
-    arguments = ("sweep", model, "--dataset", "other", "--example-weights", 0.1)
-    status, printed, _ = run(*arguments, *options)
-    assert (status, asked) == (0, [expected])
-    # Only a test split is cut into halves.
-    assert ("drawn at random" in printed) == (expected == "test")
-
-
 @pytest.mark.slow
 def test_the_mode_of_a_metric(data, tmp_path, run):
     loss, metrics = "sparse_categorical_crossentropy", [Largest(name="largest")]
@@ -153,7 +142,7 @@ def test_the_mode_of_a_metric(data, tmp_path, run):
     arguments = ("sweep", tmp_path / "model.keras", "--dataset", data[2])
     status, printed, error = run(*arguments, "--metric", "largest")
     assert status == 1
-    assert error.startswith("error: Metric 'largest' doesn't say")
+    assert error.startswith("error: Metric 'largest' does not say")
     assert "--mode min" in error
     status, printed, _ = run(*arguments, "--metric", "largest", "--mode", "max")
     assert status == 0
@@ -207,7 +196,7 @@ def test_labels_of_the_other_kind_get_a_clear_error(one_hot, data, tmp_path, run
     np.savez(path, x=x, y=np.eye(10)[y] if one_hot else y)
     status, _, error = run("sweep", tmp_path / "model.keras", "--dataset", path)
     assert status == 1
-    assert "can't be evaluated on these labels" in error
+    assert "cannot be evaluated on these labels" in error
     assert "one-hot labels where it is categorical_crossentropy" in error
     np.savez(path, x=x, y=y if one_hot else np.eye(10)[y])
     status, printed, _ = run("sweep", tmp_path / "model.keras", "--dataset", path)

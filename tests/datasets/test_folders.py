@@ -96,7 +96,7 @@ def test_places_among_the_classes_of_the_model(folder, tmp_path, in_file):
             "among the 1 classes: dog, white shark. .* Received: cat.",
         ),
         ({"classes": ["cat", "dog", "cat"]}, "2 classes have the name 'cat'"),
-        ({"classes": "none.txt"}, "Can't read the names of the classes from none.txt"),
+        ({"classes": "none.txt"}, "Cannot read the names of the classes from none.txt"),
     ],
 )
 def test_errors_say_what_is_allowed(folder, keywords, message):

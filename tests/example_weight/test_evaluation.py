@@ -295,12 +295,12 @@ def generator(*arrays):
 
 
 def lengths():
-    """Batches of differing lengths."""
-    model = keras.Sequential(
-        [keras.Input((None, 4)), GhostBatchNormalization(), layers.Dense(CLASSES)]
-    )
-    x = [X[:8, :n] for n in (6, 4, 5)]
-    return compiled("mse", [], model), lambda: ((x, x[..., :3]) for x in x)
+    inputs = [keras.Input((None, 4)), GhostBatchNormalization(), layers.Dense(CLASSES)]
+    return compiled("mse", [], keras.Sequential(inputs))
+
+
+def batches_of_lengths():
+    return ((X[:8, :n], X[:8, :n, :3]) for n in (6, 4, 5))
 
 
 def data_set(*arrays, transform=None):
@@ -331,190 +331,6 @@ BOTH = {"x": X, "y": [Y, NUMBERS[:, :1]], "batch_size": 8}
 DICTS = {"x": {"a": X, "b": 2 * X}, "batch_size": 8}
 
 
-def cases():
-    """Pairs of a function that makes a compiled model, and arguments of `evaluate`."""
-    losses = {
-        "function loss": function_loss,
-        "lambda loss": lambda y, p: ops.mean(ops.abs(y - p), -1),
-        "closure": closure(3),
-        "unregistered loss": Unregistered(2.0),
-        "sum": keras.losses.MeanSquaredError(reduction="sum"),
-        "none": keras.losses.MeanSquaredError(reduction="none"),
-        "mean with sample weight": keras.losses.Huber(
-            reduction="mean_with_sample_weight"
-        ),
-        "cosine": keras.losses.CosineSimilarity(),
-        "negative": lambda y, p: -ops.mean((y - p) ** 2, -1),
-    }
-    for name, loss in losses.items():
-        make = lambda loss=loss: compiled(loss, ["mae"])  # noqa: E731
-        yield name, make, REGRESSION
-        if name != "none":
-            yield (
-                f"{name}, weighted",
-                make,
-                {**REGRESSION, "sample_weight": SAMPLE_WEIGHT},
-            )
-    # Batches of another size and other kinds of data, each with each of some losses.
-    kinds = {
-        "in fives": {**REGRESSION, "batch_size": 5},
-        "tensors": {
-            "x": lambda: ops.convert_to_tensor(X),
-            "y": lambda: ops.convert_to_tensor(NUMBERS),
-            "batch_size": 8,
-        },
-        "PyDataset": {"x": lambda: Batches(X, NUMBERS)},
-        "PyDataset, weighted": {"x": lambda: Batches(X, NUMBERS, SAMPLE_WEIGHT)},
-        "generator": {"x": generator(X, NUMBERS), "steps": 3},
-        "generator, weighted": {"x": generator(X, NUMBERS, SAMPLE_WEIGHT), "steps": 3},
-    }
-    if BACKEND != "torch":
-        kinds["data set"] = {"x": data_set(X, NUMBERS)}
-        kinds["data set, weighted"] = {"x": data_set(X, NUMBERS, SAMPLE_WEIGHT)}
-    else:
-        kinds["data loader"] = {"x": lambda: data_loader(X, NUMBERS)}
-        kinds["data loader, weighted"] = {
-            "x": lambda: data_loader(X, NUMBERS, SAMPLE_WEIGHT)
-        }
-    some = ("lambda loss", "closure", "unregistered loss", "sum", "cosine")
-    for loss in (*some, "mean with sample weight"):
-        for kind, arguments in kinds.items():
-            make = lambda loss=losses[loss]: compiled(loss, ["mae"])  # noqa: E731
-            yield f"{loss}, {kind}", make, arguments
-    metrics = {
-        "accuracy": "accuracy",
-        "top 2": keras.metrics.SparseTopKCategoricalAccuracy(2),
-        "function metric": lambda y, p: ops.max(p, -1),
-        "several": Several(),
-    }
-    for name, metric in metrics.items():
-        yield name, lambda metric=metric: compiled(metrics=[metric]), PLAIN
-    positive = {
-        "auc": keras.metrics.AUC(from_logits=True),
-        "multi-label auc": keras.metrics.AUC(multi_label=True, from_logits=True),
-        "f1 by class": keras.metrics.F1Score(),
-        "recalls": keras.metrics.Recall(thresholds=[0.0, 0.3, 0.6]),
-        "true positives": TruePositives(),
-    }
-    for name, metric in positive.items():
-        make = lambda metric=metric: compiled("mse", [metric])  # noqa: E731
-        yield name, make, POSITIVE
-    weighted = {**PLAIN, "sample_weight": SAMPLE_WEIGHT}
-    yield "sample weights", compiled, weighted
-    yield (
-        "weighted metrics",
-        lambda: compiled(
-            weighted_metrics=["accuracy", "sparse_categorical_crossentropy"]
-        ),
-        weighted,
-    )
-    yield "ghosts", lambda: compiled(model=network(ghost_batch_size=4)), PLAIN
-    yield "groups", lambda: compiled(model=network(groups=2)), PLAIN
-    yield (
-        "regularizers",
-        lambda: compiled(
-            model=network(
-                dense={"activity_regularizer": "l2", "kernel_regularizer": "l1"}
-            )
-        ),
-        PLAIN,
-    )
-    yield "add_loss", lambda: compiled(model=with_added_loss()), PLAIN
-    yield (
-        "add_loss alone",
-        lambda: compiled(None, [], with_added_loss()),
-        {"x": X, "batch_size": 8},
-    )
-    for model_class in (OwnLoss, OwnMetrics, OwnTracker, OwnStep):
-        yield (
-            model_class.__name__,
-            lambda c=model_class: compiled("mse", ["mae"], network(model_class=c)),
-            REGRESSION,
-        )
-    yield "step of an instance", with_step_of_its_own, REGRESSION
-    yield "metrics of an instance", with_metrics_of_its_own, REGRESSION
-    for metric in (Collecting, Adding):
-        yield (
-            f"{metric.__name__} metric",
-            lambda m=metric: compiled(metrics=[m()], run_eagerly=True),
-            PLAIN,
-        )
-    yield "bfloat16", lambda: of_policy("mixed_bfloat16"), PLAIN
-    yield (
-        "nested outputs",
-        lambda: compiled(
-            {"pair": [LOGITS, "mse"], "other": "mae"}, (), nested_outputs()
-        ),
-        {**PLAIN, "y": {"pair": [Y, NUMBERS[:, :1]], "other": NUMBERS[:, :2]}},
-    )
-    if BACKEND == "tensorflow":
-        texts = np.array(["a b c", "b c", "c a a a", "b b"] * 5, object)
-        yield "texts", of_texts, {"x": texts, "y": Y[:20], "batch_size": 8}
-    yield "random at inference", lambda: compiled(model=noisy()), PLAIN
-    yield (
-        "stateful",
-        lambda: compiled("mse", [], recurrent()),
-        {**REGRESSION, "batch_size": 11},
-    )
-    x = X.copy()
-    x[:, 4:] = 9.0
-    by_step = np.repeat(NUMBERS[:, None], 6, 1)
-    yield (
-        "masked",
-        lambda: compiled("mse", ["mae"], masked()),
-        {"x": x, "y": by_step, "batch_size": 8},
-    )
-    yield (
-        "list of losses",
-        lambda: compiled([LOGITS, "mse"], (), two_outputs()),
-        BOTH,
-    )
-    yield (
-        "losses by name",
-        lambda: compiled(
-            {"kind": LOGITS, "sure": function_loss},
-            (),
-            two_outputs(),
-            loss_weights={"kind": 1.0, "sure": 0.3},
-        ),
-        BOTH,
-    )
-    yield (
-        "sample weights of two outputs",
-        lambda: compiled([LOGITS, "mse"], (), two_outputs()),
-        {**BOTH, "sample_weight": [SAMPLE_WEIGHT, 2 * SAMPLE_WEIGHT]},
-    )
-    yield (
-        "dicts",
-        lambda: compiled({"p": LOGITS, "q": "mse"}, (), dict_model()),
-        {**DICTS, "y": {"p": Y, "q": NUMBERS[:, :1]}},
-    )
-    yield (
-        "part of the labels",
-        lambda: compiled({"p": LOGITS}, (), dict_model()),
-        {**DICTS, "y": {"p": Y}},
-    )
-    yield "PyDataset", compiled, {"x": lambda: Batches(X, Y)}
-    yield "PyDataset, weighted", compiled, {"x": lambda: Batches(X, Y, SAMPLE_WEIGHT)}
-    yield "generator", compiled, {"x": generator(X, Y), "steps": 3}
-    yield "steps", compiled, {**PLAIN, "steps": 2}
-    model, make = lengths()
-    yield "lengths", lambda: model, {"x": make, "steps": 3}
-    yield "eager", lambda: compiled(run_eagerly=True), PLAIN
-    if BACKEND != "torch":
-        yield "data set", compiled, {"x": data_set(X, Y)}
-        yield "data set, weighted", compiled, {"x": data_set(X, Y, SAMPLE_WEIGHT)}
-        yield (
-            "whole batches",
-            compiled,
-            {"x": data_set(X, Y, transform=whole_batches)},
-        )
-        yield "not compiled by XLA", lambda: compiled(jit_compile=False), PLAIN
-        yield "several steps", lambda: compiled(steps_per_execution=2), PLAIN
-    else:
-        yield "torch data loader", compiled, {"x": lambda: data_loader(X, Y)}
-
-
 def data_loader(*arrays):
     import torch
 
@@ -524,12 +340,147 @@ def data_loader(*arrays):
     )
 
 
+def weighted(arguments):
+    return {**arguments, "sample_weight": SAMPLE_WEIGHT}
+
+
+def regression(loss, **arguments):
+    return lambda: compiled(loss, ["mae"], **arguments)
+
+
+def of_model(make, loss=LOGITS, metrics=("accuracy",), **arguments):
+    return lambda: compiled(loss, metrics, make(), **arguments)
+
+
+def kinds_of_data(*arrays):
+    """Data of each kind that `evaluate` takes, by name."""
+    found = {
+        "PyDataset": {"x": lambda: Batches(*arrays)},
+        "generator": {"x": generator(*arrays), "steps": 3},
+    }
+    if BACKEND == "torch":
+        return found | {"data loader": {"x": lambda: data_loader(*arrays)}}
+    return found | {"data set": {"x": data_set(*arrays)}}
+
+
+LOSSES = {
+    "function loss": function_loss,
+    "lambda loss": lambda y, p: ops.mean(ops.abs(y - p), -1),
+    "closure": closure(3),
+    "unregistered loss": Unregistered(2.0),
+    "sum": keras.losses.MeanSquaredError(reduction="sum"),
+    "mean by weight": keras.losses.Huber(reduction="mean_with_sample_weight"),
+    "negative": lambda y, p: -ops.mean((y - p) ** 2, -1),
+}
+METRICS = {
+    "several": (Several(), PLAIN),
+    "function metric": (lambda y, p: ops.max(p, -1), PLAIN),
+    "multi-label auc": (keras.metrics.AUC(multi_label=True), POSITIVE),
+    "recalls": (keras.metrics.Recall(thresholds=[0.0, 0.3, 0.6]), POSITIVE),
+    "true positives": (TruePositives(), POSITIVE),
+}
+REGULARIZED = {"activity_regularizer": "l2", "kernel_regularizer": "l1"}
+MASKED = np.where(np.arange(6)[:, None] < 4, X, np.float32(9))
+BY_STEP = np.repeat(NUMBERS[:, None], 6, 1)
+CASES = {
+    **{name: (regression(loss), REGRESSION) for name, loss in LOSSES.items()},
+    **{
+        f"{name}, weighted": (regression(loss), weighted(REGRESSION))
+        for name, loss in LOSSES.items()
+    },
+    "not reduced": (
+        regression(keras.losses.MeanSquaredError(reduction="none")),
+        REGRESSION,
+    ),
+    **{
+        name: (lambda x=metric: compiled("mse", [x]), arguments)
+        for name, (metric, arguments) in METRICS.items()
+    },
+    **{
+        f"{name}, {len(arrays)}": (regression(Unregistered(2.0)), arguments)
+        for arrays in ((X, NUMBERS), (X, NUMBERS, SAMPLE_WEIGHT))
+        for name, arguments in kinds_of_data(*arrays).items()
+    },
+    **{name: (compiled, data) for name, data in kinds_of_data(X, Y).items()},
+    "in fives": (regression("mse"), {**REGRESSION, "batch_size": 5}),
+    "tensors": (
+        regression("mse"),
+        {
+            "x": lambda: ops.convert_to_tensor(X),
+            "y": lambda: ops.convert_to_tensor(NUMBERS),
+        },
+    ),
+    "steps": (compiled, {**PLAIN, "steps": 2}),
+    "lengths": (lengths, {"x": batches_of_lengths, "steps": 3}),
+    "weighted metrics": (
+        lambda: compiled(
+            weighted_metrics=["accuracy", "sparse_categorical_crossentropy"]
+        ),
+        weighted(PLAIN),
+    ),
+    "ghosts": (of_model(lambda: network(ghost_batch_size=4)), PLAIN),
+    "groups": (of_model(lambda: network(groups=2)), PLAIN),
+    "regularizers": (of_model(lambda: network(dense=REGULARIZED)), PLAIN),
+    "add_loss": (of_model(with_added_loss), PLAIN),
+    "add_loss alone": (of_model(with_added_loss, None, []), {"x": X, "batch_size": 8}),
+    **{
+        c.__name__: (of_model(lambda c=c: network(model_class=c), "mse"), REGRESSION)
+        for c in (OwnLoss, OwnMetrics, OwnTracker, OwnStep)
+    },
+    "step of an instance": (with_step_of_its_own, REGRESSION),
+    "metrics of an instance": (with_metrics_of_its_own, REGRESSION),
+    **{
+        m.__name__: (lambda m=m: compiled(metrics=[m()], run_eagerly=True), PLAIN)
+        for m in (Collecting, Adding)
+    },
+    "eager": (lambda: compiled(run_eagerly=True), PLAIN),
+    "bfloat16": (lambda: of_policy("mixed_bfloat16"), PLAIN),
+    "random at inference": (of_model(noisy), PLAIN),
+    "stateful": (of_model(recurrent, "mse", []), {**REGRESSION, "batch_size": 11}),
+    "masked": (
+        of_model(masked, "mse", ["mae"]),
+        {"x": MASKED, "y": BY_STEP, "batch_size": 8},
+    ),
+    "list of losses": (of_model(two_outputs, [LOGITS, "mse"], []), BOTH),
+    "sample weights of two outputs": (
+        of_model(two_outputs, [LOGITS, "mse"], []),
+        {**BOTH, "sample_weight": [SAMPLE_WEIGHT, 2 * SAMPLE_WEIGHT]},
+    ),
+    "losses by name": (
+        of_model(
+            two_outputs,
+            {"kind": LOGITS, "sure": function_loss},
+            [],
+            loss_weights={"kind": 1.0, "sure": 0.3},
+        ),
+        BOTH,
+    ),
+    "nested outputs": (
+        of_model(nested_outputs, {"pair": [LOGITS, "mse"], "other": "mae"}, []),
+        {**PLAIN, "y": {"pair": [Y, NUMBERS[:, :1]], "other": NUMBERS[:, :2]}},
+    ),
+    "dicts": (
+        of_model(dict_model, {"p": LOGITS, "q": "mse"}, []),
+        {**DICTS, "y": {"p": Y, "q": NUMBERS[:, :1]}},
+    ),
+    "part of the labels": (
+        of_model(dict_model, {"p": LOGITS}, []),
+        {**DICTS, "y": {"p": Y}},
+    ),
+}
+if BACKEND == "tensorflow":
+    TEXTS = np.array(["a b c", "b c", "c a a a", "b b"] * 5, object)
+    CASES["texts"] = of_texts, {"x": TEXTS, "y": Y[:20], "batch_size": 8}
+if BACKEND != "torch":
+    CASES |= {
+        "whole batches": (compiled, {"x": data_set(X, Y, transform=whole_batches)}),
+        "not compiled by XLA": (lambda: compiled(jit_compile=False), PLAIN),
+        "several steps": (lambda: compiled(steps_per_execution=2), PLAIN),
+    }
 QUICK = (
-    *("unregistered loss, weighted", "several", "auc", "sample weights"),
-    *("add_loss alone", "OwnStep", "stateful", "lengths", "Collecting metric"),
-    *("losses by name", "masked", "PyDataset, weighted"),
+    *("unregistered loss, weighted", "several", "add_loss alone", "OwnStep"),
+    *("stateful", "lengths", "Collecting", "losses by name", "PyDataset, 3"),
 )
-CASES = {name: case for name, *case in cases()}
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -576,16 +527,10 @@ def test_a_sweep_follows_what_the_model_was_compiled_with_last():
 
 
 @pytest.mark.slow
-def test_a_model_keeps_functions_that_were_set_on_it():
-    for model, name in (
-        (with_step_of_its_own(), "test_step"),
-        (with_metrics_of_its_own(), "compute_metrics"),
-    ):
-        model.run_eagerly = True
-        own = vars(model)[name]
-        sweep_example_weight(model, X[:8], NUMBERS[:8], example_weights=[], verbose=0)
-        assert vars(model)[name] is own
-
-
-def test_there_are_many_cases():
-    assert len(CASES) >= 100
+@pytest.mark.parametrize("name", ["test_step", "compute_metrics"])
+def test_a_model_keeps_functions_that_were_set_on_it(name):
+    is_step = name == "test_step"
+    model = with_step_of_its_own() if is_step else with_metrics_of_its_own()
+    own = vars(model)[name]
+    sweep_example_weight(model, X[:8], NUMBERS[:8], example_weights=[], verbose=0)
+    assert vars(model)[name] is own

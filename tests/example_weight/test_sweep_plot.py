@@ -4,13 +4,16 @@ import math
 
 import pytest
 
-from keras_bn4.example_weight import EXAMPLE_WEIGHTS, ExampleWeightSweep
+from keras_bn4.example_weight import ExampleWeightSweep
 
 pytest.importorskip("matplotlib")
 
 from figure_helpers import assert_readable, labels_of
 
-WEIGHTS = sorted({0.0, *EXAMPLE_WEIGHTS})
+WEIGHTS = [
+    *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125),
+    *(0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9),
+]
 
 
 def sweep(metrics, weights=WEIGHTS, schedules=("uniform",)):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_bn4.example_weight import ExampleWeightSweep
+from keras_bn4.example_weight.sweep_text import faults
 
 
 def sweep(losses=(2.0, 1.0, 1.5), aucs=(0.6, 0.7, 0.8), largest=0.9, auc_mode="max"):
@@ -79,7 +80,7 @@ def test_missing_intervals_are_said_and_are_empty_cells(tmp_path):
 
 def test_the_mode_of_a_metric():
     assert [sweep().mode(metric) for metric in ("loss", "auc")] == ["min", "max"]
-    with pytest.raises(ValueError, match=r"'auc' doesn't say.*mode={'auc': 'min'}"):
+    with pytest.raises(ValueError, match=r"'auc' does not say.*mode={'auc': 'min'}"):
         sweep(auc_mode=None).mode("auc")
 
 
@@ -186,8 +187,8 @@ def test_what_largest_is_given_is_checked():
 def test_nan_is_said_and_never_chosen():
     found = as_sweep([0.5, math.nan, 0.7, math.nan])
     remark = "Metric 'metric' is NaN at example weight 0.1, 0.3. No such row is chosen"
-    assert found.remarks_on_nan()[0].startswith(remark)
-    assert as_sweep([0.5]).remarks_on_nan() == []
+    assert next(faults(found)).startswith(remark)
+    assert list(faults(as_sweep([0.5]))) == []
     assert found.best("metric") is found.rows[2]
     assert found.largest("metric", within=1) is found.rows[0]
     with pytest.raises(ValueError, match="NaN at every example weight"):
