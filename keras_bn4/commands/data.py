@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_bn4 import datasets
-from keras_bn4.commands.inputs import add_data_dir, check_fit
+from keras_bn4.commands.inputs import add_data_dir, check_classes, check_fit
 from keras_bn4.common.arguments import check_integer
 from keras_bn4.datasets.array_files import is_file, load_arrays
 from keras_bn4.datasets.builders import find_builder
@@ -159,14 +159,7 @@ def _of_folder(options, model):
         )
         for half in ("choose", "report")
     ]
-    classes = len(halves[0].classes)
-    outputs = (getattr(model, "output_shape", None) or (None,))[-1]
-    if outputs not in (None, 1, classes):
-        raise ValueError(
-            f"There are {classes} classes, and the model has {outputs} outputs. Give "
-            "--classes a file with the class of each output, one in a line, in their "
-            "order."
-        )
+    check_classes(model, halves[0].classes)
     print(
         f"Images are cropped to their central part, and resized to {size[0]} x "
         f"{size[1]} pixels."

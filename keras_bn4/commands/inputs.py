@@ -117,6 +117,17 @@ def check_fit(model, x, y):
         )
 
 
+def check_classes(model, classes):
+    """Raises `ValueError` unless a model has an output for each of the classes."""
+    outputs = (getattr(model, "output_shape", None) or (None,))[-1]
+    if outputs not in (None, 1, len(classes)):
+        raise ValueError(
+            f"There are {len(classes)} classes, and the model has {outputs} outputs. "
+            "Name the class of each output in a file, one in a line, in their order, "
+            "and give it by --classes."
+        )
+
+
 def compile_as_classifier(model, x):
     """Compiles a model as a classifier of integer labels, and prints that it did.
 

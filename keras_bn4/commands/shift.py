@@ -10,6 +10,7 @@ from keras_bn4 import datasets
 from keras_bn4.commands.inputs import (
     add_data_dir,
     add_output_dir,
+    check_classes,
     check_fit,
     check_folder,
     compile_as_classifier,
@@ -226,6 +227,7 @@ def _halves(options, model):
             )
             for half in ("choose", "report")
         ]
+        check_classes(model, halves[0].classes)
         for half in halves[1:]:
             half.files = half.files[: options.images]
             half.labels = half.labels[: options.images]
@@ -256,7 +258,7 @@ def _halves(options, model):
     reporting = reporting[: options.images]
     if not len(choosing):
         raise ValueError(
-            f"{options.dataset} has {len(x)} image, which can't be cut into two halves."
+            f"{options.dataset} has {len(x)} image, and two halves need two."
         )
     return [x[choosing], y[choosing]], [x[reporting], y[reporting]]
 
