@@ -8,6 +8,10 @@ from keras import layers
 from keras_bn4 import GhostBatchNormalization, set_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
 
+# Tracing takes longer than all steps. What is traced is tested by `test_evaluation.py`,
+# and by tests that ask for it.
+EAGERLY = keras.backend.backend() == "tensorflow"
+
 
 def images(rng):
     """Data for `classifier`."""
@@ -41,22 +45,20 @@ def classifier(**compile_arguments):
     model = keras.Model(inputs, outputs)
     model.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        **{"metrics": ["accuracy"], **compile_arguments},
+        **{"metrics": ["accuracy"], "run_eagerly": EAGERLY, **compile_arguments},
     )
     return model
 
 
-def chain(normalizers=3):
+def chain(**compile_arguments):
     """A chain with one of its layers in a nested model, compiled as a classifier."""
     inner = keras.Sequential([keras.Input((5, 2)), GhostBatchNormalization()])
     inputs = keras.Input((5, 2))
     x = GhostBatchNormalization()(inputs)
-    for _ in range(normalizers - 2):
-        x = inner(layers.Dense(2)(x))
-    x = GhostBatchNormalization()(x)
+    x = GhostBatchNormalization()(inner(layers.Dense(2)(x)))
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy"])
+    model.compile(loss=loss, metrics=["accuracy"], **compile_arguments)
     return model
 
 

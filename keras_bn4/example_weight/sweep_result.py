@@ -1,4 +1,4 @@
-"""What a sweep of the example weight found: rows, intervals, table, plot."""
+"""The result of a sweep of the example weight."""
 
 import math
 import warnings
@@ -26,7 +26,7 @@ FITTED = ("_fitted_difference", "_fitted_difference_lower", "_fitted_difference_
 
 
 class ExampleWeightSweep:
-    """What `sweep_example_weight` found.
+    """The result of `sweep_example_weight`.
 
     Attributes:
         rows: List of dicts, one an example weight, ascending, for each schedule. Each
@@ -60,7 +60,7 @@ class ExampleWeightSweep:
             row.update(self._fitted(row))
 
     def _fitted(self, row):
-        """What a row has of the fitted curves, by the names of the columns."""
+        """The columns of a row that come from fitted curves."""
         columns, weight = {}, row["example_weight"]
         for (metric, schedule), curve in self._curves.items():
             if schedule != schedule_name(row["schedule"]) or isinstance(curve, str):
@@ -75,8 +75,8 @@ class ExampleWeightSweep:
     def best(self, metric: str = "loss", *, schedule: Schedule | None = None) -> dict:
         """The row with the best value of a metric, at the smallest weight among equals.
 
-        Use it where the data to come are like those of the sweep, and `largest` where
-        they may shift.
+        Use it where future data resemble those of the sweep, and `largest` where they
+        may shift.
 
         Args:
             metric: Name of a metric.
@@ -103,16 +103,15 @@ class ExampleWeightSweep:
     ) -> dict:
         """The row with the largest weight at which a metric is hardly worse than at 0.
 
-        It is the choice on clean validation data where the data to come may shift
-        (darker, blurred, noisier images): the more an example's own statistics weigh,
-        the more of a shift they repair, and the more they cost where there is none.
-        Ordinary data say how much they cost; no shifted data are needed.
+        Choose by it, on clean validation data, where future data may shift (darker,
+        blurred, noisier images): the larger the weight of an example's own statistics,
+        the more of a shift it repairs, and the more it costs where there is none.
 
         For a metric that is an average of values from 0 to 1, such as accuracy, a
-        smooth curve through all weights says how much is lost at each of them, up to
-        the first that loses a tenth. It warns where even the curve is far from sure,
-        and `certainty` says how many examples would do. For all other metrics, such as
-        the loss, the weights themselves say it, one by one.
+        smooth curve is fitted to all weights up to the first that loses a tenth. A
+        warning tells if even the curve is far from sure, and `certainty` how many
+        examples would be enough. For all other metrics, such as the loss, the weights
+        are compared one by one.
 
         Args:
             metric: Name of a metric.
@@ -158,12 +157,9 @@ class ExampleWeightSweep:
         within: float,
         schedule: Schedule | None = None,
     ) -> str:
-        """Says how sure the choice of `largest` is, in one or two sentences.
+        """Describes the uncertainty of the choice of `largest`, in a sentence or two.
 
-        Args:
-            metric: As for `largest`.
-            within: As for `largest`.
-            schedule: As for `largest`.
+        The arguments are those of `largest`.
         """
         self.mode(metric)
         check_number("within", within, least=0)
@@ -198,8 +194,8 @@ class ExampleWeightSweep:
         names = [schedule_name(one) for one in schedules]
         if schedule is None and len(schedules) > 1:
             raise ValueError(
-                "Weights of different schedules cannot be compared. Say which of "
-                f"{names} is meant: schedule={names[0]!r}."
+                "Weights of different schedules cannot be compared. Choose one of "
+                f"{names}: schedule={names[0]!r}."
             )
         schedule = schedules[0] if schedule is None else schedule
         if schedule not in schedules:
@@ -222,7 +218,7 @@ class ExampleWeightSweep:
         return mode
 
     def has_direction(self, metric: str) -> bool:
-        """Whether it is known what is best of a metric, and it isn't always NaN."""
+        """Whether a metric has a known direction, and is not NaN in all rows."""
         self.check_metric(metric)
         values = [row[metric] for row in self.rows]
         return self._modes[metric] is not None and not all(map(math.isnan, values))
@@ -263,13 +259,13 @@ class ExampleWeightSweep:
     ) -> "Figure":
         """Draws the difference to weight 0 over the example weight, with its interval.
 
-        Each panel shows where the metric gains, and not the whole of the loss at large
+        Each panel shows the region of the gain rather than all of the loss at large
         weights.
 
         Args:
             metrics: Name of a metric, list of such names, or `None` for all.
-            chosen: A row, such as `largest` returns it, or `None`. It is marked in all
-                panels, and all of them show its weight, whatever it costs there.
+            chosen: A row to mark in all panels, such as `largest` returns it, or
+                `None`.
             ax: The `matplotlib.axes.Axes` to draw one metric in. `None` for a new
                 figure.
 

@@ -25,7 +25,7 @@ def data(rng):
 
 
 def test_callback_logs_the_best_and_sets_it(data):
-    model = classifier(optimizer="adam")
+    model = classifier(optimizer="adam", run_eagerly=False)
     tuning = ExampleWeightTuning(data, example_weights=(w for w in WEIGHTS))
     stop = keras.callbacks.EarlyStopping(
         "val_loss_at_best_example_weight", patience=9, mode="min"
@@ -47,7 +47,7 @@ def test_callback_logs_the_best_and_sets_it(data):
 
 @pytest.mark.slow
 def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tmp_path):
-    model = classifier(optimizer="adam")
+    model = classifier(optimizer="adam", run_eagerly=False)
     set_example_weight(model, 0.05)
     path = tmp_path / "best.keras"
     name = "val_loss_at_best_example_weight"
@@ -75,7 +75,7 @@ def test_a_checkpoint_after_the_callback_is_as_good_as_what_it_monitors(data, tm
 
 @pytest.mark.slow
 def test_a_second_callback_after_early_stopping_sweeps_the_restored_weights(data):
-    model = classifier(optimizer="adam")
+    model = classifier(optimizer="adam", run_eagerly=False)
     tuning, last = (
         ExampleWeightTuning(data, example_weights=WEIGHTS, every_epoch=every)
         for every in (True, False)

@@ -168,7 +168,7 @@ def test_choices_among_several_schedules():
     rows[1]["metric"] = 0.8
     assert sweep.largest("metric", within=0, schedule="uniform") is rows[0]
     assert sweep.largest("metric", within=0, schedule="falling") is rows[3]
-    with pytest.raises(ValueError, match=r"Say which of \['uniform', 'falling'\]"):
+    with pytest.raises(ValueError, match=r"Choose one of \['uniform', 'falling'\]"):
         sweep.largest("metric", within=0)
     with pytest.raises(ValueError, match=r"Unknown schedule 'rising'"):
         sweep.largest("metric", within=0, schedule="rising")
