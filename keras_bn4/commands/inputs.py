@@ -35,7 +35,7 @@ def load_model(path):
     """Loads a saved Keras model.
 
     Raises:
-        ValueError: if it can't be loaded, with what is wrong with the file.
+        ValueError: if it cannot be loaded, with the reason.
     """
     try:
         with new_optimizers_allowed():
@@ -49,7 +49,7 @@ def load_model(path):
 
 
 def _wrong_with(path):
-    """What can be seen of a path from which no model was loaded, or `None`."""
+    """The reason why a path holds no model, or `None` if it is unknown."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():

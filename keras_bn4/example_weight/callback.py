@@ -1,4 +1,4 @@
-"""A callback that finds the example weight on validation data."""
+"""A callback that chooses the example weight on validation data."""
 
 import hashlib
 import warnings
@@ -34,11 +34,10 @@ class ExampleWeightTuning(keras.callbacks.Callback):
     - `best_example_weight`
 
     Put it before the callbacks that read them, and give those their `mode`, which they
-    can't know for this name. Between the end of an epoch and the beginning of the next
-    the model has its best example weight, so that a `ModelCheckpoint` after this
-    callback saves a model as good as the value that it monitors. At the end of training
-    the model keeps its best example weight, and is swept once more where its weights
-    have changed since the last sweep.
+    cannot infer from this name. Between two epochs the model has its best example
+    weight, so that a `ModelCheckpoint` after this callback saves a model as good as the
+    value that it monitors. At the end of training the model keeps its best example
+    weight, and is swept once more if its weights have changed since the last sweep.
 
     `EarlyStopping(restore_best_weights=True)` restores other weights after that, when
     its own turn comes, and these may have another best example weight. So put a second

@@ -1,9 +1,9 @@
 """The fall of accuracy over the example weight, as a smooth curve through a sweep.
 
-How much a metric falls at one weight is the difference of two noisy numbers, and with
-some hundred images a few of them decide it. All weights of a sweep share most of this
-noise, and what they measure is smooth. So a curve through all of them, fitted with the
-covariance of their noise, finds the largest weight within a bound with fewer images.
+With a few hundred images, a handful of them decide how accuracy changes at a single
+weight. But the change is a smooth function of the weight, and all weights of a sweep
+share most of their noise. So a curve that is fitted to all of them, with the covariance
+of their errors, finds the largest weight within a bound with fewer images.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ FAR_FROM_SURE = "The choice is far from sure. "
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """What a metric loses at weight `a`, `b_1 * a + b_2 * a ** 1.5`.
+    """The loss of a metric at weight `a`, `b_1 * a + b_2 * a ** 1.5`.
 
     Attributes:
         weights: Array of shape `(K,)`, those it is fitted to, ascending, without 0.
@@ -93,9 +93,9 @@ class Curve:
         return QUANTILE * np.sqrt(np.sum(powers @ self.covariance * powers, -1))
 
     def largest(self, within):
-        """The largest weight up to which all lose at most `within`; 0 if none does.
+        """The largest weight up to which the loss stays within a bound, else 0.
 
-        What they lose is the fit and a small margin.
+        The loss of a weight is the fit plus a small margin.
         """
         margins = MARGIN / QUANTILE * self.half_width(self.weights)
         beyond = np.flatnonzero(self.loss(self.weights) + margins > within)
@@ -107,7 +107,7 @@ class Curve:
         return self.examples * (self.half_width(weight) / within) ** 2
 
     def certainty(self, metric, within):
-        """What is known of the choice of `largest`, in one or two sentences."""
+        """Describes the uncertainty of the choice of `largest`."""
         chosen = self.largest(within)
         weight = chosen or float(self.weights[0])
         change, half = -self.loss(weight), self.half_width(weight)

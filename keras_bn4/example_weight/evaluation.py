@@ -1,8 +1,8 @@
 """Runs the test step of a model at many example weights within one `model.evaluate`.
 
 `evaluate` calls the attribute `test_function` of a model for every batch. During a
-sweep that attribute is one of `steps`, which runs the model's own test function on the
-batch once for each setting of the example weights. So everything that `evaluate` takes
+sweep, a function of `steps` takes its place and runs the model's own test function on
+each batch once per setting of the example weights. So everything that `evaluate` takes
 (data of any kind, losses, metrics, masks, sample weights, several outputs, strategies,
 a custom test step) is treated by Keras as it is in `evaluate`.
 """
@@ -20,15 +20,15 @@ from keras_bn4.example_weight.metric_attributes import attributes_kept
 from keras_bn4.example_weight.setting import example_weights_kept
 from keras_bn4.example_weight.steps import StatefulFunction, StatelessFunction
 
-# The attribute of the model's test function that keeps the one which a sweep traced in
-# its place. `compile` forgets the first, and so the second as well.
+# The attribute of the model's test function that holds the function that a sweep traced
+# in its place. `compile` discards both.
 TRACED = "_keras_bn4_traced"
 
 _under_way: dict[int, object] = {}
 
 
 class SweptAlready(RuntimeError):
-    """The model is in another sweep."""
+    """The model is being swept already."""
 
 
 def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
@@ -90,7 +90,7 @@ def evaluate_at_settings(model, layers, settings, on_step, *args, **kwargs):
 
 @contextlib.contextmanager
 def _new_test_step(model):
-    """Gives a model a test step that was never traced, and takes it away again.
+    """Replaces the test step of a model by one that was never traced.
 
     JAX finds functions that it has traced before, and would find the one that doesn't
     return the values of examples. On TensorFlow the new step doesn't know the number of
@@ -110,7 +110,7 @@ def _new_test_step(model):
 
 
 def _of_unknown_size(x):
-    """The same tensor, of whose first axis the graph doesn't know the size."""
+    """The same tensor, with a first axis of unknown size in the graph."""
     import tensorflow as tf
 
     is_dense = isinstance(x, tf.Tensor) and x.shape.rank

@@ -1,10 +1,10 @@
-"""What every example adds to losses and metrics, for intervals of paired differences.
+"""Values of losses and metrics by example, for intervals of paired differences.
 
 `keras.Model.evaluate` returns one number for each metric. Whether two example weights
 differ by more than chance depends on the numbers of every example, at both of them.
-This is the only module that looks into how Keras compiles losses and metrics. Keras has
-no public names for that. Where one of the private names is missing or means something
-else, there are no values, and no intervals.
+This is the only module that uses private names of Keras' compiled losses and metrics,
+for which there are no public ones. If one of them is missing or has another meaning,
+there are no values, and no intervals.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ KEY = "keras_bn4_example_values"
 
 @contextlib.contextmanager
 def added_to_logs(model):
-    """Lets the test steps of a model return the values of every example in their logs.
+    """Makes the test steps of a model add the values of all examples to their logs.
 
     Its test function has to be made and traced within the block. It does so only where
     the test step is Keras' own, which returns what `compute_metrics` returns, and where
@@ -44,10 +44,7 @@ def added_to_logs(model):
 
 @contextlib.contextmanager
 def method_replaced(model, name, function):
-    """Gives a model a function in place of a method, and takes it away again.
-
-    A function that the user has put in place of the method comes back.
-    """
+    """Replaces a method of a model by a function, and restores it afterwards."""
     own = vars(model).get(name)
     object.__setattr__(model, name, function)
     try:

@@ -1,4 +1,4 @@
-"""What custom metrics keep in ordinary attributes, such as a list.
+"""State that custom metrics keep in ordinary attributes, such as a list.
 
 Keras' metrics keep what they have seen in variables. A model that runs eagerly, as all
 do on PyTorch, can also have a metric that collects predictions in a list, or adds to a
@@ -23,7 +23,7 @@ def attributes_of(metrics):
 
 
 def give_attributes(metrics, attributes):
-    """Gives metrics copies of attributes that `attributes_of` returned."""
+    """Sets copies of attributes that `attributes_of` returned."""
     for metric, of_metric in zip(metrics, attributes):
         for name, value in of_metric.items():
             object.__setattr__(metric, name, _copied(value))
@@ -31,7 +31,7 @@ def give_attributes(metrics, attributes):
 
 @contextlib.contextmanager
 def attributes_kept(metrics):
-    """Gives metrics their attributes back, also if an error ends the block."""
+    """Restores the attributes of metrics, also if an error ends the block."""
     attributes = attributes_of(metrics)
     try:
         yield

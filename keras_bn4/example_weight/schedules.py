@@ -33,7 +33,7 @@ def check_schedule(schedule):
 
 
 def schedule_name(schedule):
-    """The name by which tables and messages call a schedule."""
+    """The name of a schedule in tables and messages."""
     if isinstance(schedule, str):
         return schedule
     return getattr(schedule, "__name__", None) or repr(schedule)

@@ -1,4 +1,4 @@
-"""The example weight of all layers of a model at once: set it, and keep it."""
+"""Sets the example weights of all layers of a model."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +134,7 @@ def _weight_of(layer, weight):
 
 @contextlib.contextmanager
 def example_weights_kept(layers):
-    """Gives layers their example weights back, also if an error ends the block."""
+    """Restores the example weights of layers, also if an error ends the block."""
     before = [layer.example_weight for layer in layers]
     try:
         yield

@@ -28,7 +28,7 @@ def are_equal(a, b):
 
 
 def assign_changed(variables, values):
-    """Gives variables the values that they had, where they have another now."""
+    """Assigns values to those variables that have other ones."""
     for variable, value in zip(variables, values):
         if not are_equal(value_of(variable), value):
             variable.assign(value)
@@ -37,9 +37,8 @@ def assign_changed(variables, values):
 def assignment(test_function, variables):
     """Makes a function that assigns a list of arrays to these variables.
 
-    On TensorFlow it is one call for all variables, because one for each takes long in
-    every step. It is kept with the test function, so that later sweeps of the same
-    model find it traced.
+    On TensorFlow it is a single call, because one for each variable is slow. It is kept
+    with the test function, so that later sweeps of the same model need no new trace.
     """
 
     def assign(values):

@@ -56,12 +56,12 @@ class _SweptFunction:
         self.attributes = [attributes_of(self.metrics)] * len(self.settings)
 
     def end_step(self):
-        """Hands over what the step returned at each setting."""
+        """Passes on the logs of the step at each setting."""
         self.logs = [dict(logs) for logs in self.logs]
         self.on_step(self.logs, [logs.pop(KEY, {}) for logs in self.logs])
 
     def results(self):
-        """What `evaluate` returns for each setting, `[]` where there was no batch."""
+        """The results of `evaluate` for each setting, `[]` if there was no batch."""
         if self.logs is None:
             return []
         found = []
@@ -108,7 +108,7 @@ class StatefulFunction(_SweptFunction):
         return self.logs[0]
 
     def _try_a_step(self, batch):
-        """Takes a step and takes it back, to learn what a step creates and changes.
+        """Runs a step and undoes it, to see what a step creates and changes.
 
         Some metrics create variables in their first step. A step may change recurrent
         states and the seeds of random layers.
@@ -172,7 +172,7 @@ class StatelessFunction(_SweptFunction):
         return self.logs[0], (trainable, others, metrics)
 
     def _try_a_step(self, state, batch):
-        """Takes a step and takes it back, to learn what a step changes.
+        """Runs a step and undoes it, to see what a step changes.
 
         That can be recurrent states and the seeds of random layers, besides the example
         weights, which are set here.

@@ -56,17 +56,17 @@ def sweep_example_weight(
 ) -> ExampleWeightSweep:
     """Evaluates a compiled model at many example weights, in one pass over the data.
 
-    The example weight (Sec. 3.1) needs no training. Choose it on validation data, and
-    for each metric by itself: loss and accuracy often have different best weights. It
+    The example weight (Sec. 3.1) needs no training. Choose it on validation data,
+    separately for each metric: loss and accuracy often have different best weights. It
     is not Keras' `sample_weight`, which says how much an example counts in a metric.
 
     A sweep is `model.evaluate` at every example weight. It takes the data, losses,
     metrics and outputs that `evaluate` takes, runs the test step of the model, its own
     one included, and agrees with `evaluate` in all results. Every batch is evaluated at
     every weight before the next one is read, so that a data set that shuffles is
-    compared with itself. The model is afterwards as it was. While the sweep runs, it is
-    at one weight after another: what another thread predicts with it meanwhile is at
-    any of them. A copy of the model can be swept beside that (`copy.deepcopy`).
+    compared with itself. The model is left as it was. While the sweep runs, its weight
+    changes, also for predictions of another thread: sweep a copy of the model then
+    (`copy.deepcopy`).
 
     Args:
         model: A built and compiled `keras.Model` with layers of this package (see
@@ -193,7 +193,7 @@ def sweep_example_weight(
 
 
 def _columns(metric, values, paired):
-    """What rows have of a metric, by name: lists with an element for each setting."""
+    """The columns of a metric: lists with an element for each setting."""
     values = np.array(values)
     # Of infinite losses.
     with np.errstate(invalid="ignore"):

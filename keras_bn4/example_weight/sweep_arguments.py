@@ -1,4 +1,4 @@
-"""What a sweep can be given: weights, schedules, sizes, directions and data."""
+"""Validation of the arguments of a sweep, and of the data that it reads."""
 
 import contextlib
 import inspect
@@ -96,7 +96,7 @@ def check_swept_data(x, y, sample_weight, batch_size, steps):
 
 
 def _check_arrays(**data):
-    """Raises `ValueError` for arrays that `evaluate` fails with, or takes wrongly."""
+    """Raises `ValueError` for arrays that `evaluate` fails on, or misinterprets."""
     check_examples(**data)
     for name, nest in data.items():
         for leaf in keras.tree.flatten(nest):
@@ -115,7 +115,7 @@ def _check_arrays(**data):
 
 @contextlib.contextmanager
 def explained(model, x, y):
-    """Says why an evaluation fails where labels are missing or not as expected."""
+    """Explains errors of an evaluation by what is wrong with the data."""
     try:
         yield
     except SweptAlready:
@@ -127,7 +127,7 @@ def explained(model, x, y):
                 f"for its loss or metrics ({type(error).__name__}: "
                 f"{reason_of(error)}). Give `y`, or batches `(x, y)`."
             ) from error
-        # What Keras' losses say where labels have another rank than they expect.
+        # Keras' losses expect labels of another rank.
         if isinstance(error, ValueError) and "(ndim)" in str(error):
             raise ValueError(
                 f"Model '{model.name}' cannot be evaluated on these labels: "
@@ -148,7 +148,7 @@ def explained(model, x, y):
 
 
 def modes_of(mode, names, model):
-    """Each metric's direction: as given, else as the metric says itself."""
+    """The direction of each metric: as given, or else as the metric declares it."""
     columns = ["schedule", "example_weight"]
     columns += [f"{name}{column}" for name in names for column in (*COLUMNS, *FITTED)]
     for name in names:

@@ -1,4 +1,4 @@
-"""Signs that a network is untrained, or is given other data than in training."""
+"""Detection of models that look untrained, such as one given a wrong range."""
 
 import math
 
