@@ -592,7 +592,7 @@ MODEL, DATA = "FILES/model.keras", ("--dataset", "FILES/data.npz")
         (["sweep", "FILES/missing.keras", *DATA], "there is no such file"),
         (["sweep", "FILES/foreign.keras", *DATA], "truncated, or no Keras model"),
         (["sweep", "FILES/empty.keras", *DATA], "truncated, or no Keras model"),
-        (["sweep", "FILES", *DATA], "Can't load"),
+        (["sweep", "FILES", *DATA], "Cannot load"),
         (["sweep", MODEL, *DATA, "--split", "test"], "a file and has no splits"),
         (["sweep", MODEL, "--dataset", "digits"], r"examples, of shape \(8, 8, 1\)"),
         (["sweep", MODEL, "--dataset", "digits", "--split", "x"], "Unknown split 'x'"),

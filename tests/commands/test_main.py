@@ -50,7 +50,7 @@ def test_an_error_of_the_program_without_what_it_does_not_need(tmp_path):
         "inspect", "MISSING.keras", folder=tmp_path, PYTHONPATH=path
     )
     assert (status, printed) == (1, "")
-    assert errors.startswith("error: Can't load MISSING.keras: there is no such file")
+    assert errors.startswith("error: Cannot load MISSING.keras: there is no such file")
     assert errors.count("\n") == 1
 
 
@@ -98,7 +98,10 @@ def test_every_default_is_in_the_help(monkeypatch):
         (["sweep"], "required: MODEL.keras"),
         (["--seeds", "1", "inspect", "m"], "no effect: --seeds 1"),
         (["--output-dir", "sweep", "inspect", "m"], "options of inspect are given aft"),
-        (["inspect", "MISSING.keras"], "Can't load MISSING.keras: there is no such fi"),
+        (
+            ["inspect", "MISSING.keras"],
+            "Cannot load MISSING.keras: there is no such fi",
+        ),
         (["inspect", "a" * 256], "File name too long"),
     ],
 )

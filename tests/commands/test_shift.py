@@ -133,5 +133,5 @@ def test_what_is_not_installed_and_damaged_files(folder, colors, tmp_path, run):
         path.write_bytes(path.read_bytes()[:99])
     status, _, errors = run("shift", colors, "--dataset", folder, *large, *out)
     assert status == 1
-    assert "Can't read the image" in errors
+    assert "Cannot read the image" in errors
     assert not (tmp_path / "out").exists()

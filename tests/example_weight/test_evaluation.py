@@ -334,8 +334,8 @@ LOSSES = {
     "negative": lambda y, p: -ops.mean((y - p) ** 2, -1),
 }
 METRICS = {
-    "several": (Several(), PLAIN),
-    "function metric": (lambda y, p: ops.max(p, -1), PLAIN),
+    "several": (Several(), REGRESSION),
+    "function metric": (lambda y, p: ops.max(p, -1), REGRESSION),
     "multi-label auc": (keras.metrics.AUC(multi_label=True), POSITIVE),
     "recalls": (keras.metrics.Recall(thresholds=[0.0, 0.3, 0.6]), POSITIVE),
     "true positives": (TruePositives(), POSITIVE),

@@ -19,7 +19,7 @@ def test_a_sweep_and_the_end_of_a_training_warn(rng):
     x, y = images(rng)
     model = classifier(optimizer=keras.optimizers.SGD(0.0))
     model.layers[-1].kernel.assign(20 * model.layers[-1].kernel)
-    with pytest.warns(UserWarning, match=r"range of values .* keras_bn4.recalibrate"):
+    with pytest.warns(UserWarning, match=r"range of values.*keras_bn4.recalibrate"):
         sweep = sweep_example_weight(model, x, y, example_weights=[0.1], verbose=0)
     assert sweep.untrained.startswith(f"{UNTRAINED}: its loss is ")
     assert sweep.untrained in str(sweep)
