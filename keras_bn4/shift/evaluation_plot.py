@@ -6,13 +6,14 @@ from keras_bn4.common.figures import BLACK, COLORS, LINES, new_figure, styled
 
 
 @styled
-def draw(evaluation, metric, figure=None):
+def draw(evaluation, metric, figure=None, title=""):
     """Draws a metric by severity, and its change by kind.
 
     Args:
         evaluation: A `ShiftEvaluation`.
         metric: Name of one of its metrics.
         figure: What to draw the two panels in, or `None` for a new figure.
+        title: String to begin the title of the left panel with.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -22,6 +23,7 @@ def draw(evaluation, metric, figure=None):
     figure = new_figure(9, height) if figure is None else figure
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     _draw_severities(left, evaluation, metric)
+    left.set_title(f"{title}{evaluation.title(metric)}, n = {evaluation.count:,}")
     _draw_changes(right, evaluation, metric)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
@@ -33,14 +35,14 @@ def _color(i):
 
 
 def _draw_severities(panel, evaluation, metric):
-    clean = evaluation.mean(["clean"])
+    clean, scale = evaluation.mean(["clean"]), evaluation.scale(metric)
     columns = [evaluation.mean(severities=[s]) for s in evaluation.severities]
     for i, setting in enumerate(evaluation.settings):
         rows = [column[i] for column in (clean, *columns)]
         panel.errorbar(
             [0, *evaluation.severities],
-            [row[metric] for row in rows],
-            yerr=[_half(row, metric) for row in rows] if i else None,
+            [scale * row[metric] for row in rows],
+            yerr=[scale * _half(row, metric) for row in rows] if i else None,
             color=_color(i),
             linestyle=LINES[i % len(LINES)],
             marker="o",
@@ -52,7 +54,6 @@ def _draw_severities(panel, evaluation, metric):
         [0, *evaluation.severities], ["clean", *map(str, evaluation.severities)]
     )
     panel.set_xlabel("severity, mean over kinds")
-    panel.set_title(f"{metric}, n = {evaluation.count:,}")
 
 
 def _draw_changes(panel, evaluation, metric):
@@ -60,13 +61,13 @@ def _draw_changes(panel, evaluation, metric):
         (name, rows) for name, rows in evaluation.lines() if not name.startswith("  ")
     ]
     places = np.arange(len(lines))
-    count = len(evaluation.settings)
+    count, scale = len(evaluation.settings), evaluation.scale(metric)
     for i in range(1, count):
         rows = [rows[i] for _, rows in lines]
         panel.errorbar(
-            [row[f"{metric}_difference"] for row in rows],
+            [scale * row[f"{metric}_difference"] for row in rows],
             places + 0.6 * (i / count - 0.5),
-            xerr=[_half(row, metric) for row in rows],
+            xerr=[scale * _half(row, metric) for row in rows],
             color=_color(i),
             linestyle="",
             marker="o",
@@ -76,7 +77,7 @@ def _draw_changes(panel, evaluation, metric):
     panel.axvline(0, color="0.6", linewidth=1)
     panel.set_yticks(places, [name for name, _ in lines])
     panel.invert_yaxis()
-    panel.set_title("change to weight 0, 95 % interval")
+    panel.set_title(f"change of {metric}, 95 % interval")
 
 
 def _half(row, metric):

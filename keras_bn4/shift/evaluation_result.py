@@ -125,15 +125,9 @@ class ShiftEvaluation:
         Raises:
             ValueError: if there is no such metric.
         """
-        if metric not in self.metrics:
-            raise ValueError(
-                f"Unknown metric {metric!r}. This evaluation has {self.metrics}."
-            )
-        are_shares = all(
-            np.isin(values[metric], (0, 1)).all() for values in self._values.values()
-        )
-        scale, digits = (100, 1) if are_shares else (1, 3)
-        lines = [[f"{metric}, %" if are_shares else metric, *map(label, self.settings)]]
+        scale = self.scale(metric)
+        digits = 1 if scale == 100 else 3
+        lines = [[self.title(metric), *map(label, self.settings)]]
         for name, rows in self.lines():
             line = [name, f"{scale * rows[0][metric]:.{digits}f}"]
             for row in rows[1:]:
@@ -142,6 +136,21 @@ class ShiftEvaluation:
                 line.append(f"{change:+.{digits}f} ± {half:.{digits}f}")
             lines.append(line)
         return tables.folded(lines, left=1)
+
+    def scale(self, metric):
+        """100 for a metric that is shown in percent, else 1."""
+        if metric not in self.metrics:
+            raise ValueError(
+                f"Unknown metric {metric!r}. This evaluation has {self.metrics}."
+            )
+        are_shares = all(
+            np.isin(values[metric], (0, 1)).all() for values in self._values.values()
+        )
+        return 100 if are_shares else 1
+
+    def title(self, metric):
+        """How tables and figures call a metric."""
+        return f"{metric}, %" if self.scale(metric) == 100 else metric
 
     def lines(self):
         """The lines of tables: pairs of a name and what `mean` returns."""

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import textwrap
 
 from keras_bn4 import shift
 from keras_bn4.common import tables
@@ -11,7 +12,7 @@ from keras_bn4.common.files import written_whole
 from keras_bn4.common.records import read
 from keras_bn4.experiments.imagenet import measurement
 from keras_bn4.shift import ShiftEvaluation
-from keras_bn4.shift.evaluation_plot import draw
+from keras_bn4.shift.evaluation_plot import draw, label
 
 FOLDER = pathlib.Path(__file__).parent
 RECORDS = FOLDER / "records"
@@ -116,6 +117,22 @@ def headline(results):
             ]
 
 
+def gains(result):
+    """Says on which kinds each weight gains most, and on which it does not help."""
+    shifts, sentences = result.shifts, []
+    for i, setting in enumerate(shifts.settings[1:], 1):
+        rows = {kind.replace("_", " "): shifts.mean([kind])[i] for kind in shifts.kinds}
+        order = sorted(rows, key=lambda kind: -rows[kind]["accuracy_difference"])
+        most = [f"{kind} ({_change(rows[kind])})" for kind in order[:3]]
+        least = [kind for kind in order if rows[kind]["accuracy_difference"] <= 0]
+        least = [f"{kind} ({_change(rows[kind])})" for kind in least]
+        sentence = f"{label(setting).capitalize()} gains most on {', '.join(most)}"
+        if least:
+            sentence += f"; it does not help on {', '.join(least)}"
+        sentences.append(textwrap.fill(f"{sentence}.", 80))
+    return "\n\n".join(sentences)
+
+
 HEADER = ["network", "n", "shifted", "shifted, adapted", "clean, change"]
 
 
@@ -127,9 +144,9 @@ def _change(row):
 
 def text(results):
     """Plain-text tables of all networks in 80 columns."""
-    parts = []
+    parts = [tables.folded([HEADER, *headline(results)], left=1)] if results else []
     for name, result in results.items():
-        title = f"{TITLES[name]}, n = {result.shifts.count}"
+        title = f"{TITLES[name]}, n = {result.shifts.count}\n\n{gains(result)}"
         parts.append(f"{title}\n\n{result.shifts.table('accuracy')}")
     return "\n\n".join(parts)
 
@@ -137,11 +154,10 @@ def text(results):
 @styled
 def figure(results):
     """Draws accuracy by severity and its change by kind, a row for each network."""
-    drawing = new_figure(9, 7.2 * len(results))
+    drawing = new_figure(9, 5.6 * len(results))
     parts = drawing.subfigures(len(results), 1, squeeze=False).ravel()
     for part, (name, result) in zip(parts, results.items()):
-        part.suptitle(TITLES[name], x=0.01, ha="left", fontsize=11)
-        draw(result.shifts, "accuracy", part)
+        draw(result.shifts, "accuracy", part, f"{TITLES[name]}: ")
     return drawing
 
 
@@ -162,12 +178,10 @@ def page(results):
         lines = [f"## {TITLES[name]}", "On the half that chose:"]
         lines += [f"* {schedule}: {text}" for schedule, text in result.sure.items()]
         losses = [
-            f"{x['example_weight']:g} {x['schedule']}"
-            + (f" recalibrated on {x['recalibrated_on']}" * bool(x["recalibrated_on"]))
-            + f": {x['clean']:.3f} clean, {x['shifted']:.3f} shifted"
+            f"{label(x)}: {x['clean']:.3f} clean, {x['shifted']:.3f} shifted"
             for x in result.losses
         ]
-        lines.append("Loss: " + "; ".join(losses) + ".")
+        lines += [textwrap.fill("Loss: " + "; ".join(losses) + ".", 88), gains(result)]
         table = result.shifts.table("accuracy").replace("\n", "\n    ")
         parts += ["\n\n".join(lines), f"    {table}"]
     parts += ["## Run it", f"Command: {command}".strip()]
