@@ -15,7 +15,7 @@ above it:
 - `shift`: images that are foggier, darker or noisier, and a network measured on them
 - `demo`: what `python -m keras_bn4` runs, the paper in miniature on digits
 - `commands`: the command line, `python -m keras_bn4 --help`
-- `experiments`: what the paper shows, run anew in a clone (not installed)
+- `experiments`: reproduction of the paper, in a clone (not installed)
 
 Within a folder the modules stand in the reading order that its own documentation gives.
 """

@@ -93,7 +93,7 @@ def test_training_is_that_of_the_specification(rng, arguments):
         state = array(layer.seed_generator.state)
 
 
-def test_every_step_draws_anew_and_seeds_draw_otherwise(rng):
+def test_steps_and_seeds_draw_differently(rng):
     x = rng.normal(1, 2, (4, *SHAPE)).astype("float32")
     layers = (made(np.random.default_rng(0), seed, **STOCHASTIC) for seed in (3, 3, 4))
     found, again, other = (
