@@ -151,26 +151,21 @@ def synchronized(strategy, replicas):
     check_containment(strategy, even)
 
 
-def check_synchronized(
-    strategy,
-    sizes,
-    arguments,
-    *,
-    mean=0.0,
-    std=1.0,
-    masked=False,
-    compiled=None,
-    tolerance=1e-5,
-):
+def batch_of(sizes, shape=(3, 2, CHANNELS), masked=False, mean=0.0, std=1.0):
+    """Inputs and upstream gradients of all replicas, and a mask."""
     rng = np.random.default_rng(sum(sizes))
-    shape = (CHANNELS, 3, 2) if arguments.get("axis") == 1 else (3, 2, CHANNELS)
     x = rng.normal(mean, std, (sum(sizes), *shape)).astype("float32")
     upstream = rng.normal(0, 1, x.shape).astype("float32")
-    batch = [x, upstream]
-    if masked:
-        mask = rng.uniform(0, 1, x.shape[:-1]) < 0.6
-        mask[0] = False
-        batch.append(mask)
+    mask = rng.uniform(0, 1, x.shape[:-1]) < 0.6
+    mask[0] = False
+    return [x, upstream, mask] if masked else [x, upstream]
+
+
+def check_synchronized(
+    strategy, sizes, arguments, *, compiled=None, tolerance=1e-5, mean=0.0, **options
+):
+    shape = (CHANNELS, 3, 2) if arguments.get("axis") == 1 else (3, 2, CHANNELS)
+    batch = batch_of(sizes, shape, mean=mean, **options)
     single = randomized(layer_of(**arguments), shape, mean)
     if mean:
         # As in `fit`, where the size of a batch is not known. Where it is, equal ghosts
@@ -188,7 +183,7 @@ def check_synchronized(
     actual = [*actual, *held[0]]
     expected += [variable.numpy() for variable in moving_variables(single)]
     errors = [relative(a, e) for a, e in zip(actual, expected)]
-    case = sizes, arguments, mean, masked, compiled
+    case = sizes, arguments, mean, options, compiled
     assert np.max(errors) < tolerance, (case, errors)
 
 
@@ -244,15 +239,9 @@ def check_renorm_goes_on(strategy):
 
 
 def check_by_replica(strategy, sizes, masked, compiled, **arguments):
-    rng = np.random.default_rng(0)
+    parts = [cut(array, sizes) for array in batch_of(sizes, masked=masked)]
+    counts = [mask.sum() for mask in parts[2]] if masked else sizes
     shape = (3, 2, CHANNELS)
-    x = rng.normal(0, 1, (sum(sizes), *shape)).astype("float32")
-    arrays = [x, rng.normal(0, 1, x.shape).astype("float32")]
-    counts = np.array(sizes)
-    if masked:
-        arrays.append(rng.uniform(0, 1, x.shape[:-1]) < 0.6)
-        counts = np.array([mask.sum() for mask in cut(arrays[2], sizes)])
-    parts = [cut(array, sizes) for array in arrays]
     expected_y, expected_moving = [], []
     for part in zip(*parts):
         layer = randomized(layer_of(**arguments), shape)

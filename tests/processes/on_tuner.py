@@ -2,8 +2,8 @@
 
     python on_tuner.py FOLDER TUNER KILLED_IN_TRIAL STRATEGY
 
-Prints, as JSON, how many trials it trained and what all of them found. In the trial
-with the number `KILLED_IN_TRIAL` (none for -1) the process kills itself after an epoch.
+Prints what `search` returns, as JSON. In the trial `KILLED_IN_TRIAL` (none for -1) the
+process kills itself after an epoch.
 """
 
 import functools
@@ -91,18 +91,10 @@ def kill():
 
 
 def search(folder, name, end_in_trial=-1, end=kill, strategy=None):
-    """Searches, or goes on with a search.
+    """Searches, or resumes a search, with the tuner of a name.
 
-    Args:
-        folder: Folder for the search.
-        name: String, the class of the tuner.
-        end_in_trial: Integer, the number of the trial to end in, or -1.
-        end: Function without arguments that is called there after an epoch.
-        strategy: A `tf.distribute.Strategy`, or `None`.
-
-    Returns:
-        Dict: `"trained"`, how many trials were trained; `"rows"`, all that were found;
-        `"loss"`, that of the best model.
+    After an epoch of the trial with the number `end_in_trial` it calls `end`. Returns
+    how many trials were trained, all rows, and the loss of the best model.
     """
     trace = Trace(end_in_trial, end)
     train, validation = data()
