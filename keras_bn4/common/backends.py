@@ -1,4 +1,4 @@
-"""Says in one sentence where Keras or its backend isn't installed."""
+"""Validation that Keras and its backend are installed."""
 
 import json
 import os
@@ -8,12 +8,12 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def check_backend():
-    """Imports Keras, or raises `ImportError` with what to install or to choose."""
+    """Raises a clear `ImportError` if Keras or its backend cannot be imported."""
     try:
         import keras  # noqa: F401 - imports its backend
-    # A `ValueError` is what Keras raises for a backend that it doesn't know.
+    # Keras raises a `ValueError` for an unknown backend.
     except (ImportError, ValueError) as error:
-        # What isn't there needs no traceback of Keras. What is broken does.
+        # Only a broken installation needs the traceback of Keras.
         is_missing = isinstance(error, ModuleNotFoundError)
         raise ImportError(_what_to_do(error)) from (None if is_missing else error)
 
@@ -28,13 +28,13 @@ def _what_to_do(error):
     backend, source = _chosen_backend()
     if backend not in BACKENDS:
         return (
-            f"Keras' backend '{backend}', chosen by {source}, is none that "
-            f"keras_bn4 works with ({error}): set the environment variable "
-            f"KERAS_BACKEND to one of {backends}."
+            f"Keras' backend '{backend}', chosen by {source}, is not supported by "
+            f"keras_bn4 ({error}): set the environment variable KERAS_BACKEND to one "
+            f"of {backends}."
         )
     return (
-        f"Keras' backend '{backend}', chosen by {source}, is not installed or "
-        f"can't be imported ({error}): install it, `pip install {backend}`, or set the "
+        f"Keras' backend '{backend}', chosen by {source}, is not installed or cannot "
+        f"be imported ({error}): install it, `pip install {backend}`, or set the "
         f"environment variable KERAS_BACKEND to another one of {backends}."
     )
 
@@ -42,7 +42,7 @@ def _what_to_do(error):
 def _chosen_backend():
     """The name of the backend and what chooses it, by the rules of Keras.
 
-    Keras itself can't be asked where its import failed.
+    Keras itself cannot be asked after its import has failed.
     """
     if name := os.environ.get("KERAS_BACKEND"):
         return name, "KERAS_BACKEND"

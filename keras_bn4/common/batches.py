@@ -1,4 +1,4 @@
-"""Batches from arrays, data sets and iterables."""
+"""Batches of arrays, data sets and iterables."""
 
 import math
 
@@ -76,7 +76,7 @@ def check_data(x):
 
 
 def check_repeatable(name, data, steps=None):
-    """Raises `ValueError` for an iterator, which is at its end after it was read once.
+    """Raises `ValueError` for an iterator, which is exhausted after one pass.
 
     Args:
         name: String, the name that the message gives to the data.
@@ -86,10 +86,10 @@ def check_repeatable(name, data, steps=None):
     """
     if steps is None and any(hasattr(x, "__next__") for x in tree.flatten(data)):
         raise ValueError(
-            f"Argument `{name}` is an iterator, which is at its end after it was read "
-            "once, and these data are read several times. Give arrays, a "
-            "tf.data.Dataset or a keras.utils.PyDataset; or, if it has no end, how "
-            f"many batches to use each time. Received: {name}={data!r}."
+            f"Argument `{name}` is an iterator, which is exhausted after one pass, and "
+            "these data are read several times. Give arrays, a tf.data.Dataset or a "
+            "keras.utils.PyDataset; or, if it has no end, how many batches to use each "
+            f"time. Received: {name}={data!r}."
         )
 
 

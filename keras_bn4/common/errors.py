@@ -1,4 +1,4 @@
-"""What is worth quoting of an error of Keras or a backend."""
+"""The reason of an error of Keras or a backend, without its frames."""
 
 import re
 
@@ -15,11 +15,11 @@ FRAMES = (" ", "\t", "Detected at ", "Graph execution error")
 
 
 def reason_of(error):
-    """The first sentence of an error that says something, on one line.
+    """The first informative sentence of an error, on one line and without full stop.
 
-    Without its full stop. Keras colours its messages, puts the cause of an error last,
-    and frames it by the layers, arguments and configurations that it was met in;
-    TensorFlow quotes the stack of the graph before the reason.
+    Keras colours its messages, puts the cause of an error last, and frames it with
+    layers, arguments and configurations; TensorFlow quotes the stack of the graph
+    before the reason.
 
     Args:
         error: An exception.
@@ -40,7 +40,7 @@ def reason_of(error):
         if not (reason.endswith(":") or goes_on):
             break
         reason += f" {line.strip()}"
-    # Such an error is nothing but the key.
+    # Its message is nothing but the key.
     if isinstance(error, KeyError):
         reason = f"KeyError: {reason}"
     if len(reason) > LONGEST:
@@ -49,12 +49,12 @@ def reason_of(error):
 
 
 def is_of_tensorflow(error):
-    """Whether an error is one that TensorFlow finds only while it computes."""
+    """Whether an error is one that TensorFlow raises only while it computes."""
     return type(error).__module__.startswith("tensorflow.")
 
 
 def is_of_data(error):
-    """Whether an error says that data and model do not fit, on any backend."""
+    """Whether an error can mean, on any backend, that data do not fit the model."""
     return is_of_tensorflow(error) or isinstance(
         error, (TypeError, ValueError, IndexError)
     )

@@ -6,7 +6,7 @@ Functions that draw are decorated by `styled`, and get their figure from `new_fi
 import functools
 import re
 
-# Everybody can tell them apart, also on paper and on dark pages (Okabe and Ito, 2008).
+# Safe for color blindness, also in print and on dark pages (Okabe and Ito, 2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY_BLUE = COLORS
 # Black is for what the rest is compared with, and gray for what explains.
@@ -35,7 +35,7 @@ STYLE = {
 def styled(draw):
     """Decorates a function that draws, so that all figures have the same style.
 
-    They have it whatever style is set in matplotlib where the function is called.
+    They have it whatever style the program has set in matplotlib.
 
     Raises:
         ImportError: if matplotlib is not installed.

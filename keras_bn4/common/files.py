@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever a process is killed."""
+"""Atomic writing of files."""
 
 import contextlib
 import os
@@ -20,13 +20,12 @@ def written_whole(path):
             the same suffix.
 
     Raises:
-        ValueError: if this is no path of a file.
-        OSError: if there is no such folder, or the file can't be written.
+        ValueError, OSError: as `check_writable` does.
     """
     check_writable(path)
     path = pathlib.Path(path)
     end = f".{os.getpid()}.unfinished{path.suffix}"
-    # A name that is as long as it may be has no room for more.
+    # The longest names have no room for more.
     room = LONGEST_NAME - len(os.fsencode(f".{end}"))
     stem = os.fsencode(path.stem)[:room].decode(errors="ignore")
     unfinished = path.with_name(f".{stem}{end}")
@@ -41,23 +40,23 @@ def check_writable(path):
     """Raises an error unless a file can stand at a path.
 
     Raises:
-        ValueError: if this is no path of a file.
-        OSError: if there is no such folder, it can't be written to, or there is a
-            folder in its place.
+        ValueError: if this is not the path of a file.
+        OSError: if the folder does not exist or is not writable, or if the path is a
+            folder.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise ValueError(f"Expected the path of a file to write. Received: {path!r}.")
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(
-            f"Can't write {str(path)!r}: it is a folder. Give the path of a file."
+            f"Cannot write {str(path)!r}: it is a folder. Give the path of a file."
         )
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
-            f"Can't write {str(path)!r}: there is no such folder. Create it first."
+            f"Cannot write {str(path)!r}: there is no such folder. Create it first."
         )
-    # A file there is replaced, so that its folder has to be writable, and not the file.
+    # An existing file is replaced, so its folder must be writable, not the file.
     if not os.access(path.absolute().parent, os.W_OK):
         raise PermissionError(
-            f"Can't write {str(path)!r}: there is no permission to write to its folder."
+            f"Cannot write {str(path)!r}: no permission to write to its folder."
         )

@@ -1,4 +1,4 @@
-"""Finds the layers of a model wherever they are, and checks models."""
+"""Model traversal and validation."""
 
 import contextlib
 import inspect
@@ -7,8 +7,8 @@ import warnings
 
 import keras
 
-# Keras' own class, bound once. `keras.layers.BatchNormalization` is another class where
-# somebody has put a layer of this package in its place.
+# Keras' own class, bound once: a program may put a layer of this package in its place
+# in `keras.layers`.
 BatchNormalization = keras.layers.BatchNormalization
 
 
@@ -45,10 +45,7 @@ def name_of(layer):
 
 @contextlib.contextmanager
 def new_optimizers_allowed():
-    """Silences Keras' warning that an optimizer in a file has no state to load.
-
-    It has none as long as it has not trained, which is nothing to warn of.
-    """
+    """Silences Keras' warning that an optimizer that never trained has no state."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         yield
@@ -61,7 +58,7 @@ def check_built(model):
         if any(c.__module__.split(".")[0] == "tf_keras" for c in classes):
             raise ValueError(
                 "Expected a keras.Model of Keras 3, but this one is of legacy Keras, "
-                f"the package `tf_keras`: make the model with `keras`, or without "
+                "the package `tf_keras`: make the model with `keras`, or without "
                 "TF_USE_LEGACY_KERAS=1 in the environment if it is made with "
                 f"`tf.keras`. Received: {model!r}."
             )
@@ -76,7 +73,7 @@ def check_built(model):
         raise ValueError(f"Expected a keras.Model. Received: {model!r}.{hint}")
     if not model.built:
         raise ValueError(
-            f"Model '{model.name}' isn't built, so that its layers have no weights "
+            f"Model '{model.name}' is not built, so its layers have no weights "
             "yet. Call it on a batch of data, or `model.build(input_shape)`, first."
         )
 
@@ -85,6 +82,6 @@ def check_compiled(model):
     """Raises `ValueError` unless a model has losses or metrics to evaluate."""
     if not model.compiled:
         raise ValueError(
-            f"Model '{model.name}' isn't compiled, so that there is no loss or metric "
+            f"Model '{model.name}' is not compiled, so there is no loss or metric "
             "to evaluate. Call `model.compile(loss=..., metrics=[...])` first."
         )

@@ -1,4 +1,4 @@
-"""Keeps what a backend writes while it is imported out of the output of commands."""
+"""Standard error of commands without the log of a backend's import."""
 
 import contextlib
 import os
@@ -15,9 +15,8 @@ def quiet_in_commands():
     """Holds back standard error in a command of this package, unless it fails.
 
     TensorFlow writes lines about processors and drivers to standard error while it is
-    imported, and no setting stops the first of them. In a program of the user's own,
-    nothing is held back. In a command, an `ImportError` and Ctrl-C end the process with
-    one line.
+    imported, and no setting stops the first of them. In other programs nothing is held
+    back. In a command, an `ImportError` and Ctrl-C end the process with one line.
     """
     if not _is_command():
         yield

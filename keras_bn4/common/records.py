@@ -1,4 +1,4 @@
-"""Keeps results in a file, so that an interrupted experiment can continue."""
+"""Results in a file, from which an interrupted experiment continues."""
 
 import json
 import pathlib
@@ -66,9 +66,9 @@ def read(path, keys=()):
         results = json.loads(path.read_text())
     # Lists in lists without end are a `RecursionError`.
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} can't be read ({reason_of(error)}).") from error
+        raise ValueError(f"{path} cannot be read ({reason_of(error)}).") from error
     if not isinstance(results, list) or not all(_is_result(x, keys) for x in results):
-        raise ValueError(f"{path} can't be read (it is no list of results).")
+        raise ValueError(f"{path} cannot be read (it is not a list of results).")
     return results
 
 

@@ -31,7 +31,7 @@ def text(lines, left=0):
 
 
 def folded(lines, left=0, *, keys=1, width=80):
-    """The same as `text`, in several tables where one is wider than a screen.
+    """The same as `text`, in several tables if one would be wider than `width`.
 
     Args:
         lines: Lists of strings, equally many cells in each line.
@@ -59,27 +59,17 @@ def markdown(header, lines):
         header: List of strings, the cells of the header.
         lines: List of lists of strings, the cells of each line.
     """
-    rule = "|---" * len(header) + "|"
-    return "\n".join(
-        [_markdown_line(header), rule, *(_markdown_line(line) for line in lines)]
-    )
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (header, *lines))
+    return "\n".join([first, "|---" * len(header) + "|", *others])
 
 
 def html(header, lines):
-    """Makes an HTML table, as notebooks show it.
-
-    Args:
-        header: List of strings, the cells of the header.
-        lines: List of lists of strings, the cells of each line.
-    """
-    rows = [("th", header), *(("td", line) for line in lines)]
-    return "\n".join(
-        ["<table>", *(f"<tr>{_html_cells(*row)}</tr>" for row in rows), "</table>"]
-    )
-
-
-def _html_cells(tag, cells):
-    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
+    """Makes an HTML table, as `markdown` does, for notebooks."""
+    rows = [
+        "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
+        for tag, cells in (("th", header), *(("td", line) for line in lines))
+    ]
+    return "\n".join(["<table>", *(f"<tr>{row}</tr>" for row in rows), "</table>"])
 
 
 def to_dataframe(rows):
@@ -92,13 +82,9 @@ def to_dataframe(rows):
         import pandas
     except ImportError as error:
         raise ImportError(
-            "A DataFrame needs pandas, which can't be imported: `pip install pandas`."
+            "A DataFrame needs pandas, which cannot be imported: `pip install pandas`."
         ) from error
     return pandas.DataFrame(rows)
-
-
-def _markdown_line(cells):
-    return f"| {' | '.join(cells)} |"
 
 
 def listed(texts, most=5):
@@ -128,11 +114,11 @@ def to_csv(rows, path):
 def progress_bar(target, *, unit_name="step", verbose=1):
     """Makes a `keras.utils.Progbar`.
 
-    On a terminal and in a notebook it is drawn all the time. Anywhere else, such as in
-    a file, it is drawn once in half a minute, and at the end.
+    Outside a terminal or notebook, such as in a file, it is only drawn every half a
+    minute and at the end.
 
     Args:
-        target: Integer, how many units there are, or `None` if that isn't known.
+        target: Integer, how many units there are, or `None` if that is not known.
         unit_name: String, what one unit of the work is called.
         verbose: Whether to show anything.
     """
@@ -143,7 +129,7 @@ def progress_bar(target, *, unit_name="step", verbose=1):
 
 
 def verbose_of_evaluation(verbose):
-    """The `verbose` of `model.evaluate`: where `"auto"` is no bar, it is one line."""
+    """The `verbose` of `model.evaluate`: `"auto"` is one line where nobody watches."""
     return 2 if verbose == "auto" and not _is_screen() else verbose
 
 

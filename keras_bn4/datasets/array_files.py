@@ -29,7 +29,7 @@ def load_arrays(name):
             with file:
                 arrays = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"Can't read {name}: {error}.") from error
+        raise ValueError(f"Cannot read {name}: {error}.") from error
     if not {"x", "y"} <= set(arrays):
         raise ValueError(
             f"{name} must hold arrays 'x' and 'y', as "

@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets: found by name, checked, prepared and resized.
+"""Builders of tensorflow-datasets: found by name, checked and prepared.
 
 Nothing here uses the network unless it is told to download.
 """
@@ -36,7 +36,7 @@ def find_builder(name, data_dir):
         A `tensorflow_datasets.core.DatasetBuilder`.
 
     Raises:
-        ImportError: if tensorflow-datasets can't be imported.
+        ImportError: if tensorflow-datasets cannot be imported.
         ValueError: if there is no such data set, version or configuration.
     """
     try:
@@ -47,7 +47,7 @@ def find_builder(name, data_dir):
         from keras_bn4.datasets import caltech256  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"Data set {name!r} is looked up in tensorflow-datasets, which can't be "
+            f"Data set {name!r} is looked up in tensorflow-datasets, which cannot be "
             f'imported: {error}. Install it: pip install "keras_bn4[datasets]" '
             'tensorflow. Data set "digits" needs neither.'
         ) from error
@@ -80,18 +80,10 @@ def find_builder(name, data_dir):
 def find_images(name, data_dir, download, splits, image_size):
     """Finds a data set of labelled images, checks splits and size, and prepares it.
 
-    Args:
-        name: As `load` takes it.
-        data_dir: As `load` takes it.
-        download: As `load` takes it.
-        splits: List of strings.
-        image_size: As `load` takes it.
+    Arguments and errors are those of `load`, with a list of splits.
 
     Returns:
         A builder whose data set is on disk.
-
-    Raises:
-        ImportError, ValueError, FileNotFoundError: as `load` does.
     """
     builder = find_builder(name, data_dir)
     keys = builder.info.supervised_keys
@@ -102,7 +94,13 @@ def find_images(name, data_dir, download, splits, image_size):
             f"are {kinds or 'not declared'}. Give the name of an image classification "
             f"data set ({CATALOG})."
         )
-    _check_image_size(name, builder.info.features[keys[0]].shape, image_size)
+    if image_size is not None:
+        check_pair(image_size)
+    elif None in builder.info.features[keys[0]].shape[:2]:
+        raise ValueError(
+            f"Data set {name!r} has images of different sizes. Resize them to one "
+            "size: image_size=(height, width)."
+        )
     prepare(builder, name, data_dir, download)
     for split in splits:
         _check_split(builder, name, split)
@@ -114,7 +112,7 @@ def prepare(builder, name, data_dir, download):
     if builder.data_path.exists():
         return
     by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    # Where tensorflow-datasets looks for what it can't download itself.
+    # Where tensorflow-datasets looks for archives that it cannot download.
     depth = len(pathlib.PurePath(builder.info.full_name).parts)
     manual = pathlib.Path(builder.data_path.parents[depth - 1], "downloads/manual")
     has_archives = manual.is_dir() and any(manual.iterdir())
@@ -124,7 +122,7 @@ def prepare(builder, name, data_dir, download):
     arguments = [repr(name), "download=True"]
     if data_dir is not None:
         arguments.insert(1, f"data_dir={os.fspath(data_dir)!r}")
-    # tensorflow-datasets' own command doesn't run without Apache Beam.
+    # tensorflow-datasets' own command needs Apache Beam.
     command = (
         'python -c "from keras_bn4.datasets import split_names; '
         f'split_names({", ".join(arguments)})"'
@@ -132,7 +130,7 @@ def prepare(builder, name, data_dir, download):
     means = f"with download=True or with the command: {command}"
     if by_hand:
         how = (
-            f"Its archives can't be fetched without you: {' '.join(by_hand.split())} "
+            f"Its archives must be downloaded by hand: {' '.join(by_hand.split())} "
             f"Put them in {str(manual)!r} and prepare the data set {means}"
         )
     else:
@@ -144,15 +142,7 @@ def prepare(builder, name, data_dir, download):
 
 
 def resize(image, image_size):
-    """Resizes an image with antialiasing, regardless of its proportions.
-
-    Args:
-        image: Integer tensor of TensorFlow.
-        image_size: Pair of integers.
-
-    Returns:
-        Tensor of the same dtype.
-    """
+    """Resizes an integer tensor of TensorFlow with antialiasing, to the same dtype."""
     import tensorflow as tf
 
     resized = tf.image.resize(image, image_size, antialias=True)
@@ -168,17 +158,6 @@ def check_pair(image_size):
         )
     for size in image_size:
         check_integer("image_size", size)
-
-
-def _check_image_size(name, shape, image_size):
-    if image_size is None:
-        if None in shape[:2]:
-            raise ValueError(
-                f"Data set {name!r} has images of different sizes. Resize them to one "
-                "size: image_size=(height, width)."
-            )
-        return
-    check_pair(image_size)
 
 
 def _check_split(builder, name, split):

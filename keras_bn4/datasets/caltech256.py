@@ -1,9 +1,7 @@
-"""Caltech-256 for tensorflow-datasets, which has none.
+"""Caltech-256 as a builder of tensorflow-datasets, which lacks it.
 
-To import this module registers it, so that `tensorflow_datasets.load("caltech256")`
-finds it. It needs tensorflow-datasets, and is imported only where that is used. What is
-known of the download, its size and checksum, stands in `checksums.tsv` beside it, where
-tensorflow-datasets looks.
+Importing this module registers it for `tensorflow_datasets.load("caltech256")`. Size
+and checksum of the download are in `checksums.tsv`, where tensorflow-datasets looks.
 """
 
 import hashlib
@@ -121,7 +119,7 @@ def cut(files):
     """
     splits = {name: set() for name in (*PAPER_SPLITS, "rest")}
     for label, names in files.items():
-        # A hash gives the same order for all time, which random numbers don't promise.
+        # The order of a hash never changes; that of random numbers may.
         names = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
         if CATEGORIES[label] != CLUTTER:
             if len(names) < sum(PAPER_SPLITS.values()):

@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn, and their splits."""
+"""The handwritten digits of scikit-learn, in three splits."""
 
 import numpy as np
 
@@ -7,14 +7,7 @@ DIGITS_TRAIN_SIZE = 200
 
 
 def load_digits(splits, image_size=None):
-    """Loads splits of the digits.
-
-    Args:
-        splits: List of strings.
-        image_size: Must be `None`.
-
-    Returns:
-        Tuple of pairs `(x, y)`, one for each split.
+    """Loads splits of the digits, a tuple of pairs `(x, y)`.
 
     Raises:
         ImportError: if scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""Loads data sets by name, as arrays."""
+"""Data sets by name, as arrays."""
 
 import os
 
@@ -30,8 +30,8 @@ def load(
     with 200 images, `"validation"` with 798 and `"test"` with 799. Any other name is
     that of an image classification data set of tensorflow-datasets, with its own
     splits, or `"caltech256"`, which this package adds to them. `paper_splits` names the
-    splits of the paper. The whole of a split is loaded into memory, and `stream` is for
-    those that don't fit.
+    splits of the paper. The whole of a split is loaded into memory; `stream` is for
+    splits that do not fit.
 
     Args:
         name: `"digits"`, or a name as `tensorflow_datasets.load` takes it, such as
@@ -90,18 +90,13 @@ def split_names(
     """Lists the splits of a data set.
 
     Args:
-        name: As `load` takes it.
-        data_dir: As `load` takes it.
-        download: As `load` takes it.
+        name, data_dir, download: As `load` takes them.
 
     Returns:
         List of strings.
 
     Raises:
-        ImportError: if scikit-learn or tensorflow-datasets is not installed.
-        ValueError: if there is no such data set.
-        FileNotFoundError: if the data set is not in `data_dir` and `download` is not
-            set.
+        ImportError, ValueError, FileNotFoundError: as `load` does.
 
     Example:
 

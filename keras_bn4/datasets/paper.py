@@ -1,4 +1,4 @@
-"""What the paper trains on: its splits (Sec. 4.1), and the standard augmentation.
+"""The paper's splits (Sec. 4.1), and the standard augmentation.
 
 Where the paper is silent, the docstrings say what was chosen.
 """
@@ -32,7 +32,7 @@ CROP = 7 / 8
 def paper_splits(name: str) -> tuple[str, ...]:
     """Names the splits of a data set that the paper trains, validates and tests on.
 
-    They are the same ones for all time, and share no example:
+    They never change, and share no example:
 
     | name | training | validation | test |
     |---|---|---|---|
@@ -43,12 +43,11 @@ def paper_splits(name: str) -> tuple[str, ...]:
     | `"caltech_birds2011"` | 4,496 | 1,498 | 5,794 |
     | `"imagenet2012"` | 1,281,167 | 50,000 | |
 
-    The paper draws its validation images at random and gives no list of them. Here the
-    last part of what tensorflow-datasets stores is taken, which is stored in a random
-    order that is always the same. The classes are not in exact proportion. SVHN's
-    80 % are those of `"train"` and of the simpler `"extra"`. Caltech-256 leaves out its
-    clutter, as it is none of the 256 categories, and so has 256 classes here. The 25 %
-    of CUB-2011 are rounded. ImageNet has no labels for its test images.
+    The paper draws its validation images at random and does not list them. Here they
+    are the last ones that tensorflow-datasets stores, in a random order that is always
+    the same, so classes are not in exact proportion. SVHN's 80 % are those of `"train"`
+    and of the simpler `"extra"`. Caltech-256 has 256 classes here, without its clutter.
+    The 25 % of CUB-2011 are rounded. ImageNet has no labels for its test images.
 
     Args:
         name: String, one of the six above.
@@ -81,21 +80,21 @@ def augmentation(
 ) -> keras.layers.Pipeline:
     """Makes the layers that change the training images of a data set at random.
 
-    The paper names none but random cropping, so these are the usual ones. CIFAR-100 and
-    SVHN: a shift by up to four pixels in each direction, with gray where nothing comes
-    in. The others: a crop of 7/8 of the height and the width, such as 224 by 224 of 256
-    by 256, so that a validation image is cropped too, in its centre. All but SVHN,
-    whose digits would turn into none: every other image is mirrored.
+    The paper names random cropping only, so these are the usual ones. CIFAR-100 and
+    SVHN: a shift by up to four pixels in each direction, padded with gray. The others:
+    a crop of 7/8 of the height and the width, such as 224 by 224 of 256 by 256, random
+    in training and central in validation. Half of the images are mirrored, except those
+    of SVHN, whose mirrored digits are no digits.
 
-    They are called on a minibatch or a single image, take any range of values where
-    128 is gray, and give `float32`. They are Keras' own layers, in a pipeline that runs
-    inside of `tf.data` on every backend as well. On PyTorch it should run there, as
-    otherwise it takes 0.03 s for each image.
+    They take a minibatch or a single image of any range of values where 128 is gray,
+    and return `float32`. They are Keras' own layers, in a pipeline that also runs in
+    `tf.data` on every backend. On PyTorch run it there; elsewhere it takes 0.03 s for
+    each image.
 
     Args:
         name: String, one of those that `paper_splits` takes.
-        image_size: Pair of integers `(height, width)`, the size of the images that come
-            in. Not for CIFAR-100 and SVHN, and necessary for the others.
+        image_size: Pair of integers `(height, width)`, the size of the inputs. Not for
+            CIFAR-100 and SVHN, and necessary for the others.
         seed: Non-negative integer. The same seed gives the same changes, call by call.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Streams data sets that don't fit into memory."""
+"""Data sets by name, streamed from disk."""
 
 import os
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def stream(
 ) -> "tf.data.Dataset":
     """Makes a `tf.data.Dataset` of minibatches that are read from disk when used.
 
-    For data sets that don't fit into memory, such as ImageNet; `load` gives the same
+    For data sets that do not fit into memory, such as ImageNet; `load` returns the same
     images as arrays. `fit` and `evaluate` take it on every backend. Images are held in
     memory as they are compressed, and decoded one minibatch ahead.
 
@@ -38,8 +38,7 @@ def stream(
         seed: Non-negative integer to shuffle by, or `None` for the order on disk, which
             is always the same. The same seed gives the same minibatches, which differ
             from epoch to epoch.
-        data_dir: As `load` takes it.
-        download: As `load` takes it.
+        data_dir, download: As `load` takes them.
 
     Returns:
         A `tf.data.Dataset` of pairs of images, `uint8` of shape

@@ -1,6 +1,4 @@
-"""Searches how to normalize, with Keras Tuner.
-
-`keras_bn4.HyperBatchNormalization` searches how to normalize while it trains models.
+"""Search of how to normalize, with Keras Tuner.
 
 Read `space`, `fit_arguments`, `trial`, `grid_search`, `hypermodel`, `search_plot`,
 `search_results`, `completed_trials`.
@@ -10,8 +8,8 @@ try:
     import keras_tuner as _  # noqa: F401 - only to say how to install it
 except ImportError as error:
     raise ImportError(
-        f"keras_bn4.tuner needs Keras Tuner, which can't be imported: {error}. Install "
-        'it with all that it needs: pip install "keras_bn4[tune]".'
+        f"keras_bn4.tuner needs Keras Tuner, which cannot be imported: {error}. "
+        'Install it and its dependencies: pip install "keras_bn4[tune]".'
     ) from error
 
 from keras_bn4.tuner.completed_trials import best_model, results

@@ -1,4 +1,4 @@
-"""The completed trials of a tuner: the best model, and a table of all."""
+"""The completed trials of a search: the best model, and a table of all."""
 
 import math
 import statistics
@@ -53,12 +53,11 @@ def results(tuner: keras_tuner.Tuner) -> SearchResults:
     """Returns the completed trials of a search, the best first.
 
     Args:
-        tuner: A tuner of `HyperBatchNormalization` that has searched. It can also be a
-            new one that was made with the directory and project name of the search.
+        tuner: A tuner, as `best_model` takes it.
 
     Returns:
-        A `SearchResults`. It prints as a table, has the same as `rows`, and can write a
-        CSV file and plot the objective over B'.
+        A `SearchResults`. It prints as a table, holds the same as `rows`, writes a CSV
+        file and plots the objective over B'.
 
     Raises:
         ValueError: if the tuner has another hypermodel.
@@ -119,11 +118,10 @@ def _mean_or_none(values):
 
 def _completed_trials(tuner):
     """Lists the completed trials, the best first, and counts the others."""
-    # Asks for more trials than there are, which returns all of them, also from an
-    # oracle in another process.
+    # More trials than there are: all of them, also from an oracle in another process.
     trials = tuner.oracle.get_best_trials(2**31 - 1)
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
     sign = -1 if tuner.oracle.objective.direction == "max" else 1
-    # Equal scores are ordered by trial, because files are read in any order.
+    # Equal scores by trial, because files are read in any order.
     completed.sort(key=lambda trial: (sign * trial.score, trial.trial_id))
     return completed, len(trials) - len(completed)

@@ -1,16 +1,11 @@
-"""Completes and checks the arguments of `fit` before anything is trained."""
+"""Completion and validation of the arguments of `fit`, before anything trains."""
 
 import inspect
 import warnings
 
 import keras
 
-from keras_bn4.common.batches import (
-    are_arrays,
-    check_repeatable,
-    iterate,
-    split,
-)
+from keras_bn4.common.batches import are_arrays, check_repeatable, iterate, split
 from keras_bn4.common.models import check_compiled
 from keras_bn4.example_weight import sweep_example_weight
 
@@ -45,9 +40,9 @@ def with_validation(arguments, batch_size):
         `keras_bn4.sweep_example_weight` for the validation data.
 
     Raises:
-        ValueError: if there are no validation data, if data are an iterator that is at
-            its end after the first trial, or `validation_split` is used with
-            something else than arrays.
+        ValueError: if there are no validation data, if data are an iterator that is
+            exhausted after the first trial, or if `validation_split` is used with
+            anything but arrays.
     """
     arguments = dict(arguments)
     is_arrays = are_arrays(arguments.get("x"))
@@ -67,8 +62,8 @@ def with_validation(arguments, batch_size):
     data = arguments.get("validation_data")
     if data is None:
         raise ValueError(
-            "The example weight and the objective need validation data, and there are "
-            "none. Pass `validation_data` or `validation_split` to `search`."
+            "The example weight and the objective need validation data, and none were "
+            "given. Pass `validation_data` or `validation_split` to `search`."
         )
     check_repeatable("validation_data", data, arguments.get("validation_steps"))
     check_repeatable("x", arguments.get("x"), arguments.get("steps_per_epoch"))
@@ -105,12 +100,12 @@ def check_objective(objective, model, validation):
     The data are arguments of `keras_bn4.sweep_example_weight`.
     """
     check_compiled(model)
-    # Raises an error already here if the data have no end and `steps` is missing.
+    # An error if the data have no end and `steps` is missing.
     iterate(**validation)
-    # One batch is enough to see what is reported.
+    # One batch shows what is reported.
     first = {**validation, "steps": 1}
     with warnings.catch_warnings():
-        # The sweep of the trial warns of what there is to warn of.
+        # The sweep of the trial warns.
         warnings.simplefilter("ignore", UserWarning)
         sweep = sweep_example_weight(model, **first, example_weights=(), verbose=0)
     known = [f"val_{name}" for name in sweep.metrics]

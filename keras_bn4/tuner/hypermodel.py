@@ -1,7 +1,6 @@
-"""A hypermodel that wraps a function `build` and searches how to normalize."""
+"""The hypermodel that searches how to normalize."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +9,9 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_bn4.common.arguments import check_example_weight, check_flag
-from keras_bn4.common.batches import are_arrays
 from keras_bn4.conversion import convert, convertible_layers
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
 from keras_bn4.example_weight.schedules import Schedule, check_schedule
-from keras_bn4.moving_statistics import recalibrate as recalibrate_model
 from keras_bn4.tuner.fit_arguments import (
     by_name,
     check_batch_size,
@@ -27,6 +24,7 @@ from keras_bn4.tuner.trial import (
     BestEpoch,
     find_checkpoint,
     finish,
+    recalibrate,
     reported,
     retracing_expected,
     value_of,
@@ -40,12 +38,11 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
 
     This hypermodel wraps a function `build(hp)` or another `keras_tuner.HyperModel`. In
     every trial it converts the batch normalization layers of the wrapped model (see
-    `keras_bn4.convert`), and adds these hyperparameters to those that `build` has
-    itself:
+    `keras_bn4.convert`), and adds these hyperparameters to those of `build`:
 
-    - `normalization/kind`: Which statistics to normalize by. `"batch"` for those of the
-      whole minibatch, `"ghost"` for those of ghosts (Sec. 3.2), or `"batch_group"` for
-      those of ghosts and channel groups (Sec. 3.4).
+    - `normalization/kind`: Which statistics to normalize with: `"batch"` for those of
+      the whole minibatch, `"ghost"` for those of ghosts (Sec. 3.2), or `"batch_group"`
+      for those of ghosts and channel groups (Sec. 3.4).
     - `normalization/ghost/ghost_batch_size`: The ghost batch size B' of kind `"ghost"`.
     - `normalization/batch_group/ghost_batch_size` and `.../groups`: B' and the number
       of channel groups of kind `"batch_group"`.
@@ -57,19 +54,16 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
     After each training, α is swept on the validation data with the weights of the best
     epoch, and the trial is judged by the objective at the best α. For every execution
     `i` a trial records `execution_i/example_weight`, and the objective at this weight
-    and at α = 0. With several executions, the tuner averages objectives that were each
-    taken at their own α.
+    and at α = 0; the tuner averages the objectives of executions at their own α.
 
-    Checkpoints do not hold α. Get the best model from `keras_bn4.tuner.best_model`, and
-    not from `tuner.get_best_models`, whose models have α = 0.
-    `keras_bn4.tuner.results` returns a table of all trials, which it can also plot.
-    Called outside a tuner, `fit` only trains, as the wrapped model or hypermodel does.
+    Checkpoints do not hold α. Get the best model from `keras_bn4.tuner.best_model`, not
+    from `tuner.get_best_models`, and a table and plot of all trials from
+    `keras_bn4.tuner.results`. Outside a tuner, `fit` only trains.
 
-    It works with every tuner of Keras Tuner that trains Keras models, with
-    `executions_per_trial`, with `distribution_strategy`, and with a chief and workers.
-    A search that was interrupted continues when it is run again. A
-    `keras_tuner.GridSearch` continues only without a chief, and does not add trials to
-    a finished search (keras-tuner#1055).
+    It works with every tuner that trains Keras models, with `executions_per_trial`,
+    `distribution_strategy`, and a chief and workers. A search that was interrupted
+    continues when it is run again; a `keras_tuner.GridSearch` continues only without a
+    chief, and adds no trials to a finished search (keras-tuner#1055).
 
     Reference:
 
@@ -86,29 +80,24 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         ghost_batch_sizes: Sequence of B' to try, integers from 1 to `batch_size`.
             `None` for the powers of two from 2 to half of `batch_size`, and for kind
             `"batch_group"` also `batch_size` itself.
-        groups: Sequence of numbers of channel groups to try. Each is -1, for as many
-            groups as channels, or divides the number of channels of every layer. `None`
-            for all common divisors except 1. If a layer's number of channels depends on
-            a hyperparameter and is no multiple of the chosen number of groups, the
-            greatest common divisor of the two is used.
-        decay: Sequence of factors of the regularizer to try, in addition to leaving γ
-            and β as `build` makes them. `None` to only leave them so. With a sequence,
-            γ and β are excluded from the optimizer's own weight decay. As always in
-            Keras, `val_loss` includes the penalty of the regularizer. An objective
-            without the penalty, such as accuracy or cross-entropy as a metric, is not
-            biased against decay.
-        momentum: Sequence of floats to try, or `None` to leave the momentum as `build`
-            sets it.
+        groups: Sequence of numbers of channel groups to try, each -1 (every channel its
+            own group) or a divisor of the channels of every layer. `None` for all
+            common divisors except 1. Where the channels depend on a hyperparameter, the
+            greatest common divisor of the channels and the chosen number is used.
+        decay: Sequence of factors of the regularizer to try, besides none. `None` never
+            adds a regularizer. With a sequence, γ and β are excluded from the
+            optimizer's own weight decay. As always in Keras, `val_loss` includes the
+            penalty; a metric such as accuracy or cross-entropy does not.
+        momentum: Sequence of floats to try, or `None` to leave the momentum as it is.
         example_weights: Sequence of floats from 0 to 1, the α to sweep.
         schedule: How α is spread over the layers: `"uniform"`, `"falling"`, or a
             function, as `keras_bn4.set_example_weight` takes it.
-        recalibrate: Whether the moving statistics of each trial are replaced by those
-            of the training data (`keras_bn4.recalibrate`) before the example weight is
-            swept. In short trainings the moving statistics have not converged, and
-            trials would be ranked by that. The checkpoint holds the new statistics, and
-            the trial also records the objective before they were replaced. Where they
-            can't be replaced, a warning says why, and the results which trials.
-        select: Function of a layer that says whether to convert it, or `None` to
+        recalibrate: Whether to replace the moving statistics of each trial by those of
+            the training data (`keras_bn4.recalibrate`) before the sweep. In short
+            trainings they have not converged, and would decide the ranking. The trial
+            also records the objective before that. A warning says why a trial could not
+            be recalibrated, and the results say which.
+        select: Function of a layer that returns whether to convert it, or `None` to
             convert all layers.
         name: String, or `None`.
         tunable: Whether the hyperparameters are searched.
@@ -132,13 +121,12 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
     ...     return model
     >>> hypermodel = HyperBatchNormalization(build, batch_size=16)
     >>> tuner = keras_tuner.RandomSearch(
-    ...     hypermodel, "val_loss", max_trials=2, directory=tempfile.mkdtemp()
+    ...     hypermodel, "val_loss", max_trials=1, directory=tempfile.mkdtemp()
     ... )
     >>> x = np.random.default_rng(0).normal(size=(64, 4))
     >>> tuner.search(x, x[:, :1], validation_split=0.25, verbose=0)
-    >>> found = results(tuner)
-    >>> len(found.rows)
-    2
+    >>> len(results(tuner).rows)
+    1
     >>> model = best_model(tuner)
     """
 
@@ -181,12 +169,11 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
         )
         check_schedule(schedule)
         self.schedule = schedule
-        check_flag("recalibrate", recalibrate)
-        self.recalibrate = recalibrate
+        self.recalibrate = check_flag("recalibrate", recalibrate)
         self.select = select
         self.hypermodel: Any = build  # `_is_hypermodel` says which
-        # The objective that the data and the first model were checked for. That takes a
-        # batch of each data set and a trace of the model, so that one trial is enough.
+        # The objective that data and model were checked for: in the first trial only,
+        # because that reads a batch of each data set and traces the model.
         self._checked = None
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
@@ -259,7 +246,7 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             logs.update(best_epoch.logs)
             model.set_weights(best_epoch.weights)
         as_trained = value_of(checkpoint.objective, logs)
-        recalibrated = self._recalibrate(model, arguments) if self.recalibrate else None
+        recalibrated = recalibrate(model, arguments) if self.recalibrate else None
         sweep = sweep_example_weight(
             model,
             **validation,
@@ -268,30 +255,6 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             verbose=int(arguments.get("verbose", "auto") in ("auto", 1)),
         )
         return finish(checkpoint, model, logs, sweep, as_trained, recalibrated)
-
-    def _recalibrate(self, model, arguments):
-        """Replaces the moving statistics by those of the training data.
-
-        Returns:
-            Whether that could be done. Frozen layers keep theirs, for example, and so
-            do those of a training that failed.
-        """
-        data = arguments.get("x")
-        sizes = {"steps": arguments.get("steps_per_epoch")}
-        if are_arrays(data):
-            sizes["batch_size"] = arguments.get("batch_size")
-        try:
-            recalibrate_model(model, data, verbose=0, **sizes)
-        except ValueError as error:
-            warnings.warn(
-                "A trial could not be recalibrated, and is judged by the moving "
-                f"statistics of its training: {str(error).rstrip('.')}. With "
-                "`recalibrate=False` all trials are.",
-                stacklevel=2,
-            )
-        else:
-            return True
-        return False
 
     def _exclude_gamma_and_beta(self, model):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)

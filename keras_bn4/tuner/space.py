@@ -19,11 +19,7 @@ SCOPE = "normalization"
 class SearchSpace:
     """Declares the hyperparameters, and turns their values into those of `convert`.
 
-    `keras_bn4.HyperBatchNormalization` documents the arguments. All but `batch_size`
-    are sequences of candidates, or `None` for those that this class chooses.
-
-    Raises:
-        ValueError: if an argument is not as described there.
+    `keras_bn4.HyperBatchNormalization` documents the arguments.
     """
 
     def __init__(
@@ -65,10 +61,10 @@ class SearchSpace:
             ValueError: if `groups` or `kinds` asks for channel groups that these
                 channels can't be divided into.
         """
-        # All of them: `build` may have made a model with layers of this package.
+        # All of them: the layers of `build` may be of this package already.
         arguments = {"ghost_batch_size": None, "groups": None, "example_weight": 0.0}
-        # If the channels depend on a hyperparameter, the choices declared for the first
-        # model of the search hold for all models.
+        # If the channels depend on a hyperparameter, the choices for the first model
+        # of the search hold for all.
         known = {one.name: list(getattr(one, "values", ())) for one in hp.space}
         kinds = known.get(f"{SCOPE}/kind") or self._kinds(channels)
         group_choices = known.get(f"{SCOPE}/batch_group/groups")
@@ -215,7 +211,7 @@ def _check_decay(l2):
     if l2 == 0:
         raise ValueError(
             "Argument `decay` must hold positive factors. Training without decay is "
-            "tried anyway. Received: 0."
+            "always tried. Received: 0."
         )
     return float(l2)
 

@@ -3,8 +3,12 @@
 import contextlib
 import logging
 import math
+import warnings
 
 import keras
+
+from keras_bn4 import moving_statistics
+from keras_bn4.common.batches import are_arrays
 
 
 def find_checkpoint(callbacks):
@@ -21,7 +25,7 @@ def reported(checkpoint, callbacks):
 
     A tuner that was killed after a trial was reported, but before the trial was ended,
     runs it again; so does a chief with its last trials. Training it again would leave
-    the old metrics with a new checkpoint, and these do not belong together.
+    the old metrics with a checkpoint that they do not describe.
     """
     for callback in callbacks:
         metrics = getattr(getattr(callback, "trial", None), "metrics", None)
@@ -32,10 +36,9 @@ def reported(checkpoint, callbacks):
 
 @contextlib.contextmanager
 def retracing_expected():
-    """Leaves TensorFlow's warning of frequent retracing out of the log.
+    """Leaves TensorFlow's warning about frequent retracing out of the log.
 
-    TensorFlow takes the functions of all models for one, and every trial has a model of
-    its own.
+    TensorFlow counts the functions of all models as one, and every trial has a model.
     """
 
     def is_other(record):
@@ -52,9 +55,9 @@ def retracing_expected():
 class BestEpoch(keras.callbacks.Callback):
     """Keeps weights and logs of the epoch whose objective is best at example weight 0.
 
-    If the logs do not have the objective, those of the last epoch are kept. This
-    callback replaces the tuner's own, which might write a checkpoint of another epoch
-    or execution than the one for which the example weight is found.
+    If the logs do not have the objective, those of the last epoch are kept. It replaces
+    the tuner's own callback, whose checkpoint might be of another epoch or execution
+    than the one for which the example weight is found.
     """
 
     def __init__(self, objective):
@@ -77,6 +80,30 @@ class BestEpoch(keras.callbacks.Callback):
         return math.isnan(before) or self.objective.better_than(now, before)
 
 
+def recalibrate(model, arguments):
+    """Replaces the moving statistics by those of the training data.
+
+    Returns:
+        Whether that was possible. It is not for frozen layers, for example, or after a
+        training that failed.
+    """
+    data = arguments.get("x")
+    sizes = {"steps": arguments.get("steps_per_epoch")}
+    if are_arrays(data):
+        sizes["batch_size"] = arguments.get("batch_size")
+    try:
+        moving_statistics.recalibrate(model, data, verbose=0, **sizes)
+    except ValueError as error:
+        warnings.warn(
+            "A trial could not be recalibrated, and is judged by the moving statistics "
+            f"of its training: {str(error).rstrip('.')}. With `recalibrate=False` all "
+            "trials are.",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
 def finish(checkpoint, model, logs, sweep, as_trained, recalibrated):
     """Ends an execution of a trial, and saves its checkpoint if it is the best so far.
 
@@ -86,8 +113,8 @@ def finish(checkpoint, model, logs, sweep, as_trained, recalibrated):
         logs: Dict of the metrics of that epoch.
         sweep: The `ExampleWeightSweep` on the validation data.
         as_trained: Float, the objective before the moving statistics were recalibrated,
-            or NaN where it isn't known.
-        recalibrated: Whether they could be recalibrated, or `None` where nobody tried.
+            or NaN where it is not known.
+        recalibrated: Whether they were recalibrated, or `None` if that was not tried.
 
     Returns:
         Dict of the metrics to report. Those of validation are at the example weight
@@ -105,8 +132,8 @@ def finish(checkpoint, model, logs, sweep, as_trained, recalibrated):
     for row in sweep.rows[1:]:
         if math.isnan(value(best)) or objective.better_than(value(row), value(best)):
             best = row
-    # Executions are counted in the callback, because the tuner makes one for all
-    # executions of a trial, and a new one if the trial is run again.
+    # The tuner makes one callback for all executions of a trial, and a new one if the
+    # trial is run again.
     execution = getattr(checkpoint, "executions", 0)
     checkpoint.executions = execution + 1
     if not execution or objective.better_than(value(best), checkpoint.best_value):
@@ -173,7 +200,7 @@ def executions(trial, objective):
         raise ValueError(
             f"Trial {trial.trial_id} has no example weight on record: it was not "
             "trained by `HyperBatchNormalization.fit` with the callbacks that "
-            "`keras_tuner.Tuner.run_trial` gives it. If you use a tuner of your own, "
-            "let it pass these callbacks on."
+            "`keras_tuner.Tuner.run_trial` gives it. A custom tuner must pass these "
+            "callbacks on."
         )
     return found

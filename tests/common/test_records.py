@@ -34,7 +34,7 @@ def test_results_are_kept_at_once_and_found_by_their_settings(tmp_path):
 def test_unreadable_results_are_put_aside(text, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(text)
-    with pytest.warns(UserWarning, match=r"results\.json can't be read"):
+    with pytest.warns(UserWarning, match=r"results\.json cannot be read"):
         assert Records(path, keys=("loss",)).all == []
     assert not path.exists()
     assert (tmp_path / "results.unreadable").read_text() == text

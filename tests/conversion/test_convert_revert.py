@@ -391,7 +391,7 @@ def test_models_that_have_nothing_to_convert():
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match="no batch normalization"):
         convert(keras.Model(inputs, layers.LayerNormalization()(inputs)))
-    with pytest.raises(ValueError, match="isn't built"):
+    with pytest.raises(ValueError, match="is not built"):
         convert(keras.Sequential([layers.BatchNormalization()]))
     with pytest.raises(ValueError, match=r"keras\.Model"):
         convert(layers.BatchNormalization())

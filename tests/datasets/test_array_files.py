@@ -42,7 +42,7 @@ def test_what_is_no_file_of_arrays(content, tmp_path):
     path = tmp_path / "data.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"Can't read {re.escape(str(path))}: "):
+    with pytest.raises(ValueError, match=f"Cannot read {re.escape(str(path))}: "):
         load_arrays(str(path))
 
 

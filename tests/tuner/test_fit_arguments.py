@@ -109,7 +109,7 @@ def test_a_model_that_is_not_compiled(tmp_path, data):
         return model
 
     tuner = random_search(tmp_path, hypermodel(uncompiled))
-    with pytest.raises(ValueError, match="isn't compiled"):
+    with pytest.raises(ValueError, match="is not compiled"):
         search(tuner, data, callbacks=[NeverTrained()])
 
 

@@ -25,7 +25,7 @@ def test_a_model_without_batch_normalization(tmp_path):
 
     with pytest.raises(ValueError, match="no batch normalization layer"):
         random_search(tmp_path, hypermodel(plain))
-    with pytest.raises(ValueError, match="isn't built"):
+    with pytest.raises(ValueError, match="is not built"):
         random_search(
             tmp_path,
             hypermodel(lambda hp: keras.Sequential([layers.BatchNormalization()])),

@@ -129,7 +129,7 @@ EMPTY = "is empty. Give at least one"
         ("groups", "positive integer.*groups=0", [[0]]),
         ("groups", SEQUENCE, [2]),
         ("decay", "non-negative number.*l2=-1", [[-1]]),
-        ("decay", "positive factors. Training without decay is tried", [[0]]),
+        ("decay", "positive factors. Training without decay is always", [[0]]),
         ("decay", SEQUENCE, [0.1]),
         ("momentum", "floats from 0 to below 1", [[5.0], [1.0], [1], ["a"]]),
         ("example_weights", "a number from 0.*example_weight=2", [[2]]),

@@ -140,7 +140,7 @@ def test_subclassed_models_are_refused_and_what_the_error_says_works():
 def test_models_that_are_no_models_or_not_built():
     with pytest.raises(ValueError, match=r"Expected a keras\.Model"):
         normalization_paths(layers.BatchNormalization())
-    with pytest.raises(ValueError, match="isn't built"):
+    with pytest.raises(ValueError, match="is not built"):
         normalization_paths(keras.Sequential([layers.BatchNormalization()]))
 
 
