@@ -15,7 +15,6 @@ pytestmark = tuner_helpers.quiet
 
 
 def test_a_trial_that_fails_is_not_the_end(tmp_path, data):
-
     def sometimes(hp):
         health = hp.Choice("health", ["well", "raises", "nan"])
         if health == "raises":
@@ -65,7 +64,6 @@ def test_the_best_model_has_the_schedule_of_its_search(tmp_path, data):
 
 
 def test_trials_without_a_record(tmp_path, data):
-
     class Own(keras_tuner.RandomSearch):
         def run_trial(self, trial, *args, **kwargs):
             hp = trial.hyperparameters

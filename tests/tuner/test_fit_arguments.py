@@ -102,7 +102,6 @@ def test_objectives_of_a_test_step_of_the_model(tmp_path, data):
 
 
 def test_a_model_that_is_not_compiled(tmp_path, data):
-
     def uncompiled(hp):
         model = tuner_helpers.build()
         model.compiled = False

@@ -52,12 +52,8 @@ def test_a_model_without_batch_normalization(tmp_path):
     ],
 )
 def test_every_tuner(name, arguments, tmp_path, data):
-    is_first = name == "RandomSearch"
     tuner = getattr(keras_tuner, name)(
-        hypermodel(
-            tuner_helpers.build_traced if is_first else tuner_helpers.build,
-            kinds=["ghost", "batch_group"],
-        ),
+        hypermodel(kinds=["ghost", "batch_group"]),
         "val_loss",
         seed=1,
         directory=tmp_path,
@@ -94,7 +90,6 @@ def test_a_hypermodel_that_chooses_the_batch_size(tmp_path, data):
 
 @pytest.mark.parametrize("returned", ["history", "dict", "float"])
 def test_a_hypermodel_with_its_own_fit(returned, tmp_path, data):
-
     class Own(keras_tuner.HyperModel):
         def declare_hyperparameters(self, hp):
             hp.Int("epochs", 1, 2)
@@ -158,7 +153,6 @@ def test_decay_of_what_is_not_converted_stays(data):
 
 
 def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
-
     def fine_tuned(hp):
         model = tuner_helpers.build(optimizer="adamw")
         model.optimizer.build(model.trainable_variables)
@@ -171,46 +165,30 @@ def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
     search(tuner, data)
 
 
-@pytest.fixture(scope="module", params=["RandomSearch", "GridSearch"])
-def whole(request, tmp_path_factory):
-    """The name of a tuner, and what it finds where nothing interrupts it."""
-    found = on_tuner.search(tmp_path_factory.mktemp("whole"), request.param)
-    assert len(found["rows"]) == on_tuner.MAX_TRIALS
-    return request.param, found
-
-
 @pytest.mark.slow
-def test_an_interrupted_search_goes_on(whole, tmp_path):
+def test_an_interrupted_search_goes_on(tmp_path):
     def interrupt():
         raise KeyboardInterrupt
 
-    name, found = whole
+    found = on_tuner.search(tmp_path / "whole", "RandomSearch")
+    assert len(found["rows"]) == found["trained"] == on_tuner.MAX_TRIALS
     with pytest.raises(KeyboardInterrupt):
-        on_tuner.search(tmp_path, name, 2, end=interrupt)
-    rest = on_tuner.search(tmp_path, name)
-    assert found["trained"] == on_tuner.MAX_TRIALS
+        on_tuner.search(tmp_path, "RandomSearch", 2, end=interrupt)
+    rest = on_tuner.search(tmp_path, "RandomSearch")
     assert rest == {**found, "trained": on_tuner.MAX_TRIALS - 2}
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on(whole, tmp_path):
-    tuner_helpers.check_a_killed_search_goes_on(*whole, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_killed_hyperband_goes_on(tmp_path):
-    whole = on_tuner.search(tmp_path / "whole", "Hyperband")
-    tuner_helpers.check_a_killed_search_goes_on("Hyperband", whole, tmp_path / "killed")
+@pytest.mark.parametrize("name", ["GridSearch", "Hyperband"])
+def test_a_killed_search_goes_on(name, tmp_path):
+    whole = on_tuner.search(tmp_path / "whole", name)
+    tuner_helpers.check_a_killed_search_goes_on(name, whole, tmp_path / "killed")
 
 
 @tuner_helpers.only_tensorflow
 @pytest.mark.slow
 def test_mirrored_strategy(tmp_path):
-    whole = on_tuner.search(tmp_path / "whole", "RandomSearch")
     status, found = tuner_helpers.run_search(tmp_path, "RandomSearch", -1, "mirrored")
     assert status == 0, found
     assert len(found["rows"]) == on_tuner.MAX_TRIALS
     assert found["loss"] == pytest.approx(found["rows"][0]["val_loss"], rel=1e-5)
-    by_trial = {row["trial"]: row for row in whole["rows"]}
-    for row in found["rows"]:
-        assert row["kind"] == by_trial[row["trial"]]["kind"]

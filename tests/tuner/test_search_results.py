@@ -77,7 +77,6 @@ def test_notebooks_and_data_frames(monkeypatch):
 
 
 def test_hyperparameters_of_the_same_names(tmp_path, data):
-
     def named(hp):
         names = ("kind", "l2", "trial", "example_weight", "normalization/where")
         for name in names:

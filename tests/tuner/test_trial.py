@@ -19,7 +19,6 @@ pytestmark = tuner_helpers.quiet
 
 @pytest.mark.slow
 def test_executions_keep_a_weight_each(tmp_path, data):
-
     def unseeded(hp):
         model = tuner_helpers.build()
         rng = np.random.default_rng(len(seen))
@@ -153,7 +152,8 @@ def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form
         "ended": ((batch for batch in batches),),
         "endless": ((batch for _ in iter(int, 1) for batch in batches),),
     }[form]
-    hyper = hypermodel(tuner_helpers.build_traced, kinds=["batch"])
+    build = tuner_helpers.build_traced if form == "arrays" else tuner_helpers.build
+    hyper = hypermodel(build, kinds=["batch"])
     tuner = random_search(tmp_path, hyper, max_trials=1)
     options = {"epochs": 1, "shuffle": False, "verbose": 0}
     if form in ("ended", "endless"):
