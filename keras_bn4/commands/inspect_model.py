@@ -1,4 +1,4 @@
-"""`keras_bn4 inspect`: lists the normalizers of a saved model, and what may help it."""
+"""`keras_bn4 inspect`: the normalizers of a saved model, and what may help it."""
 
 import textwrap
 
@@ -8,7 +8,7 @@ from keras_bn4.common.arguments import check_integer
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.weight_decay import normalization_paths
 
-# What was measured with this package, by the README and the pages of the methods.
+# Measurements of this package, from the README and the pages of the methods.
 EXAMPLE_WEIGHT = (
     "Sweep the example weight on validation data, which needs no training: "
     "keras_bn4.sweep_example_weight. Measured on four networks: 1.6 to 7.7 points of "
@@ -16,19 +16,19 @@ EXAMPLE_WEIGHT = (
     "alone no accuracy is gained."
 )
 GHOSTS = (
-    "Where it overfits, train it with ghosts of 16: keras_bn4.convert(model, "
+    "If it overfits, train it with ghosts of 16: keras_bn4.convert(model, "
     "ghost_batch_size=16). Measured on a ResNet-8 that overfits 2,500 images of "
     "CIFAR-100, in minibatches of 128: 1.75 points of accuracy more [1.14, 2.36]; with "
     "ghosts of 2, 6 less."
 )
 NO_GHOSTS = (
-    "Where it does not overfit, leave ghosts out. Measured on the digits, which are "
-    "hardly overfitted: no more accuracy."
+    "If it does not overfit, leave ghosts out. Measured on the digits, with little "
+    "overfitting: no gain in accuracy."
 )
 UNDECIDED = (
-    "What decay of γ and β gains a residual network was too little to be measured "
-    "(0.11 points [-0.37, 0.59]), and batch-group statistics in minibatches of 2 were "
-    "no better than group normalization. The paper found both to help."
+    "Decay of γ and β in a residual network made no measurable difference (0.11 points "
+    "[-0.37, 0.59]), and batch-group statistics in minibatches of 2 were no better "
+    "than group normalization. The paper found both to help."
 )
 
 

@@ -1,4 +1,4 @@
-"""Parses the command line `keras_bn4`, runs a command, and prints errors."""
+"""The command line `keras_bn4`: options, commands, and errors in one line."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ ERROR = 1
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors have the exit status of all others."""
+    """An argument parser whose errors exit with `ERROR`, as all others do."""
 
     def error(self, message):
         self.print_usage(sys.stderr)
@@ -74,7 +74,7 @@ def finish(parse, arguments=None):
     Returns:
         Integer, the exit status of the process.
     """
-    # TensorFlow warns of the many functions that many models make.
+    # TensorFlow warns about the functions of many models.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Not every terminal has Greek letters, nor is every file name Unicode.
@@ -88,12 +88,12 @@ def finish(parse, arguments=None):
     except KeyboardInterrupt:
         # A progress bar may stand on the last line.
         print(
-            "\nInterrupted. The demonstration, trainings and searches go on with the "
-            "same command, without `--fresh`, from where they stopped."
+            "\nInterrupted. The demonstration, trainings and searches continue where "
+            "they stopped with the same command, without `--fresh`."
         )
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has ended, and Python would complain when it ends as well.
+        # The reader has closed the pipe, and Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except (ValueError, OSError, ImportError, RuntimeError) as error:
