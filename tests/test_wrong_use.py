@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-import keras_bn4
 from keras_bn4 import (
     BatchGroupNormalization,
     CenteredL2,
@@ -522,11 +521,6 @@ def test_attributes_of_the_regularizer(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be a finite"):
         setattr(regularizer, name, value)
     assert regularizer.get_config() == {"l2": 0.1, "center": 0.5}
-
-
-def test_a_name_that_is_not_there():
-    with pytest.raises(AttributeError, match="no attribute 'ghost_norm'"):
-        _ = keras_bn4.ghost_norm
 
 
 # The command line.

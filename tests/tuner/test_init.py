@@ -1,23 +1,9 @@
-"""The names of the tuner in the package, which imports Keras Tuner only for them."""
+"""The package without Keras Tuner, which it imports only for names of the tuner."""
 
 import subprocess
 import sys
 
 import pytest
-import tuner_helpers
-
-import keras_bn4
-from keras_bn4.tuner import HyperBatchNormalization, best_model
-
-pytestmark = tuner_helpers.quiet
-
-
-def test_the_lazy_names():
-    assert keras_bn4.HyperBatchNormalization is HyperBatchNormalization
-    assert keras_bn4.tuner.best_model is best_model
-    assert {"tuner", "HyperBatchNormalization", "convert"} <= set(dir(keras_bn4))
-    with pytest.raises(AttributeError, match="nothing"):
-        _ = keras_bn4.nothing
 
 
 @pytest.mark.slow
