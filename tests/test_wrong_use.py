@@ -387,7 +387,7 @@ def test_sweeps(things, call, error, message):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX gives NaN")
 @pytest.mark.parametrize("shift", [7, -7])
 def test_labels_out_of_range_in_the_sweep(things, shift):
-    with pytest.raises(ValueError, match=r"can't be evaluated.*Give labels that fit"):
+    with pytest.raises(ValueError, match=r"cannot be evaluated.*Give labels that fit"):
         sweep(things, things.x, things.y + shift)
 
 
