@@ -587,7 +587,7 @@ MODEL, DATA = "FILES/model.keras", ("--dataset", "FILES/data.npz")
         (["sweep", "FILES/foreign.keras", *DATA], "truncated, or no Keras model"),
         (["sweep", "FILES/empty.keras", *DATA], "truncated, or no Keras model"),
         (["sweep", "FILES", *DATA], "Cannot load"),
-        (["sweep", MODEL, *DATA, "--split", "test"], "a file and has no splits"),
+        (["sweep", MODEL, *DATA, "--split", "test"], "has no splits"),
         (["sweep", MODEL, "--dataset", "digits"], r"examples, of shape \(8, 8, 1\)"),
         (["sweep", MODEL, "--dataset", "digits", "--split", "x"], "Unknown split 'x'"),
         (["sweep", MODEL, *DATA, "--save", ""], "--save must be the path of a file"),
