@@ -1,6 +1,7 @@
 """Detection of models that look untrained, such as one given a wrong range."""
 
 import math
+import operator
 
 UNTRAINED = "The model looks untrained at weight 0"
 # An accuracy that rises as much at such a weight, beyond its interval, was spoiled by
@@ -44,17 +45,21 @@ def why_untrained(rows, shares, guessing):
         guessing: Float, what `loss_of_guessing` returns.
     """
     reason = ""
+    for metric in shares:
+        name = f"{metric}_difference"
+        gaining = [
+            row
+            for row in rows
+            if row["example_weight"] >= LARGE_WEIGHT and row[f"{name}_lower"] > GAIN
+        ]
+        if gaining:
+            row = max(gaining, key=operator.itemgetter(name))
+            reason = (
+                f"weight {row['example_weight']:g} gains {100 * row[name]:.1f} points "
+                f"of {metric}"
+            )
     if rows[0].get("loss", 0) > guessing:
         reason = f"its loss is {rows[0]['loss']:.4g}, that of guessing {guessing:.4g}"
-    for metric in shares:
-        for row in rows:
-            is_large = row["example_weight"] >= LARGE_WEIGHT
-            if is_large and row[f"{metric}_difference_lower"] > GAIN:
-                gain = 100 * row[f"{metric}_difference"]
-                reason = reason or (
-                    f"weight {row['example_weight']:g} gains {gain:.1f} points of "
-                    f"{metric}"
-                )
     if not reason:
         return ""
     return (
