@@ -396,7 +396,9 @@ def test_a_metric_without_a_direction(things):
     mean = keras.metrics.MeanMetricWrapper(lambda y, p: p[..., 0], name="first")
     model.compile(loss=model.loss, metrics=[mean])
     found = sweep_example_weight(model, things.x, things.y, verbose=0)
-    with pytest.raises(ValueError, match=r"'first' does not say.*mode={'first': 'min'}"):
+    with pytest.raises(
+        ValueError, match=r"'first' does not say.*mode={'first': 'min'}"
+    ):
         found.best("first")
     assert found.best("loss")
 

@@ -3,6 +3,8 @@
 import math
 import operator
 
+import keras
+
 UNTRAINED = "The model looks untrained at weight 0"
 # An accuracy that rises as much at such a weight, beyond its interval, was spoiled by
 # the moving statistics.
@@ -28,11 +30,11 @@ def loss_of_guessing(model):
     if loss_name(model) not in names or not isinstance(shape, tuple) or not shape[-1]:
         return math.inf
     penalties = (
-        variable.regularizer(variable)
+        float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
         for variable in model.trainable_variables
         if variable.regularizer is not None
     )
-    return math.log(shape[-1]) + sum(map(float, penalties))
+    return math.log(shape[-1]) + sum(penalties)
 
 
 def why_untrained(rows, shares, guessing):
