@@ -61,7 +61,7 @@ class Evaluator:
             if self.labels not in (None, labels):
                 raise ValueError(
                     "The data come in another order when they are read again, so that "
-                    "clean and corrupted images can't be compared. Give data that are "
+                    "clean and corrupted images cannot be compared. Give data that are "
                     "not shuffled."
                 )
             self.labels = labels
