@@ -33,8 +33,8 @@ COMPILED = {"tensorflow": ["graph", "xla"], "jax": ["graph"], "torch": []}[BACKE
 # Operation by operation JAX compiles hundreds of functions.
 USUAL = "graph" if BACKEND == "jax" else "eager"
 # The ways to train without a mask on TensorFlow: by separate operations, and by the
-# fused kernel, started once for each ghost or once for all ghosts.
-KERNELS = ["general", "one by one", "side by side"]
+# fused kernel, started once for each ghost, or by few operations on small ghosts.
+KERNELS = ["general", "one by one", "separately"]
 
 LAYERS = [GhostBatchNormalization, BatchGroupNormalization]
 SHAPES = [  # of an example, and the channels' axis

@@ -126,9 +126,9 @@ def arguments(*rows):
     ("example_weight", "a number from 0 .* to 1", -0.1, 1.5, "a", None, True, NAN),
     ("variance_tracking", '"variance"', "both", None, 1),
     *[(k, re.escape(v), 8) for k, v in FOREIGN_NAMES.items() if k != "groups"],
-    ("ghost_batch_sise", "perhaps `ghost_batch_size` is meant", 8),
-    ("momentun", "perhaps `momentum` is meant", 0.9),
-    ("example_weigth", "perhaps `example_weight` is meant", 0.5),
+    ("ghost_batch_sise", "perhaps you meant `ghost_batch_size`", 8),
+    ("momentun", "perhaps you meant `momentum`", 0.9),
+    ("example_weigth", "perhaps you meant `example_weight`", 0.5),
     ("kernel_size", r"takes \[.*and the arguments of keras.layers", 3),
     ("mask", r"takes \[.*and the arguments of keras.layers", None),
 )
@@ -245,7 +245,7 @@ def test_masks(layer_class, mask):
     ("axis", r"Unknown arguments \['axis'\].*build the model", 1),
     ("virtual_batch_size", "Unknown arguments.*can set", 8),
     ("virtual_batch_size", "it is called `ghost_batch_size` here", 8),
-    ("ghost_batch_sise", "perhaps `ghost_batch_size` is meant", 8),
+    ("ghost_batch_sise", "perhaps you meant `ghost_batch_size`", 8),
     ("beta_initializer", r"\['beta_initializer'\]. `convert` can set", "ones"),
     ("renorm", "Unknown arguments.*can set", True),
 )

@@ -1,10 +1,10 @@
-"""The layers (Sec. 3.1, 3.2, 3.4), and what they compute with.
+"""The layers (Sec. 3.1, 3.2, 3.4) and their computations.
 
 For the equations see `ghosts`, `moments`, `pooling`, `mixing` and `normalize`, and then
 the `call` of `ghost_batch_normalization`.
 
 Read `arguments`, `backend`, `ghosts`, `moments`, `pooling`, `mixing`, `normalize`,
-`kernels`, `example_weight_variable`, `ghost_batch_normalization`,
+`kernels`, `inference`, `example_weight_variable`, `ghost_batch_normalization`,
 `batch_group_normalization`.
 """
 

@@ -1,4 +1,4 @@
-"""Arguments of the layers: their own ones, and what other libraries call them.
+"""Validation of the layers' own arguments, and their names in other libraries.
 
 The arguments of `keras.layers.BatchNormalization` are checked by Keras.
 """
@@ -13,35 +13,32 @@ from keras_bn4.common.models import BatchNormalization
 
 VARIANCE_TRACKING = ("second_moment", "variance")
 
-# Arguments of batch normalization in other packages, and what to give here instead.
+# Arguments of batch normalization in other packages, and what to pass here instead.
 FOREIGN_NAMES = {
     "virtual_batch_size": "it is called `ghost_batch_size` here. A file of tf_keras "
-    "with it cannot be loaded as a whole: make the model anew, and give the layer the "
+    "with it cannot be loaded as a whole: create the model again, and set the layer's "
     "weights as vectors by `set_weights` (the page of the layers shows how)",
     "ghost_size": "it is called `ghost_batch_size` here",
-    "num_splits": "give the examples of a ghost instead, as `ghost_batch_size`",
+    "num_splits": "pass the size of a ghost instead, as `ghost_batch_size`",
     "num_groups": "it is called `groups` here, an argument of BatchGroupNormalization",
     "groups": "channel groups are an argument of BatchGroupNormalization",
     "alpha": "it is called `example_weight` here",
     "eps": "it is called `epsilon` in Keras",
     "decay": "it is called `momentum` in Keras",
-    "affine": "give `center=False, scale=False` instead",
-    "fused": "leave it out, the fused kernel is used where it can be",
-    "adjustment": "leave it out, there is no such thing here",
+    "affine": "pass `center=False, scale=False` instead",
+    "fused": "leave it out, a fused kernel is used wherever possible",
+    "adjustment": "leave it out, it has no equivalent here",
     "track_running_stats": "leave it out, moving statistics are always kept",
 }
 
 
 class Checked:
-    """An attribute of a class that takes only what a function accepts.
-
-    Its value stands among the `vars` of an object under the attribute's own name, as
-    an ordinary attribute does.
+    """A validated attribute, which is kept where an ordinary attribute would be.
 
     Args:
         check: Function of a value that returns what to keep, or raises an error.
-        fits: Function of the object and such a value that raises an error where they
-            don't go together, or `None`.
+        fits: Function of the object and such a value that raises an error if they are
+            incompatible, or `None`.
     """
 
     def __init__(self, check, fits=None):
@@ -82,20 +79,20 @@ def check_variance_tracking(variance_tracking):
 
 
 def groups_fit(layer, groups):
-    """Raises `ValueError` where a layer can't get these groups."""
+    """Raises `ValueError` if the groups are incompatible with a layer."""
     refuse_with_renorm(layer, layer.renorm)
     if layer.built:
         check_groups_divide(groups, layer.moving_mean.shape[0])
 
 
 def ghosts_fit(layer, ghost_batch_size):
-    """Raises `ValueError` where a layer with `renorm` would get ghosts."""
+    """Raises `ValueError` for ghosts in a layer with `renorm`."""
     if ghost_batch_size is not None:
         refuse_with_renorm(layer, layer.renorm, ghost_batch_size)
 
 
 def renorm_fits(layer, renorm):
-    """Raises `ValueError` where a layer with ghosts or groups would get `renorm`."""
+    """Raises `ValueError` for `renorm` in a layer with ghosts or groups."""
     # Within the constructor of Keras' layer, a layer has no ghosts yet.
     ghost_batch_size = getattr(layer, "ghost_batch_size", None)
     if ghost_batch_size is not None or hasattr(layer, "groups"):
@@ -103,7 +100,7 @@ def renorm_fits(layer, renorm):
 
 
 def refuse_with_renorm(layer, renorm, ghost_batch_size=None):
-    """Raises `ValueError` where `renorm` is set."""
+    """Raises `ValueError` if `renorm` is set."""
     if renorm:
         raise ValueError(
             "`renorm` corrects the statistics of the whole batch and cannot be "
@@ -114,7 +111,7 @@ def refuse_with_renorm(layer, renorm, ghost_batch_size=None):
 
 
 def check_positional(layer_class, names, more):
-    """Raises `TypeError` where a layer was given too many positional arguments.
+    """Raises `TypeError` if a layer was given too many positional arguments.
 
     Args:
         layer_class: The class of the layer.
@@ -133,7 +130,7 @@ def check_positional(layer_class, names, more):
 
 
 def with_hints(error, layer_class, keywords):
-    """An error of Keras, or one that adds what was meant by unknown arguments.
+    """An error of Keras, with hints where arguments are unknown.
 
     Args:
         error: What the constructor of Keras' layer has raised.
@@ -166,7 +163,7 @@ def keras_arguments():
 
 
 def meant(name, allowed):
-    """What to give in place of an argument that doesn't exist, or `None`.
+    """What to pass in place of an argument that doesn't exist, or `None`.
 
     Args:
         name: String, the name of the argument.
@@ -175,7 +172,32 @@ def meant(name, allowed):
     if name in FOREIGN_NAMES:
         return FOREIGN_NAMES[name]
     close = difflib.get_close_matches(name, allowed, 1)
-    return f"perhaps `{close[0]}` is meant" if close else None
+    return f"perhaps you meant `{close[0]}`" if close else None
+
+
+def channels_of(layer, input_shape):
+    """The number of channels of a layer's inputs, or a `ValueError`."""
+    if not hasattr(input_shape, "__len__") or isinstance(input_shape, (str, dict)):
+        raise ValueError(
+            f"Layer '{layer.name}' takes one tensor of examples, of rank 2 or more. "
+            f"Received: input_shape={input_shape!r}."
+        )
+    axis, rank = layer.axis, len(input_shape)
+    if not 1 <= (axis + rank if axis < 0 else axis) < rank:
+        raise ValueError(
+            "The inputs need examples along their first axis and channels along "
+            f"`axis`, another one. Received: axis={axis}, "
+            f"input_shape={tuple(input_shape)}. If {axis} is the size of a ghost, pass "
+            f"it by name: {type(layer).__name__}(ghost_batch_size={axis})."
+        )
+    channels = input_shape[axis]
+    if channels is None:
+        raise ValueError(
+            f"Axis {axis} of the input tensor should have a defined dimension but the "
+            f"layer received an input with shape {tuple(input_shape)}. Give the input "
+            "a fixed number of channels."
+        )
+    return channels
 
 
 def check_mask(mask, inputs, axis):
@@ -190,7 +212,7 @@ def check_mask(mask, inputs, axis):
     expected = shape[:axis] + shape[axis + 1 :]
     found = getattr(mask, "shape", None)
     if found is not None and getattr(found, "rank", 0) is None:
-        return  # A graph of TensorFlow that doesn't know yet.
+        return  # A graph of TensorFlow doesn't know the rank yet.
     fits = found is not None and len(found) == len(expected)
     if fits:
         # `keras.layers.Masking` makes masks of the leading axes, wherever channels are.
@@ -201,7 +223,7 @@ def check_mask(mask, inputs, axis):
     if not fits:
         received = f"mask={mask!r}" if found is None else f"mask.shape={tuple(found)}"
         raise ValueError(
-            "The mask must have one dimension less than the inputs, all of them but "
-            f"the channels': a Boolean tensor of shape {expected}. Received: "
+            "The mask must have all dimensions of the inputs except that of the "
+            f"channels: a Boolean tensor of shape {expected}. Received: "
             f"{received}, inputs.shape={shape}, axis={axis}."
         )

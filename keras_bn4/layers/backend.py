@@ -1,9 +1,9 @@
-"""What differs between TensorFlow, JAX and PyTorch: compilers, gradients, branches."""
+"""Differences between TensorFlow, JAX and PyTorch: compilers, gradients, branches."""
 
 import keras
 from keras import ops
 
-# How many parts of a sum XLA adds in one pass; more than these are slower again.
+# Into how many parts a sum is cut for XLA; more of them are slower again.
 MOST_PARTS = 8
 
 
@@ -13,8 +13,8 @@ def in_xla():
         return False
     import tensorflow as tf
 
-    # Private, because TensorFlow has no public question for this; Keras asks it the
-    # same way.
+    # Private, because TensorFlow has no public function for this; Keras uses the same
+    # one.
     from tensorflow.python.ops import control_flow_util
 
     graph = tf.compat.v1.get_default_graph()
@@ -22,11 +22,11 @@ def in_xla():
 
 
 def custom_gradient(function):
-    """Gives a function the gradient that it computes itself, on TensorFlow.
+    """On TensorFlow, gives a function the gradient that it computes itself.
 
     TensorFlow's own gradient keeps every intermediate tensor and reads it again. JAX
-    and PyTorch gain little from a custom gradient, and `jax.jvp` refuses one, so that
-    they differentiate the function by themselves.
+    and PyTorch differentiate the function by themselves: they gain little from a custom
+    gradient, and `jax.jvp` refuses one.
 
     Args:
         function: Function of tensors that returns a pair: its outputs, and a function
@@ -53,7 +53,7 @@ def custom_gradient(function):
 
 
 def is_ragged(inputs):
-    """Whether something that a layer is called with is TensorFlow's ragged tensor."""
+    """Whether the inputs of a layer are a ragged tensor of TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -84,9 +84,25 @@ def call_padded(function, ragged):
     return tf.RaggedTensor.from_tensor(outputs, lengths)
 
 
+def as_dtype(x, dtype):
+    """A tensor or variable in a dtype; `None` stays `None`.
+
+    `keras.ops.cast` takes longer on PyTorch than an operation on a small tensor, also
+    where it changes nothing.
+    """
+    if x is None or keras.backend.standardize_dtype(x.dtype) != dtype:
+        return None if x is None else ops.cast(x, dtype)
+    return x.value if isinstance(x, keras.Variable) else x
+
+
+def wide_dtype(dtype):
+    """The name of a dtype, `"float32"` for one of half precision."""
+    return keras.backend.result_type(dtype, "float32")
+
+
 def widened(x):
     """Half precision as float32, and any other float as it is."""
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    return as_dtype(x, wide_dtype(x.dtype))
 
 
 def positions_of(x, axis):
@@ -183,8 +199,8 @@ def when_positive(example_weight, mixed, plain):
 
     The branch is chosen when a compiled function runs, not when it is traced, so that a
     compiled `predict` follows a change of the example weight. It is a branch and not a
-    `where`, because at weight zero inference has to cost what it does in Keras, and has
-    to fold into the convolution before it.
+    `where`, because inference at weight 0 must cost no more than in Keras, and must
+    fold into the convolution before it.
 
     Args:
         example_weight: `ExampleWeightVariable`.

@@ -3,8 +3,14 @@
 import keras
 
 from keras_bn4.common.arguments import check_groups, check_groups_divide
-from keras_bn4.layers.arguments import Checked, check_positional, groups_fit
+from keras_bn4.layers.arguments import (
+    Checked,
+    channels_of,
+    check_positional,
+    groups_fit,
+)
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
+from keras_bn4.layers.normalize import scale_and_shift
 
 
 @keras.saving.register_keras_serializable(package="keras_bn4")
@@ -46,8 +52,7 @@ class BatchGroupNormalization(GhostBatchNormalization):
     Call arguments:
         inputs: Float tensor `(n, ...)`, of rank 2 or more.
         training: Boolean, as in `GhostBatchNormalization`.
-        mask: Boolean tensor with one dimension less than `inputs`, as in
-            `GhostBatchNormalization`.
+        mask: Boolean tensor, as in `GhostBatchNormalization`.
 
     Input shape: any, of rank 2 or more, with a defined number of channels.
 
@@ -97,10 +102,14 @@ class BatchGroupNormalization(GhostBatchNormalization):
         return True
 
     def build(self, input_shape):
-        check_groups_divide(self.groups, self._channels_of(input_shape))
+        check_groups_divide(self.groups, channels_of(self, input_shape))
         super().build(input_shape)
 
     @property
     def channels_per_group(self) -> int:
         """How many channels are normalized together, once the layer is built."""
         return 1 if self.groups == -1 else self.moving_mean.shape[0] // self.groups
+
+    def _infer_plainly(self, inputs):
+        moving = self._moving_of_groups(inputs.dtype)
+        return scale_and_shift(inputs, moving, **self._affine(inputs))

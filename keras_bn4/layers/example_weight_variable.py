@@ -1,4 +1,4 @@
-"""The example weight as state of a layer: a variable that is not a weight."""
+"""The example weight as the state of a layer: a variable that is not a weight."""
 
 import json
 import pathlib
@@ -14,9 +14,9 @@ ASSET = "example_weight.json"
 
 
 class ExampleWeightVariable(keras.Variable):
-    """A scalar that on PyTorch is known as a Python number, too.
+    """A scalar that is also known as a Python number on PyTorch.
 
-    There every branch on a tensor waits for the device, and tracers refuse it.
+    There a branch on a tensor waits for the device, and tracers refuse it.
     """
 
     def __init__(self, number, dtype):
@@ -83,7 +83,7 @@ class HasExampleWeight:
 
     @property
     def variables(self):
-        """The weights, and but on PyTorch the example weight, which is no weight."""
+        """The weights and, except on PyTorch, the example weight."""
         variables = super().variables
         if (
             self._example_weight_variable is not None
@@ -94,7 +94,7 @@ class HasExampleWeight:
 
     @property
     def variable_dtype(self):
-        """The dtype of all variables. Not half precision, which statistics overflow."""
+        """The dtype of all variables: not half precision, which would overflow."""
         dtype = self.dtype_policy.variable_dtype
         return "float32" if dtype in ("float16", "bfloat16") else dtype
 

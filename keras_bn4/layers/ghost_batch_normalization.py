@@ -1,4 +1,6 @@
-"""The layer `GhostBatchNormalization`. Its `call` is the place to start reading."""
+"""The layer `GhostBatchNormalization`; start reading at its `call`."""
+
+import functools
 
 import keras
 from keras import ops
@@ -7,6 +9,7 @@ from keras_bn4.common.arguments import check_ghost_batch_size
 from keras_bn4.common.models import BatchNormalization
 from keras_bn4.layers.arguments import (
     Checked,
+    channels_of,
     check_mask,
     check_positional,
     check_variance_tracking,
@@ -15,26 +18,23 @@ from keras_bn4.layers.arguments import (
     with_hints,
 )
 from keras_bn4.layers.backend import (
+    as_dtype,
     call_padded,
     is_ragged,
-    optimization_barrier,
     when_positive,
+    wide_dtype,
     widened,
 )
 from keras_bn4.layers.example_weight_variable import HasExampleWeight
-from keras_bn4.layers.kernels import (
-    tensorflow_replicas,
-    tensorflow_selected,
-    training_kernel,
-)
-from keras_bn4.layers.mixing import mix, move
+from keras_bn4.layers.inference import weigh_examples
+from keras_bn4.layers.kernels import tensorflow_replicas, training_kernel
+from keras_bn4.layers.mixing import move
 from keras_bn4.layers.moments import (
     Moments,
     element_mask,
     example_moments,
     hide_masked,
 )
-from keras_bn4.layers.normalize import scale_and_shift
 from keras_bn4.layers.pooling import batch_moments, group_moments
 
 
@@ -73,8 +73,8 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     both. A program that loads a saved model needs `import keras_bn4`. Positional
     arguments mean the same in both; the arguments that Keras' layer lacks are given by
     name. So `keras.layers.BatchNormalization = keras_bn4.GhostBatchNormalization` works
-    for code that makes its layers afterwards; `keras_bn4.convert` changes a model that
-    stands.
+    for code that creates its layers afterwards; `keras_bn4.convert` changes an existing
+    model.
 
     **Relation to `virtual_batch_size` of tf.keras:** with that argument the examples of
     a ghost were not contiguous, its size had to divide the batch size, and the moving
@@ -111,8 +111,8 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
             float32 at least, whatever the dtype policy.
         training: Boolean, whether to normalize by the statistics of ghosts and to
             update the moving statistics. A layer with `trainable=False` does neither.
-        mask: Boolean tensor with one dimension less than `inputs`, which lacks that of
-            the channels. Masked positions count in no statistic.
+        mask: Boolean tensor with the dimensions of `inputs` except that of the
+            channels. Masked positions count in no statistic.
 
     Input shape: any, of rank 2 or more.
 
@@ -144,7 +144,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
 
     ghost_batch_size = Checked(check_ghost_batch_size, ghosts_fit)
     variance_tracking = Checked(check_variance_tracking)
-    # Keras' own, which goes with neither ghosts nor groups.
+    # Keras' own, which is compatible with neither ghosts nor groups.
     renorm = Checked(lambda renorm: renorm, renorm_fits)
 
     def __init__(
@@ -167,7 +167,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
 
     @property
     def autocast(self) -> bool:
-        """Whether Keras casts the inputs: no, it would turn 7e4 into infinity."""
+        """Whether Keras casts the inputs, which would turn 7e4 into infinity: no."""
         return False
 
     @autocast.setter
@@ -176,34 +176,9 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         vars(self)["autocast"] = value
 
     def build(self, input_shape):
-        self._channels_of(input_shape)
+        channels_of(self, input_shape)
         super().build(input_shape)
         self.build_example_weight(input_shape)
-
-    def _channels_of(self, input_shape):
-        """The number of channels of inputs, or a `ValueError`."""
-        if not hasattr(input_shape, "__len__") or isinstance(input_shape, (str, dict)):
-            raise ValueError(
-                f"Layer '{self.name}' takes one tensor of examples, of rank 2 or more. "
-                f"Received: input_shape={input_shape!r}."
-            )
-        rank = len(input_shape)
-        if not 1 <= (self.axis + rank if self.axis < 0 else self.axis) < rank:
-            raise ValueError(
-                "The inputs need examples along their first axis and channels along "
-                f"`axis`, another one. Received: axis={self.axis}, "
-                f"input_shape={tuple(input_shape)}. If {self.axis} is the size of a "
-                "ghost, give it by its name: "
-                f"{type(self).__name__}(ghost_batch_size={self.axis})."
-            )
-        channels = input_shape[self.axis]
-        if channels is None:
-            raise ValueError(
-                f"Axis {self.axis} of the input tensor should have a defined "
-                "dimension but the layer received an input with shape "
-                f"{tuple(input_shape)}. Give the input a fixed number of channels."
-            )
-        return channels
 
     @property
     def _channel_axis(self):
@@ -226,24 +201,24 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if is_ragged(inputs):
             return call_padded(lambda x, mask: self.call(x, training, mask), inputs)
-        x = self._widen(ops.convert_to_tensor(inputs))
         if mask is not None:
-            check_mask(mask, x, self._channel_axis)
+            check_mask(mask, inputs, self._channel_axis)
+        x = self._widen(inputs)
         if not (training and self.trainable):
             outputs = self._infer(widened(x), mask)
         elif self.renorm:
             outputs = self._train_with_renorm(widened(x), mask)
         else:
             outputs = self._train(x, mask)
-        return ops.cast(outputs, self.compute_dtype)
+        return as_dtype(outputs, self.compute_dtype)
 
     def _widen(self, x):
         """Inputs in the dtype of the layer, where no kernel is known to take them."""
         # Only half precision stays as narrow as it is, which some kernels take. Nothing
         # is rounded: integers become float32 at least.
-        is_half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-        dtype = x.dtype if is_half else "float32"
-        return ops.cast(x, keras.backend.result_type(dtype, self.compute_dtype))
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        dtype = dtype if dtype in ("float16", "bfloat16") else "float32"
+        return as_dtype(x, keras.backend.result_type(dtype, self.compute_dtype))
 
     def _train(self, x, mask):
         groups, axis = self._channel_groups, self._channel_axis
@@ -254,47 +229,31 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         return outputs
 
     def _infer(self, inputs, mask):
-        """Mixes the example's own moments into the moving statistics (Eq. 3)."""
-        mean, variance, _ = self._moving(inputs.dtype)
-        moving = self._pool_channels(Moments(mean[None], variance[None]))
-
         def mixed(is_positive=None):
-            weight = ops.convert_to_tensor(self._example_weight_variable)
-            weight = ops.cast(weight, inputs.dtype)
-            # A masked NaN must not reach the gradients of what counts by its moments.
-            shown, counting = hide_masked(inputs, mask, self._channel_axis)
-            examples = self._moments_to_mix(shown, counting, moving, weight)
-            mean, variance = optimization_barrier(examples.mean, examples.variance)
-            examples = self._pool_channels(Moments(mean, variance, examples.count))
-            mixture = mix(examples, moving, weight)
-            if is_positive is not None:
-                pairs = zip(mixture[:2], moving[:2])
-                mixture = Moments(*(ops.where(is_positive, *pair) for pair in pairs))
-            return scale_and_shift(shown, mixture, **self._affine(inputs))
-
-        def plain():
-            # The operation that Keras' own layer uses, so that not a bit changes.
-            return ops.batch_normalization(
+            return weigh_examples(
                 inputs,
-                mean=moving.mean[0],
-                variance=moving.variance[0],
-                axis=self.axis,
-                offset=_cast(self.beta, inputs.dtype),
-                scale=_cast(self.gamma, inputs.dtype),
-                epsilon=self.epsilon,
+                mask,
+                self._moving_of_groups(inputs.dtype),
+                ops.cast(self._example_weight_variable, inputs.dtype),
+                is_positive,
+                self._channel_groups,
+                **self._affine(inputs),
             )
 
+        plain = functools.partial(self._infer_plainly, inputs)
         return when_positive(self._example_weight_variable, mixed, plain)
 
-    def _moments_to_mix(self, inputs, mask, moving, weight):
-        """The moments of every example and channel, by the fastest kernel."""
-        axis = self._channel_axis
-        if tensorflow_selected.supports(inputs, mask, axis):
-            return tensorflow_selected.selected_moments(inputs, moving.variance, weight)
-        return example_moments(inputs, axis, mask, training=False)
+    def _infer_plainly(self, inputs):
+        """Inference at weight 0: that of Keras, so that not a bit changes."""
+        return super().call(inputs, training=False)
+
+    def _moving_of_groups(self, dtype):
+        """Moving statistics `(1, C)`, pooled over groups of channels."""
+        mean, variance, _ = self._moving(dtype)
+        return group_moments(Moments(mean[None], variance[None]), self._channel_groups)
 
     def _train_with_renorm(self, inputs, mask):
-        """Lets Keras train; it takes the moments of the batch from `_moments`."""
+        """Trains as Keras does, with the moments of the batch from `_moments`."""
         variables = [
             self.moving_mean,
             self.moving_variance,
@@ -321,23 +280,19 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
             variable.assign(value)
         return outputs
 
-    def _pool_channels(self, moments):
-        """Pools the channels of a group, where there are groups."""
-        return group_moments(moments, self._channel_groups)
-
     def _affine(self, inputs):
-        """What turns normalized inputs into outputs, besides the moments."""
-        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        """The arguments of a normalization besides inputs and moments."""
+        dtype = wide_dtype(inputs.dtype)
         return {
-            "gamma": _cast(self.gamma, dtype),
-            "beta": _cast(self.beta, dtype),
+            "gamma": as_dtype(self.gamma, dtype),
+            "beta": as_dtype(self.beta, dtype),
             "axis": self._channel_axis,
             "epsilon": self.epsilon,
         }
 
     def _moving(self, dtype):
         return Moments(
-            _cast(self.moving_mean, dtype), _cast(self.moving_variance, dtype)
+            as_dtype(self.moving_mean, dtype), as_dtype(self.moving_variance, dtype)
         )
 
     def _update_moving_statistics(self, batch, n=None):
@@ -348,7 +303,7 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         moving = self._moving(batch.mean.dtype)
         moved = move(moving, batch, self.momentum, follows_second_moment)
         if tensorflow_replicas.context() is not None and not self.synchronized:
-            count = n if batch.count is None else batch.count[0]
+            count = n if batch.count is None else ops.max(batch.count)
             moved = Moments(*tensorflow_replicas.average(moved[:2], count))
         self.moving_mean.assign(moved.mean)
         self.moving_variance.assign(moved.variance)
@@ -368,7 +323,3 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
     def get_config(self):
         own = {name: getattr(self, name) for name in self.own_arguments}
         return {**super().get_config(), **own}
-
-
-def _cast(variable, dtype):
-    return None if variable is None else ops.cast(variable, dtype)

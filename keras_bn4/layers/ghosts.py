@@ -1,4 +1,4 @@
-"""How a batch is cut into ghost batches (Sec. 3.2, Eq. 4).
+"""The cut of a batch into ghost batches (Sec. 3.2, Eq. 4).
 
 Ghosts are contiguous runs of examples. A batch of `n` examples makes
 `k = max(1, n // ghost_batch_size)` ghosts, cut as `numpy.array_split` cuts: the first
@@ -49,11 +49,11 @@ class Cut(collections.namedtuple("Cut", ["ghosts", "size", "longer"])):
         Args:
             example: Integer tensor, the places of examples in the batch.
         """
-        among_longer = example // (self.size + 1)
-        # An empty batch has ghosts of size 0.
-        among_others = (example - self.end_of_longer) // ops.maximum(self.size, 1)
-        return ops.where(
-            among_longer < self.longer, among_longer, self.longer + among_others
+        # Among the first ghosts the first number is the larger one, or they are equal,
+        # and among the others the second. An empty batch has ghosts of size 0.
+        return ops.maximum(
+            example // (self.size + 1),
+            (example - self.longer) // ops.maximum(self.size, 1),
         )
 
 

@@ -1,4 +1,4 @@
-"""Mixes statistics: at inference (Eq. 3), and into the moving ones (Sec. 3.2)."""
+"""Mixtures of statistics: at inference (Eq. 3), and moving ones (Sec. 3.2)."""
 
 from keras import ops
 
@@ -53,8 +53,8 @@ def move(moving, batch, momentum, second_moment):
     mean = momentum * moving.mean + rest * batch.mean
     variance = momentum * moving.variance + rest * batch.variance
     if second_moment:
-        spread = ops.square(batch.mean - moving.mean)
-        variance = variance + momentum * rest * spread
+        difference = batch.mean - moving.mean
+        variance = variance + momentum * rest * difference * difference
     if batch.count is not None:
         mean = ops.where(batch.count > 0, mean, moving.mean)
         variance = ops.where(batch.count > 0, variance, moving.variance)

@@ -1,4 +1,4 @@
-"""Moments of single examples, the only place where statistics read the large tensor.
+"""Moments of single examples, the only statistics that read the large tensor.
 
 In the letters of the paper there are `n` examples and `C` channels; the *positions* of
 an example are all axes but the first one and that of the channels. Everything starts
@@ -26,9 +26,10 @@ from keras_bn4.layers.backend import (
 Moments = collections.namedtuple(
     "Moments", ["mean", "variance", "count"], defaults=[None]
 )
-Moments.__doc__ = """Mean, biased variance, and the number of elements they are of.
+Moments.__doc__ = """Mean, biased variance, and the number of elements behind them.
 
-`count` has the shape of `mean`, or is `None` where it is the same for all entries.
+`count` can be broadcast to the shape of `mean`, or is `None` where it is the same for
+all entries.
 """
 
 

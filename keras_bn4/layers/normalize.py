@@ -1,4 +1,4 @@
-"""From inputs and moments to outputs, in training and at inference."""
+"""Normalization of inputs by their moments, in training and at inference."""
 
 from keras import ops
 
@@ -64,6 +64,37 @@ def scale_and_shift(x, moments, gamma, beta, axis, epsilon):
     shift = moments.mean * scale
     shift = -shift if beta is None else beta[None] - shift
     return multiply_add(x, _along(scale, x, axis), _along(shift, x, axis))
+
+
+def weigh_numbers(x, moving, example_weight, gamma, beta, axis, epsilon):
+    """Inference (Eq. 3) of examples without positions, element by element.
+
+    The variance of a single number is 0, which leaves `x - μ = (1 - α) (x - m)` and
+    `σ² = (1 - α) v + α (1 - α) (x - m)²`. So `(x - μ) / √(σ² + ε)` is
+    `√((1 - α) / α)`, the bound of Eq. 2 for `α = 1 / B`, times `d / √(d² + w)` with
+    `d = x - m` and `w = v / α + ε / (α (1 - α))`.
+
+    Args:
+        x: Float tensor of shape `(n, C)`.
+        moving: `Moments` of shape `(1, C)`, without a count.
+        example_weight: Scalar tensor `α`.
+        gamma, beta, axis, epsilon: As those of `normalize`.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    # In float32 the limits at 0 and 1 are reached before.
+    weight = ops.maximum(example_weight, 1e-20)
+    rest = ops.maximum(1 - example_weight, 1e-20)
+    difference = x - moving.mean
+    widened_variance = (moving.variance + epsilon / rest) / weight
+    squares = multiply_add(difference, difference, widened_variance)
+    normalized = difference * ops.rsqrt(squares)
+    bound = ops.sqrt(rest / weight)
+    scale = bound if gamma is None else bound * gamma[None]
+    if beta is None:
+        return normalized * scale
+    return multiply_add(normalized, scale, beta[None])
 
 
 def _scale(moments, gamma, epsilon):

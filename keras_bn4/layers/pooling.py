@@ -1,4 +1,4 @@
-"""Pools moments: those of examples over ghosts and the batch, of channels over groups.
+"""Pooling of moments: of examples over ghosts and the batch, of channels over groups.
 
 Any cut of the batch into ghosts, even or uneven, moves small tensors only, of shape
 `(n, C)` for `n` examples and `C` channels.
@@ -34,9 +34,9 @@ def pool(moments, axis):
             return ops.sum(share * tensor, axis, keepdims=True)
 
     pooled = average(mean)
-    # The second average takes off what the first one has rounded. At a mean of ten
-    # thousand standard deviations the rounding would show in the outputs, and would
-    # depend on how the batch is cut.
+    # The second average corrects the rounding of the first one. At a mean of ten
+    # thousand standard deviations it would show in the outputs, and would depend on how
+    # the batch is cut.
     pooled = pooled + average(mean - pooled)
     spread = ops.square(mean - pooled)
     return Moments(pooled, average(variance + spread), count)

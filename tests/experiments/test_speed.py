@@ -1,4 +1,4 @@
-"""What the speed depends on, and the experiment that measures it."""
+"""What the speed depends on, and the measurement of it."""
 
 import json
 import warnings
@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bn4.conversion import convert
-from keras_bn4.experiments.speed import comparison as speed
-from keras_bn4.experiments.speed import measurements
-from keras_bn4.experiments.speed import report as speed_report
+from keras_bn4.experiments.speed import measurements, page
 from keras_bn4.layers import GhostBatchNormalization
 
 BACKEND = keras.backend.backend()
@@ -97,58 +95,44 @@ def test_a_network_learns_what_it_does_with_keras_layer():
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(params=["one way", pytest.param("all ways", marks=pytest.mark.slow)])
-def small(request, monkeypatch):
-    """Arguments of the experiment, with small layers, executed in one way or in all."""
-    monkeypatch.setattr(speed, "SHAPES", ((6, 4, 4, 4),) * 4)
-    monkeypatch.setattr(speed, "DENSE", (6, 4))
+def test_a_comparison_has_the_ratios_of_all_layers(monkeypatch):
     monkeypatch.setattr(measurements, "SECONDS", 1e-9)
-    jobs = speed.jobs()
-    if request.param == "one way":
-        way = {name: jobs[0][name] for name in ("batch", "compile", "dtype")}
-        jobs = [job for job in jobs if way.items() <= job.items()]
-    monkeypatch.setattr(speed, "jobs", lambda: jobs)
-    return {"rounds": 1, "only": ("step", "sizes", "inference")}
+    monkeypatch.setattr(measurements, "_fits", lambda: {})
+    monkeypatch.setattr(measurements, "compare", lambda runs, rounds: runs)
+    comparisons = list(measurements.measure(1, shapes=[(6, 4, 4, 4)]))
+    monkeypatch.undo()
+    names = [("whole", "16", "4"), ("0", "0.05")]
+    for comparison, expected in zip(comparisons, names):
+        ratios = measurements.compare(comparison["ratios"], 1)
+        assert tuple(ratios) == expected
+        assert min(map(min, ratios.values())) > 0
 
 
-def test_comparisons_are_made_once_and_told(small, tmp_path, monkeypatch):
-    results = speed.run(**small, output_dir=tmp_path)
-    assert json.loads((tmp_path / f"{BACKEND}.json").read_text())
-    for result in results:
-        assert result["settings"]["keras"] == keras.__version__
-        assert next(iter(result["ratios"].values())) == 1
-        assert min(result["milliseconds"].values()) > 0
-    text = speed_report.table(results)
-    assert text.count("geometric mean") > 1
-    assert "Training step of a layer" in text
+def test_quartiles_of_ratios_are_paired(monkeypatch):
+    times = {"first": iter([0, 1, 3, 2, 1]), "second": iter([0, 2, 9, 2, 1])}
     monkeypatch.setattr(
-        measurements, "measure", lambda *_: pytest.fail("measured again")
+        measurements, "_seconds", lambda run, repeats: run() if repeats == 1 else 1.0
     )
-    assert speed.run(**small, output_dir=tmp_path) == results
+    runs = {name: values.__next__ for name, values in times.items()}
+    assert measurements.compare(runs, 4) == {"second": [1, 1.5, 2.25]}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"only": ["typo"]}, "no comparison 'typo'.*'step'"), ({"rounds": 0}, "rounds=0")],
-)
-def test_wrong_arguments_leave_nothing(arguments, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        speed.run(**arguments, output_dir=tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+@pytest.mark.skipif(not page.RECORDS.exists(), reason="Nothing is recorded.")
+def test_the_page_shows_what_is_recorded():
+    record = json.loads(page.RECORDS.read_text())
+    text = page.PAGE.read_text()
+    assert page.page(text, record) == text
+    assert page.tables(record["results"]) in text
 
 
-def test_medians_of_ratios_are_paired():
-    times = {"first": iter([0, 1, 3, 2]), "second": iter([0, 2, 9, 2])}
-    seconds = measurements._seconds
+def test_what_is_slower_than_recorded_is_found():
+    def results(low, median):
+        ratios = {"whole": [low, median, 9.0]}
+        return {"jax": [{"what": "training", "of": "2×3", "ratios": ratios}]}
 
-    def fake(function, repeats):
-        return function() if repeats == 1 else 1.0
-
-    measurements._seconds = fake
-    try:
-        runs = {name: values.__next__ for name, values in times.items()}
-        result = measurements.compare(runs, 3)
-    finally:
-        measurements._seconds = seconds
-    assert result["ratios"] == {"first": 1, "second": 2}
-    assert result["milliseconds"] == {"first": 2000, "second": 2000}
+    recorded = results(0.9, 1.0)
+    assert page.slower(results(1.2, 1.5), recorded) == []
+    assert page.slower(results(1.4, 1.5), recorded) == [
+        "jax, training, 2×3, whole: 1.5 > 1.30"
+    ]
+    assert page.slower({"torch": recorded["jax"]}, recorded) == []

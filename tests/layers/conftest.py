@@ -10,7 +10,7 @@ def kernel(request, monkeypatch):
         monkeypatch.setattr(tensorflow_fused, "supports", lambda *_: False)
     elif request.param == "one by one":
         monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", 0)
-    elif request.param == "side by side":
+    elif request.param == "separately":
         monkeypatch.setattr(tensorflow_fused, "LEAST_ELEMENTS", float("inf"))
     else:
         assert request.param == "as it comes"

@@ -13,7 +13,6 @@ from helpers import (
     example_batch,
     randomize,
     run,
-    with_kernels,
 )
 
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization
@@ -33,7 +32,7 @@ def test_channels_per_group(groups, channels):
     assert layer.channels_per_group == channels
 
 
-@with_kernels(("ghost_batch_size", [None, 3]))
+@pytest.mark.parametrize("ghost_batch_size", [None, 3])
 def test_one_group_a_channel_is_the_other_layer(rng, ghost_batch_size):
     arguments = {
         "ghost_batch_size": ghost_batch_size,
@@ -51,7 +50,7 @@ def test_one_group_a_channel_is_the_other_layer(rng, ghost_batch_size):
     check_same_training(layer, other, *example_batch(rng, 7, (3, 6)))
 
 
-@with_kernels(("groups", [1, 2, -1]))
+@pytest.mark.parametrize("groups", [1, 2, -1])
 def test_one_example_a_ghost_is_group_normalization(rng, groups):
     keras_layer = keras.layers.GroupNormalization(groups)
     layer = BatchGroupNormalization(groups, ghost_batch_size=1, example_weight=1.0)

@@ -19,7 +19,6 @@ from helpers import (
     on_torch,
     randomize,
     weights,
-    with_kernels,
 )
 
 import keras_bn4
@@ -88,21 +87,23 @@ def test_on_torch_no_tensor_is_read_to_choose_the_branch(rng, monkeypatch, group
                 layer(x)
 
 
-@with_groups
+@pytest.mark.parametrize(
+    ("groups", "shape"), [(None, (3, 6)), (2, (3, 6)), (None, (6,))]
+)
 @on_torch
 @pytest.mark.parametrize(
     "how", ["make_fx", pytest.param("torch.compile", marks=pytest.mark.slow)]
 )
 def test_what_torch_traces_follows_the_weight_and_keeps_infinities_apart(
-    rng, groups, how
+    rng, groups, shape, how
 ):
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    layer = randomize(layer_of(groups), (3, 6), rng)
-    x = torch.tensor(example_batch(rng, 4, (3, 6))[0])
+    layer = randomize(layer_of(groups), shape, rng)
+    x = torch.tensor(example_batch(rng, 4, shape)[0])
     infinite = x.clone()
-    infinite[0, 0, 0] = float("inf")
+    infinite.view(-1)[0] = float("inf")
     with torch.no_grad():
         if how == "make_fx":
             traced = make_fx(lambda x: layer(x))(x)
@@ -202,7 +203,6 @@ def test_example_weight_takes_effect_without_a_retrace(rng, compiled):
             traces = layer.traces
 
 
-@with_kernels()
 def test_example_weight_takes_effect_in_the_validation_of_fit(rng):
     model, layer = counting_model(rng)
     x, _ = example_batch(rng, 4, (3, 6))

@@ -11,14 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_bn4.layers import kernels
-from keras_bn4.layers.kernels import general, tensorflow_fused, training_kernel
+from keras_bn4.layers.kernels import (
+    general,
+    tensorflow_fused,
+    torch_fused,
+    training_kernel,
+)
+from keras_bn4.layers.moments import Moments
+from keras_bn4.layers.normalize import normalize
+
+FUSED = {"tensorflow": tensorflow_fused, "jax": general, "torch": torch_fused}[BACKEND]
 
 
 def kernels_for(x, mask, groups, axis):
     """Pairs of a kernel that supports these inputs, and the least size for its loop."""
     pairs = [(general.normalize_batch, 0)]
-    if tensorflow_fused.supports(x, mask, groups, axis, EPSILON, False):
-        pairs += [(tensorflow_fused.normalize_batch, least) for least in (0, math.inf)]
+    if FUSED is not general and FUSED.supports(x, mask, groups, axis, EPSILON, False):
+        pairs += [(FUSED.normalize_batch, least) for least in (0, math.inf)]
     return pairs
 
 
@@ -68,7 +77,7 @@ def test_outputs_moments_and_gradients(
             )
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tensorflow_fused, "LEAST_ELEMENTS", least)
+            patch.setattr(FUSED, "LEAST_ELEMENTS", least, raising=False)
             outputs, batch = step(*map(tensor, (x, gamma, beta)))
             found = gradients_of(
                 lambda *arguments: keras.ops.sum(
@@ -89,15 +98,23 @@ def test_outputs_moments_and_gradients(
 
 def test_the_first_kernel_that_supports_its_inputs_is_taken():
     x, mask = tensor(np.ones((4, 3, 6))), keras.ops.ones((4, 3), "bool")
-    fused = tensorflow_fused if BACKEND == "tensorflow" else general
     for arguments, expected in (
-        ((x, None, 6, 2), fused),
+        ((x, None, 6, 2), FUSED),
         ((x, mask, 6, 2), general),
         ((x, None, 3, 2), general),
-        ((x, None, 3, 1), general),
+        ((x, None, 3, 1), torch_fused if FUSED is torch_fused else general),
     ):
         # Outside of a strategy nothing is synchronized.
         for synchronized in (False, True):
             kernel = training_kernel(*arguments, EPSILON, synchronized)
             assert kernel is expected.normalize_batch
     assert kernels.TRAINING[-1] is general
+
+
+def test_a_large_mean_is_subtracted_before_anything_is_multiplied(rng):
+    """`x * scale + shift` would be wrong in the second digit."""
+    deviations = np.round(rng.normal(0, 100, (8, 4))) / 1024
+    x, mean, variance = np.float32(1e4 + deviations), [[1e4] * 4], [[1e-2] * 4]
+    moments = Moments(tensor(mean), tensor(variance))
+    got = normalize(tensor(x), moments, None, None, 1, EPSILON)
+    close(array(got), deviations / np.sqrt(1e-2 + EPSILON), rtol=1e-5)

@@ -29,6 +29,7 @@ from helpers import (
     on_tensorflow,
     randomize,
     run,
+    slow_by_xla,
     step_of,
     weights,
     with_kernels,
@@ -106,7 +107,8 @@ def test_no_size_need_be_known(rng, jit_compile):
 
 # PyTorch's compiler hides a warning of its own, which pytest makes an error before.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@with_kernels(("how", ["graph", "eager", "xla"]), ("groups", [None, 2]))
+@pytest.mark.parametrize("how", slow_by_xla(["graph", "eager", "xla"]))
+@pytest.mark.parametrize("groups", [None, 2])
 def test_fit_and_predict(rng, groups, how):
     layer = layer_of(groups, ghost_batch_size=3, example_weight=0.1)
     model = keras.Sequential([keras.Input((2, 6)), layer])
@@ -239,7 +241,7 @@ def test_empty_batch(rng, how, groups, ghost_batch_size):
 # Precision.
 
 
-@with_kernels(("dtype", ["bfloat16", "float16"]))
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_wider_layer_does_not_round_half_precision(rng, dtype):
     """As where a float32 layer follows one of mixed precision."""
     x = keras.ops.cast(example_batch(rng, 6, (3, 6))[0], dtype)

@@ -1,6 +1,10 @@
-"""Measures time and memory of what a comparison of the speed experiment compares."""
+"""Measurements on one backend.
 
-import subprocess
+Run as a program, `python -m keras_bn4.experiments.speed.measurements ROUNDS`, this
+module prints them in JSON.
+"""
+
+import json
 import sys
 import time
 
@@ -11,12 +15,20 @@ from keras_bn4.common.models import BatchNormalization
 from keras_bn4.conversion import convert
 from keras_bn4.demo import networks
 from keras_bn4.demo.minibatches import minibatches
-from keras_bn4.example_weight import set_example_weight, sweep_example_weight
-from keras_bn4.experiments.speed import steps
-from keras_bn4.layers import BatchGroupNormalization, GhostBatchNormalization
+from keras_bn4.experiments.speed.steps import step_of
+from keras_bn4.layers import GhostBatchNormalization
 
-GHOST_BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2)
-SECONDS = 0.03
+SHAPES = (
+    (256, 512),
+    (32, 128),
+    (64, 16, 64),
+    (128, 8, 8, 64),
+    (32, 7, 7, 512),
+    (128, 32, 32, 16),
+    (64, 56, 56, 64),
+)
+# For how long one is measured in a round.
+SECONDS = 0.02
 
 
 def compare(runs, rounds):
@@ -27,8 +39,8 @@ def compare(runs, rounds):
         rounds: Positive integer.
 
     Returns:
-        Dict of `"milliseconds"` and `"ratios"`, each a dict of medians. Ratios are to
-        the first function.
+        Dict by the names of all but the first: the lower quartile, the median and the
+        upper quartile of their ratios to the first.
     """
     repeats = {}
     for name, function in runs.items():
@@ -38,10 +50,10 @@ def compare(runs, rounds):
     for i in range(rounds):
         for name in list(runs) if i % 2 else reversed(runs):
             seconds[name].append(_seconds(runs[name], repeats[name]))
-    first = np.array(next(iter(seconds.values())))
+    first = np.array(seconds.pop(next(iter(runs))))
     return {
-        "milliseconds": {k: float(1e3 * np.median(v)) for k, v in seconds.items()},
-        "ratios": {k: float(np.median(v / first)) for k, v in seconds.items()},
+        name: np.quantile(values / first, [0.25, 0.5, 0.75]).round(3).tolist()
+        for name, values in seconds.items()
     }
 
 
@@ -52,148 +64,61 @@ def _seconds(function, repeats):
     return (time.perf_counter() - start) / repeats
 
 
-def measure(job, rounds):
-    """Makes one comparison.
+def measure(rounds, shapes=SHAPES):
+    """Yields a dict for each comparison: what is compared, and its ratios."""
+    for training, layers in ((True, _layers_to_train), (False, _layers_to_infer)):
+        what = "training" if training else "inference"
+        for shape in shapes:
+            steps = {
+                name: step_of(layer, shape, training)
+                for name, layer in layers().items()
+            }
+            of = "×".join(map(str, shape))
+            yield {"what": what, "of": of, "ratios": compare(steps, rounds)}
+    if keras.backend.backend() != "jax":
+        ratios = compare(_fits(), max(1, rounds // 3))
+        yield {"what": "training", "of": "`fit` of a ResNet-20", "ratios": ratios}
 
-    Args:
-        job: Dict of settings, one of `comparison.jobs()`.
-        rounds: Positive integer, how often everything that is compared has its turn.
 
-    Returns:
-        Dict of what `compare` returns, or of `"megabytes"` and `"ratios"`.
-    """
-    measures = {
-        "fit": _fit,
-        "predict": _predict,
-        "sweep": _sweep,
-        "memory": _memory,
+def _layers_to_train():
+    return {
+        "Keras": BatchNormalization(),
+        "whole": GhostBatchNormalization(),
+        "16": GhostBatchNormalization(ghost_batch_size=16),
+        "4": GhostBatchNormalization(ghost_batch_size=4),
     }
-    if job["what"] in measures:
-        return measures[job["what"]](rounds, job.get("compile") == "xla")
-    return compare(
-        {
-            name: steps.make(
-                layer,
-                job["shape"],
-                training=job["what"] != "inference",
-                backward=job["what"] in ("step", "sizes"),
-                known=job["batch"] == "known",
-                xla=job["compile"] == "xla",
-                dtype=job["dtype"],
-            )
-            for name, layer in _layers(job).items()
-        },
-        rounds,
-    )
 
 
-def _layers(job):
-    dtype, channels = job["dtype"], job["shape"][-1]
-    layers = {"Keras": BatchNormalization(dtype=dtype)}
-    if job["what"] == "inference":
-        for weight in (0.0, 0.05):
-            layers[f"weight {weight:g}"] = GhostBatchNormalization(
-                example_weight=weight
-            )
-        return layers
-    layers["ReLU"] = keras.layers.ReLU(dtype=dtype)
-    layers["whole batch"] = GhostBatchNormalization(dtype=dtype)
-    sizes = GHOST_BATCH_SIZES if job["what"] == "sizes" else (128, 16, 8)
-    for size in sizes:
-        layers[f"ghosts of {size}"] = GhostBatchNormalization(
-            ghost_batch_size=size, dtype=dtype
-        )
-    groups = min(32, channels // 2)
-    layers["Keras' groups"] = keras.layers.GroupNormalization(groups, dtype=dtype)
-    for size in (1, 2):
-        layers[f"groups, ghosts of {size}"] = BatchGroupNormalization(
-            groups, ghost_batch_size=size, dtype=dtype
-        )
-    return layers
+def _layers_to_infer():
+    return {
+        "Keras": BatchNormalization(),
+        "0": GhostBatchNormalization(),
+        "0.05": GhostBatchNormalization(example_weight=0.05),
+    }
 
 
-def _networks(xla=False):
-    """Builds a ResNet-20 for CIFAR, with Keras' layer and converted."""
+def _fits():
+    """`fit` of a ResNet-20 for CIFAR, with Keras' layer and converted."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((1024, 32, 32, 3), "float32"), rng.integers(0, 10, 1024)
+    data = minibatches(images, labels, batch_size=128)
     model = networks.resnet((32, 32, 3), 10, 3, normalizes_shortcuts=True)
-    converted = {
+    models = {
         "Keras": model,
-        "whole batch": convert(model),
-        "ghosts of 16": convert(model, ghost_batch_size=16),
+        "whole": convert(model),
+        "16": convert(model, ghost_batch_size=16),
     }
-    for network in converted.values():
-        network.compile(
+    for each in models.values():
+        each.compile(
             keras.optimizers.SGD(0.01),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=xla or "auto",
         )
-    return converted
-
-
-def _images(n):
-    rng = np.random.default_rng(0)
-    return rng.random((n, 32, 32, 3), "float32"), rng.integers(0, 10, n)
-
-
-def _fit(rounds, xla):
-    data = minibatches(*_images(1024), batch_size=128)
-    return compare(
-        {
-            name: lambda m=network: m.fit(**data, shuffle=False, verbose=0)
-            for name, network in _networks(xla).items()
-        },
-        rounds,
-    )
-
-
-def _predict(rounds, xla):
-    data = minibatches(_images(512)[0], batch_size=128)
-    networks = _networks(xla)
-    del networks["ghosts of 16"]
-    weighing = convert(networks["whole batch"], example_weight=0.05)
-    weighing.compile(jit_compile=xla or "auto")
-    networks = {
-        "Keras": networks["Keras"],
-        "weight 0": networks["whole batch"],
-        "weight 0.05": weighing,
-    }
-    return compare(
-        {
-            name: lambda m=network: m.predict(**data, verbose=0)
-            for name, network in networks.items()
-        },
-        rounds,
-    )
-
-
-def _sweep(rounds, xla):
-    """Compares a sweep of 21 example weights with 21 evaluations."""
-    data = minibatches(*_images(256), batch_size=128)
-    network = _networks(xla)["whole batch"]
-    set_example_weight(network, 0.05)
-
-    def evaluate():
-        for _ in range(21):
-            network.evaluate(**data, verbose=0)
-
-    def sweep():
-        sweep_example_weight(network, **data, verbose=0)
-
-    return compare({"21 evaluations": evaluate, "sweep": sweep}, max(3, rounds // 3))
-
-
-def _memory(rounds, xla):
-    """Measures by how much the peak memory of a process grows in training."""
-    names = ("Keras", "whole batch", "ghosts of 16")
-    peaks = {name: [] for name in names}
-    for _ in range(max(1, rounds // 5)):
-        for name in names:
-            command = [sys.executable, "-m", steps.__name__, name]
-            output = subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=600
-            ).stdout
-            peaks[name].append(float(output.split()[-1]))
-    first = np.array(peaks["Keras"])
     return {
-        "megabytes": {k: float(np.median(v)) for k, v in peaks.items()},
-        "ratios": {k: float(np.median(v / first)) for k, v in peaks.items()},
+        name: lambda m=each: m.fit(**data, shuffle=False, verbose=0)
+        for name, each in models.items()
     }
+
+
+if __name__ == "__main__":
+    for comparison in measure(int(sys.argv[1])):
+        print(json.dumps(comparison), flush=True)

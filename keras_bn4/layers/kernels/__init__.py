@@ -1,20 +1,26 @@
-"""Kernels: ways to compute the same, of which a layer takes the fastest that it can.
+"""Kernels: equivalent computations, of which a layer uses the fastest possible.
 
 Those of training have one signature,
 
     kernel(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilon)
         -> (outputs, batch moments)
 
-Each module has such a function `normalize_batch`, and `supports`, which says whether
-this takes such inputs. `general` takes all of them.
+Each module has such a function `normalize_batch`, and `supports`, which says whether it
+takes given inputs. `general` takes all.
 
-Read `general`, `tensorflow_fused`, `tensorflow_replicas`, `tensorflow_selected`.
+Read `general`, `tensorflow_small`, `tensorflow_fused`, `tensorflow_replicas`,
+`torch_fused`, `tensorflow_selected`.
 """
 
-from keras_bn4.layers.kernels import general, tensorflow_fused, tensorflow_replicas
+from keras_bn4.layers.kernels import (
+    general,
+    tensorflow_fused,
+    tensorflow_replicas,
+    torch_fused,
+)
 
 # The first one that supports its inputs is taken.
-TRAINING = (tensorflow_replicas, tensorflow_fused, general)
+TRAINING = (tensorflow_replicas, tensorflow_fused, torch_fused, general)
 
 
 def training_kernel(x, mask, groups, axis, epsilon, synchronized):

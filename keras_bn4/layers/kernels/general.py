@@ -1,4 +1,4 @@
-"""Training by separate operations, on any backend, of any ghosts and groups."""
+"""Training by separate operations, for any backend, ghosts and groups."""
 
 from keras import ops
 
@@ -10,7 +10,7 @@ from keras_bn4.layers.pooling import batch_moments, ghost_moments, group_moments
 
 
 def supports(x, mask, groups, axis, epsilon, synchronized):
-    """Whether `normalize_batch` takes such inputs: always."""
+    """Whether `normalize_batch` takes these inputs: always."""
     return True
 
 
@@ -50,7 +50,7 @@ def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilo
 
 
 def _number_of_leading_ghosts(x, ghost_batch_size):
-    """How many ghosts of equal size there are, or `None` if that doesn't help."""
+    """The number of ghosts of equal size, or `None` where it doesn't help."""
     ghosts = number_of_equal_ghosts(x.shape[0], ghost_batch_size)
     # Where inputs are vectors, XLA sums their single axis faster without a reshape
     # (on a CPU).

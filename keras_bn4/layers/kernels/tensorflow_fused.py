@@ -2,19 +2,18 @@
 
 The kernel reads its input twice in the forward pass and twice in the backward pass,
 where separate operations read and write it a dozen times. It takes half precision as it
-is. It has no notion of ghosts. Large ghosts are given to it one after the other, which
-costs one copy of the outputs. Small ghosts, for which starting the kernel would take
-longer than its work, are laid side by side as if they were channels, which costs two
-copies.
+is. It has no notion of ghosts, so that it is started for one after the other, which
+costs one copy of the outputs. `tensorflow_small` has ghosts for which starting the
+kernel would take longer than its work.
 """
 
-import functools
 import math
 
 import keras
 
 from keras_bn4.layers import ghosts
 from keras_bn4.layers.backend import in_xla
+from keras_bn4.layers.kernels.tensorflow_small import normalize_ghosts
 from keras_bn4.layers.moments import Moments
 from keras_bn4.layers.pooling import batch_moments
 
@@ -26,7 +25,7 @@ LEAST_EPSILON = 1.001e-5
 
 
 def supports(x, mask, groups, axis, epsilon, synchronized):
-    """Whether `normalize_batch` takes such inputs."""
+    """Whether `normalize_batch` takes these inputs."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -45,8 +44,7 @@ def supports(x, mask, groups, axis, epsilon, synchronized):
 def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilon):
     """As in `general`, of inputs that `supports` has approved.
 
-    The outputs have the dtype of `x`. The moments are float32, and no gradient flows
-    through them.
+    The outputs have the dtype of `x`, and the moments are float32.
     """
     import tensorflow as tf
 
@@ -54,30 +52,30 @@ def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilo
     positions = math.prod(x.shape[1:-1])
     gamma = tf.ones([channels]) if gamma is None else gamma
     beta = tf.zeros([channels]) if beta is None else beta
-    flat = tf.reshape(x, [-1 if n is None else n, 1, positions, channels])
-    n = tf.shape(flat)[0] if n is None else n
+    is_known = n is not None
+    n = n if is_known else tf.shape(x)[0]
 
     cut = ghosts.cut(n, ghost_batch_size)
-    is_known = isinstance(cut.ghosts, int)
-    if is_known and cut.ghosts == 1:
-        outputs, means, variances = _forward(flat, gamma, beta, epsilon)[:3]
-        means, variances = means[None], variances[None]
+    least = LEAST_ELEMENTS if is_known else 2 * LEAST_ELEMENTS
+    if isinstance(cut.ghosts, int) and cut.ghosts == 1:
+        normalize, count = _at_once, n * positions
     else:
-        least = LEAST_ELEMENTS if is_known else 2 * LEAST_ELEMENTS
-        if ghost_batch_size * positions * channels < least:
-            normalize = _side_by_side
-        else:
-            normalize = _one_by_one if is_known else _in_a_loop
-        outputs, means, variances = normalize(flat, gamma, beta, cut, epsilon)
-    sizes = cut.size_of(tf.range(cut.ghosts))
-    count = tf.cast(sizes * positions, tf.float32)[:, None]
-    # The kernel's variances are divided by the count less one.
-    variances = variances * (count - 1) / tf.maximum(count, 1)
-    count = tf.broadcast_to(count, tf.shape(means))
-    batch = batch_moments(Moments(means, variances, count))
-    outputs = tf.reshape(outputs, tf.shape(x) if x.shape[0] is None else x.shape)
+        is_small = ghost_batch_size * positions * channels < least
+        normalize = _one_by_one if is_known else _in_a_loop
+        normalize = normalize_ghosts if is_small else normalize
+        count = cut.size_of(tf.range(cut.ghosts))[:, None] * positions
+    count = tf.cast(count, tf.float32)
+    # Four axes are what the kernel takes.
+    flat = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, positions, channels])
+    outputs, means, variances = normalize(flat, gamma, beta, cut, count, epsilon)
+    if normalize is _at_once:
+        batch = Moments(means, variances, None if is_known else count)
+    else:
+        batch = batch_moments(Moments(means, variances, count))
+    if len(x.shape) != 4:
+        outputs = tf.reshape(outputs, [-1, *x.shape[1:]])
     outputs.set_shape(x.shape)
-    return outputs, Moments(*map(tf.stop_gradient, batch))
+    return outputs, batch
 
 
 def _forward(x, gamma, beta, epsilon):
@@ -110,82 +108,20 @@ def _backward(upstream, x, gamma, reserved, epsilon):
     )
 
 
-def _side_by_side(x, gamma, beta, cut, epsilon):
-    """Takes ghosts for channels: first the longer ghosts, and then the others."""
+def _biased(variances, count):
+    """The kernel's variances, which are sums of squares by the count less one."""
     import tensorflow as tf
 
-    positions, channels = x.shape[2:]
-    end = cut.end_of_longer
-    rows = slice(None, end), slice(end, None)
-    parts = [
-        (rows_of_run, number, size * positions)
-        for rows_of_run, (number, size) in zip(rows, cut.runs)
-        if not (isinstance(number, int) and number == 0)
-    ]
-
-    def beside(tensor):
-        return [
-            tf.reshape(
-                _swap_first_axes(tf.reshape(tensor[rows], [number, length, channels])),
-                [1, 1, length, number * channels],
-            )
-            for rows, number, length in parts
-        ]
-
-    def back(tensors):
-        restored = [
-            tf.reshape(
-                _swap_first_axes(tf.reshape(tensor, [length, number, channels])),
-                [-1, 1, positions, channels],
-            )
-            for tensor, (_, number, length) in zip(tensors, parts)
-        ]
-        if len(restored) == 1:
-            return restored[0]
-        join = functools.partial(tf.concat, restored, 0)
-        if isinstance(cut.longer, int):
-            return join()
-        return tf.cond(cut.longer > 0, join, lambda: restored[1])
-
-    def by_ghost(tensors):
-        return tf.concat([tf.reshape(t, [-1, channels]) for t in tensors], 0)
-
-    @tf.custom_gradient
-    def normalize(x, gamma, beta):
-        inputs = beside(x)
-        scales = [tf.tile(gamma, [number]) for _, number, _ in parts]
-        offsets = [tf.tile(beta, [number]) for _, number, _ in parts]
-        results = [_forward(*part, epsilon) for part in zip(inputs, scales, offsets)]
-
-        def gradient(upstream, *_):
-            to_inputs, to_scales, to_offsets = zip(
-                *(
-                    _backward(dy, part, scale, result[3:], epsilon)[:3]
-                    for dy, part, scale, result in zip(
-                        beside(upstream), inputs, scales, results
-                    )
-                )
-            )
-            return (
-                back(to_inputs),
-                tf.reduce_sum(by_ghost(to_scales), 0),
-                tf.reduce_sum(by_ghost(to_offsets), 0),
-            )
-
-        outputs, means, variances = zip(*(result[:3] for result in results))
-        return (back(outputs), by_ghost(means), by_ghost(variances)), gradient
-
-    return normalize(x, gamma, beta)
+    return variances * ((count - 1) / tf.maximum(count, 1))
 
 
-def _swap_first_axes(tensor):
-    """Swaps the first two axes, without a copy where one of them has size 1."""
-    import tensorflow as tf
+def _at_once(x, gamma, beta, cut, count, epsilon):
+    """Starts the kernel for the whole batch."""
+    result = _forward(x, gamma, beta, epsilon)
+    return result.y, result.batch_mean, _biased(result.batch_variance, count)
 
-    return tf.transpose(tensor, [1, 0, 2])
 
-
-def _one_by_one(x, gamma, beta, cut, epsilon):
+def _one_by_one(x, gamma, beta, cut, count, epsilon):
     """Starts the kernel once for each ghost of a batch of known size."""
     import tensorflow as tf
 
@@ -210,14 +146,14 @@ def _one_by_one(x, gamma, beta, cut, epsilon):
         outputs = (
             tf.concat([result.y for result in results], 0),
             tf.stack([result.batch_mean for result in results]),
-            tf.stack([result.batch_variance for result in results]),
+            _biased(tf.stack([result.batch_variance for result in results]), count),
         )
         return outputs, gradient
 
     return normalize(x, gamma, beta)
 
 
-def _in_a_loop(x, gamma, beta, cut, epsilon):
+def _in_a_loop(x, gamma, beta, cut, count, epsilon):
     """Starts the kernel once for each ghost of a batch of unknown size."""
     import tensorflow as tf
 
@@ -275,6 +211,6 @@ def _in_a_loop(x, gamma, beta, cut, epsilon):
             )
             return join(inputs), scale, offset
 
-        return (join(outputs), means, variances), gradient
+        return (join(outputs), means, _biased(variances, count)), gradient
 
     return normalize(x, gamma, beta)

@@ -1,4 +1,4 @@
-"""Moments of a batch that `tf.distribute` has cut into one part for each replica.
+"""Training on a batch that `tf.distribute` has cut into a part for each replica.
 
 All replicas call these functions alike, in a replica context. What they send to each
 other are moments of ghosts and never activations. All replicas know the shape of what
@@ -40,7 +40,7 @@ def context():
 
 
 def supports(x, mask, groups, axis, epsilon, synchronized):
-    """Whether `normalize_batch` takes such inputs."""
+    """Whether `normalize_batch` takes these inputs."""
     return synchronized and context() is not None
 
 

@@ -3,7 +3,7 @@
 Outside XLA the moments that everything else computes read the input three times and
 write it once: the mean, the squared deviations from it, and their mean. TensorFlow's
 Euclidean norm squares while it adds up, so that mean and norm together read the input
-twice and write nothing. It brings three difficulties, and this is how they are met.
+twice and write nothing. Three difficulties had to be solved.
 
 * LiteRT and XLA lack the norm, and a function that is traced may be exported at any
   time. So the graph calls the usual computation, and holds the one by the norm beside
@@ -34,7 +34,7 @@ MOST_SQUARED_MEANS = 4
 
 
 def supports(x, mask, axis):
-    """Whether `selected_moments` takes such inputs.
+    """Whether `selected_moments` takes these inputs.
 
     Args:
         x: Tensor of shape `(n, ...)`.
@@ -150,7 +150,7 @@ def _by_norm(x, moving_variance, example_weight):
 
 
 def _length_of_part(positions):
-    """Into how long parts positions are cut, whose sums are added up.
+    """The length of the parts into which positions are cut for sums.
 
     A sum of sums is more precise than a long sum, and costs no more while the parts are
     long enough.
