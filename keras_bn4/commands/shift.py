@@ -1,5 +1,7 @@
 """`keras_bn4 shift`: evaluates a saved model on corrupted images of its user."""
 
+import argparse
+import dataclasses
 import pathlib
 import warnings
 
@@ -7,11 +9,9 @@ import keras
 import numpy as np
 
 from keras_bn4 import datasets
+from keras_bn4.commands.data import add_data_options, load_data
 from keras_bn4.commands.inputs import (
-    add_data_dir,
     add_output_dir,
-    check_classes,
-    check_fit,
     check_folder,
     compile_as_classifier,
     load_model,
@@ -21,8 +21,7 @@ from keras_bn4.common.batches import iterate
 from keras_bn4.common.files import written_whole
 from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
-from keras_bn4.datasets.array_files import is_file, load_arrays
-from keras_bn4.datasets.folders import ImageFolder, scaling
+from keras_bn4.datasets.folders import RAW, ImageFolder, scaling
 from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
 from keras_bn4.example_weight.schedules import SCHEDULES
 from keras_bn4.example_weight.setting import weighing_layers
@@ -48,34 +47,8 @@ def add(commands):
     shift.add_argument(
         "model", metavar="MODEL.keras", help="file of the model, a classifier"
     )
-    shift.add_argument(
-        "--dataset",
-        required=True,
-        help="a folder of images with a folder for each class, 'digits', a name of "
-        "tensorflow-datasets, or an .npz file with x and y",
-    )
-    add_data_dir(shift)
-    shift.add_argument(
-        "--split", help="split to cut into halves (default: validation, or else test)"
-    )
-    shift.add_argument(
-        "--classes",
-        metavar="FILE",
-        help="file with the name of a class in each line, in the order of the model's "
-        "outputs (default: the names of the folders, sorted)",
-    )
-    shift.add_argument(
-        "--image-size",
-        type=int,
-        metavar="N",
-        help="height and width of the images (default: of the model's input)",
-    )
-    shift.add_argument(
-        "--scale",
-        default="0-255",
-        help="what the model takes: 0-255, 0-1, -1-1, or a module of "
-        "keras.applications (default: %(default)s)",
-    )
+    add_data_options(shift)
+    shift.set_defaults(batch_size=32)
     shift.add_argument(
         "--highest",
         type=float,
@@ -135,27 +108,20 @@ def add(commands):
         help="compare with moving statistics recalibrated on so many corrupted images "
         "of the first half, 0 for no comparison (default: %(default)s)",
     )
-    shift.add_argument(
-        "--batch-size",
-        type=int,
-        default=32,
-        help="batch size to evaluate with (default: %(default)s)",
-    )
     add_output_dir(shift, "results/shift")
     shift.set_defaults(command=run)
 
 
 def run(options):
     """Chooses a weight on clean images, and reports on clean and corrupted ones."""
-    for name in ("images", "batch_size"):
-        check_integer(name, getattr(options, name))
+    check_integer("images", options.images)
     check_integer("recalibrate_on", options.recalibrate_on, least=0)
     check_number("within", options.within, least=0)
     check_folder(options.output_dir)
     preprocess = scaling(options.scale)
     model = load_model(options.model)
     choosing, reporting = _halves(options, model)
-    x, y = next(_batches(choosing, options))
+    x, _ = next(_batches(choosing))
     check_images(x, options.highest)
     shape = x.shape[1:]
     wanted = options.kinds
@@ -172,7 +138,7 @@ def run(options):
         for kind in wanted
         for severity in [max(options.severities)]
     }
-    model = _prepared(model, preprocess(x), y)
+    model = _prepared(model, preprocess(x), options)
     folder = pathlib.Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / "images.png") as unfinished:
@@ -180,19 +146,18 @@ def run(options):
         draw_images(examples).savefig(unfinished)
     chosen = _choose(model, choosing, preprocess, options, folder / "choice.json")
     others = []
-    for images, _ in _batches(choosing, options):
+    for images, _ in _batches(choosing):
         others.append(images)
         if sum(map(len, others)) >= options.recalibrate_on:
             break
     others = np.concatenate(others)[: options.recalibrate_on]
     found = evaluate_shifts(
         model,
-        *reporting,
+        **reporting,
         example_weights=chosen,
         kinds=wanted,
         severities=options.severities,
         highest=options.highest,
-        batch_size=options.batch_size if len(reporting) > 1 else None,
         preprocess=preprocess,
         shifted=lambda kind, severity: _published(kind, severity, options, shape),
         recalibrate_on=others if options.recalibrate_on else None,
@@ -208,71 +173,39 @@ def run(options):
 
 def _halves(options, model):
     """The clean images to choose on, and to report on, as arguments of `evaluate`."""
-    size = options.image_size
-    if pathlib.Path(options.dataset).is_dir():
-        shape = model.input_shape
-        size = (size, size) if size else shape[1:3]
-        if None in size:
-            raise ValueError(
-                "The model takes images of any size. Say which to use: --image-size."
-            )
-        halves = [
-            ImageFolder(
-                options.dataset,
-                image_size=size,
-                channels=shape[-1],
-                classes=options.classes,
-                half=half,
-                batch_size=options.batch_size,
-            )
-            for half in ("choose", "report")
-        ]
-        check_classes(model, halves[0].classes)
-        for half in halves[1:]:
-            half.files = half.files[: options.images]
-            half.labels = half.labels[: options.images]
-        print(f"{halves[0]}, and as many to report on")
-        return [halves[0]], [halves[1]]
-    if options.classes is not None:
-        raise ValueError("--classes names the folders of a folder of images.")
-    if is_file(options.dataset):
-        x, y = load_arrays(options.dataset)
+    given = argparse.Namespace(**{**vars(options), "scale": RAW})
+    if options.dataset == "imagenet2012" and options.split is None:
+        # Its test split has no labels.
+        given.split = "validation[:50%]"
+    parts = load_data(given, model)
+    if len(parts) == 1:
+        is_sliced = str(given.split).endswith("[:50%]")
+        given.split = given.split[:-6] + "[50%:]" if is_sliced else "test"
+        parts += load_data(given, model)[:1]
+    return [part.arguments() for part in (parts[0], _few(parts[1], options.images))]
+
+
+def _few(part, count):
+    """The first images of data."""
+    x, y = part.x, part.y
+    if isinstance(x, ImageFolder):
+        x.files, x.labels = x.files[:count], x.labels[:count]
+    elif y is None:
+        x = x.unbatch().take(count).batch(part.batch_size)
     else:
-        keywords = {"data_dir": options.data_dir}
-        split = options.split
-        if split is None:
-            names = datasets.split_names(options.dataset, **keywords)
-            split = "validation" if "validation" in names else "test"
-        if options.dataset != "digits":
-            keywords["batch_size"] = options.batch_size
-            keywords["image_size"] = (size, size) if size else None
-            halves = [
-                datasets.stream(options.dataset, f"{split}{half}", **keywords)
-                for half in ("[:50%]", "[50%:]")
-            ]
-            few = halves[1].unbatch().take(options.images).batch(options.batch_size)
-            return [halves[0]], [few]
-        x, y = datasets.load(options.dataset, split)
-    order = np.random.default_rng(0).permutation(len(x))
-    choosing, reporting = order[: len(x) // 2], order[len(x) // 2 :]
-    reporting = reporting[: options.images]
-    if not len(choosing):
-        raise ValueError(
-            f"{options.dataset} has {len(x)} image, and two halves need two."
-        )
-    return [x[choosing], y[choosing]], [x[reporting], y[reporting]]
+        x, y = x[:count], y[:count]
+    return dataclasses.replace(part, x=x, y=y, count=min(count, part.count))
 
 
-def _batches(data, options):
-    batch_size = options.batch_size if len(data) > 1 else None
-    for x, y, _ in iterate(*data, batch_size=batch_size)[0]:
+def _batches(data):
+    for x, y, _ in iterate(**data)[0]:
         yield keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)
 
 
-def _prepared(model, x, y):
+def _prepared(model, x, options):
     """The model with layers of this package, compiled for loss and accuracy."""
-    check_fit(model, x, y)
-    print(f"The model receives values from {x.min():g} to {x.max():g}.")
+    if options.scale != RAW:
+        print(f"Scaled, that is {x.min():.4g} to {x.max():.4g}.")
     if model.compiled and model.loss:
         model.compile(loss=model.loss, metrics=["accuracy"])
     else:
@@ -290,7 +223,7 @@ def _choose(model, data, preprocess, options, path):
     records = Records(path)
     settings = {
         "model": digest(model.get_weights()),
-        "data": digest(next(_batches(data, options))),
+        "data": digest(next(_batches(data))),
         "example_weights": list(options.example_weights),
         "schedule": options.schedule,
         "within": options.within,
@@ -298,7 +231,7 @@ def _choose(model, data, preprocess, options, path):
     }
     record = records.find(settings)
     if record is None:
-        batches = ((preprocess(x), y) for x, y in _batches(data, options))
+        batches = ((preprocess(x), y) for x, y in _batches(data))
         sweep = sweep_example_weight(
             model,
             batches,

@@ -97,13 +97,13 @@ def corrupt(
                 f"it gets, {images.shape}. Received: {changed.shape}."
             )
         return changed.astype(images.dtype)
-    check_kind(kind, severity, images.shape[1:])
+    level = check_kind(kind, severity, images.shape[1:])
     if max(images.shape[1:3]) > SMALL:
         shades = np.round(images * (255 / highest)).astype("uint8")
-        changed = _corrupt_large(shades, kind, severity, seed) * (highest / 255)
+        changed = _corrupt_large(shades, kind, level, seed) * (highest / 255)
     else:
-        rng = np.random.default_rng([seed, KINDS.index(kind), severity])
-        strength = STRENGTHS[kind][severity - 1]
+        rng = np.random.default_rng([seed, KINDS.index(kind), level])
+        strength = STRENGTHS[kind][level - 1]
         changed = apply(images / highest, kind, strength, rng) * highest
     if np.issubdtype(images.dtype, np.integer):
         changed = np.round(changed)
@@ -116,7 +116,7 @@ def name_of_kind(kind):
 
 
 def check_kind(kind, severity, shape):
-    """Raises `ValueError` unless images of a shape can have a kind and a severity.
+    """Returns the severity, or raises `ValueError` if images cannot have the kind.
 
     Args:
         kind: As `corrupt` takes it, and not a function.
@@ -135,6 +135,7 @@ def check_kind(kind, severity, shape):
             "Gray images have no saturation. Leave out the kind 'saturate'. Received: "
             f"images of shape {shape}."
         )
+    return severity
 
 
 def check_images(images, highest=255):

@@ -157,7 +157,7 @@ def evaluate_shifts(
     for kind, severity in cells:
         name = CLEAN if kind is None else name_of_kind(kind)
         of_cell = {**common, "kind": name, "severity": severity}
-        record = records and records.find(of_cell)
+        record = None if records is None else records.find(of_cell)
         if record is None:
             given = shifted(name, severity) if shifted and kind is not None else None
             values = evaluator.values(kind, severity, given)

@@ -43,8 +43,7 @@ def test_a_folder_is_chosen_on_and_reported_on(folder, colors, tmp_path, run):
     command = ("shift", colors, "--dataset", folder, "--scale", "0-1", *SMALL)
     status, printed, _ = run(*command, "--output-dir", out)
     assert status == 0
-    assert "ImageFolder of 12 images" in printed
-    assert re.search(r"receives values from 0[.\d]* to (1|0[.\d]*)\.$", printed, re.M)
+    assert re.search(r"Scaled, that is 0[.\d]* to (1|0[.\d]*)\.$", printed, re.M)
     assert "Converted 1 layers" in printed
     assert "Largest weight with accuracy within 0.005:" in printed
     table = printed.split("intervals:")[1]
