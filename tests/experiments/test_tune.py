@@ -143,7 +143,7 @@ def test_files_that_a_killed_search_left(folder, searched):
     (trial,) = (folder / "search").glob("trial_*/trial.json")
     (folder / "search/oracle.json").write_text("{}")
     trial.write_text("")
-    with pytest.raises(ValueError, match=f"Remove {trial.parent}, so that its trial"):
+    with pytest.raises(ValueError, match=f"Remove {trial.parent} to repeat its trial"):
         tune.run(**arguments)
 
 
