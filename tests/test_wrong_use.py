@@ -205,7 +205,6 @@ def built(layer_class):
         (lambda: LAYERS[0](renorm=True), "ghost_batch_size", 8, "combined with ghosts"),
         (BatchGroupNormalization, "renorm", True, "cannot be combined with ghosts"),
     ],
-    ids=str,
 )
 def test_attributes_of_layers(make, name, value, message):
     layer = make()
