@@ -19,7 +19,7 @@ if keras.backend.backend() != "tensorflow":
 
 ROOT = pathlib.Path(keras_bn4.__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "keras_bn4").rglob("README.md"))]
+PAGES = [README, *sorted((ROOT / "keras_bn4").rglob("*.md"))]
 COMMANDS = sorted(
     {
         command.strip()
@@ -71,6 +71,7 @@ def prelude():
         names[f"x_{half}"] = rng.integers(0, 256, (8, 8, 8, 1)).astype("uint8")
         names[f"y_{half}"] = rng.integers(3, size=8)
     names["folder"] = "images"
+    names["large_image"] = rng.normal(size=(16, 16, 1)).astype("float32")
     # How much the search and the trainings do.
     return {**names, "trials": 2, "epochs": 1}
 

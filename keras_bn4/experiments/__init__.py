@@ -9,6 +9,7 @@ Nothing imports from here. The folders and modules are:
 - `pretrained`: example weighing of networks that are already trained (Fig. 1)
 - `shift`: trained networks on shifted images, and what is recorded of them
 - `imagenet`: ImageNet networks on corrupted photographs
+- `recalibration_prior`: how many images the statistics of training should count for
 - `discrepancy_by_ghost_size`: output ranges in training and at inference (Fig. 6)
 - `tune`: a search with Keras Tuner, and what it is worth on test data
 - `reproduction`: the figures and tables of the paper, at a small and at its own scale
@@ -18,6 +19,6 @@ Nothing imports from here. The folders and modules are:
 - `method_pictures`: the pictures on the pages of the methods
 
 Read `machine`, `command`, `trained`, `pretrained`, `shift`, `imagenet`,
-`discrepancy_by_ghost_size`, `tune`, `reproduction`, `speed`, `distributed`,
-`multi_worker`, `method_pictures`.
+`recalibration_prior`, `discrepancy_by_ghost_size`, `tune`, `reproduction`, `speed`,
+`distributed`, `multi_worker`, `method_pictures`.
 """
