@@ -233,7 +233,7 @@ def test_masks(layer_class, mask):
 @pytest.mark.parametrize("in_place", [False, True])
 @arguments(
     ("select", "`select` must be a function of a layer, or None.*'b", "b", ["bn"]),
-    ("select", "`select` didn't pick it", lambda layer: False),
+    ("select", "`select` did not pick it", lambda layer: False),
     ("groups", r"nothing was changed.*\[1, 2, 3, 6\], and -1.*'.*divisible", 4),
     ("groups", "nothing was changed.*must be divisible by", lambda layer: 4),
     ("groups", "nothing was changed.*groups='a'", lambda layer: "a"),
@@ -463,9 +463,9 @@ def test_the_callback_in_fit(things, arguments, message):
     (lambda t: (t.model, t.x, {"verbose": "loud"}), "verbose='loud'"),
     (lambda t: (t.model, iter([t.x]), {"batch_size": 4}), "only be used with arrays"),
     (lambda t: (t.model, Endless(), {}), "no end. Say how many batches"),
-    (lambda t: (t.model, t.x[..., :1], {}), "can't be called on.*The model is unchan"),
-    (lambda t: (t.model, t.x[0], {}), "can't be called on a batch of these data"),
-    (lambda t: (t.model, (t.x, t.y), {}), "can't be called on.*without labels"),
+    (lambda t: (t.model, t.x[..., :1], {}), "cannot be called.*The model is unchange"),
+    (lambda t: (t.model, t.x[0], {}), "cannot be called on a batch of these data"),
+    (lambda t: (t.model, (t.x, t.y), {}), "cannot be called on.*without labels"),
 )
 def test_moving_statistics(things, function, call, error, message):
     model, data, arguments = call(things)
@@ -497,7 +497,7 @@ exclude = exclude_from_weight_decay
     (lambda t: exclude(adamw(t.plain), t.plain), "is built.*Make a new optimizer"),
     (lambda t: exclude(keras.optimizers.SGD(), t.plain), "no weight decay.*Set `weigh"),
     (lambda t: exclude(adamw(), t.none), "no normalizer with γ or β. Pass a model"),
-    (lambda t: exclude(adamw(), t.subclassed, decay="open"), "whose graph Keras doesn"),
+    (lambda t: exclude(adamw(), t.subclassed, decay="open"), "whose graph Keras does"),
     (lambda t: exclude(adamw(), t.plain, decay="some"), '"all", "none", one of.*some'),
     (lambda t: exclude(adamw(), t.plain, decay=None), '"all", "none", one of.*None'),
     (lambda t: exclude(adamw(), t.plain, decay=3), '"all", "none", one of.*decay=3'),

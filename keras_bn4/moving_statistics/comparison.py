@@ -1,4 +1,4 @@
-"""Compares batch normalization in training and at inference (App. A and B)."""
+"""Comparison of batch normalization in training and at inference (App. A and B)."""
 
 import math
 
@@ -6,22 +6,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bn4.common.tables import listed
 from keras_bn4.layers.mixing import mix
 from keras_bn4.layers.moments import Moments
 from keras_bn4.layers.pooling import batch_moments, ghost_moments, group_moments
 from keras_bn4.moving_statistics.comparison_result import Discrepancy
-from keras_bn4.moving_statistics.recalibration import moments_of_examples, pooled
+from keras_bn4.moving_statistics.recalibration import (
+    check_received,
+    moments_of_examples,
+    pooled,
+)
 from keras_bn4.moving_statistics.recorder import (
-    Recorder,
     check_statistics,
     input_batches,
+    kept_recorder,
     one_at_a_time,
     training_layers,
 )
 
-# The example weights at which ranges are measured. The weight that closes the gap is
-# interpolated between them.
+# The weight that closes the gap is interpolated between these.
 WEIGHTS = (
     *(0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4),
     *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
@@ -43,16 +45,16 @@ def discrepancy(
     elements that are normalized together (Eq. 2, App. A). At inference there is no such
     bound. This function runs the data through the model twice: once with batch
     normalization as in training, with its ghosts and channel groups, and once as at
-    inference, at the example weight that each layer has. Dropout and the like are off
-    both times. The model is left unchanged.
+    inference, at the example weight of each layer. Dropout is off both times. The model
+    is left unchanged.
 
-    The result shows two gaps between training and inference. The first is that outputs
-    range more widely at inference. Each row has the example weight that would close
-    this gap in its layer, given the inputs the layer receives now. Take it as a hint
-    where to look: `keras_bn4.sweep_example_weight` finds the weight that is best for a
-    loss or metric, one for the whole model. The second gap is a mean far from 0 or a
-    standard deviation far from 1 at inference. It means that the moving statistics are
-    not those of the data, and `keras_bn4.recalibrate` closes it.
+    The result shows two gaps between training and inference. First, outputs have a
+    wider range at inference. Each row has the example weight that would close this gap
+    in its layer, given the inputs that the layer currently receives. It is only a hint:
+    `keras_bn4.sweep_example_weight` finds the weight for the whole model that is best
+    for a loss or metric. Second, a mean far from 0 or a standard deviation far from 1
+    at inference means that the moving statistics are not those of the data, and
+    `keras_bn4.recalibrate` closes that gap.
 
     Reference:
 
@@ -60,13 +62,13 @@ def discrepancy(
       B (Fig. 6).
 
     Args:
-        model: A built `keras.Model`. It need not be compiled.
+        model: A built `keras.Model`. It does not have to be compiled.
         data: Inputs of the model: arrays with the examples along their first axis (a
             list of arrays for a model with several inputs), a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, or another iterable of batches. Labels in batches
             are ignored.
         batch_size: Positive integer, or `None` for 32. Only used if `data` is arrays.
-            The result depends on it: without ghosts, use that of the training.
+            The result depends on it: without ghosts, use that of training.
         steps: Positive integer, how many batches to use, or `None` for all.
         verbose: 0 or `"auto"`/1, whether to show a progress bar.
 
@@ -92,66 +94,45 @@ def discrepancy(
     True
     """
     layers = training_layers(model)
-    weights = {id(layer): getattr(layer, "example_weight", 0.0) for layer in layers}
-
-    def inference(layer, inputs, mask):
-        return _inference(layer, inputs, mask, weights[id(layer)])
-
-    seen = {(mode, i): None for mode in (True, False) for i in range(len(layers))}
-    infer = Recorder(model, layers, inference, training=False)
-    train = Recorder(model, layers, _training, training=True)
+    trained, inferred = [None] * len(layers), [None] * len(layers)
     with one_at_a_time:
         check_statistics(model)
+        infer = kept_recorder(model, layers, _inference, training=False)
+        train = kept_recorder(model, layers, _training, training=True)
         for x in input_batches(data, batch_size, steps, verbose):
-            for training, recorder in ((False, infer), (True, train)):
+            for recorder, seen in ((infer, inferred), (train, trained)):
                 for i, places in enumerate(recorder.record(x)):
                     for summary in places:
-                        seen[training, i] = _merged(seen[training, i], summary)
-    rows = [
-        _row(layer, seen[True, i], seen[False, i])
-        for i, layer in enumerate(layers)
-        if seen[True, i] is not None
-    ]
-    if not rows:
-        raise ValueError(
-            "The data set is empty, or the model called none of its batch "
-            "normalization layers. Pass at least one example."
-        )
-    unfit = [
-        f"'{row['layer']}'"
-        for row in rows
-        if not math.isfinite(row["training_mean"] + row["training_deviation"])
-    ]
-    if unfit:
-        raise ValueError(
-            f"{len(unfit)} of {len(rows)} batch normalization layers of model "
-            f"'{model.name}' received NaN or infinity: {listed(unfit)}. The model is "
-            "unchanged. Pass data that are finite."
-        )
-    return Discrepancy(rows)
+                        seen[i] = _merged(seen[i], summary)
+    moments = [found and found["moments"] for found in trained]
+    check_received(model, layers, moments, least=0)
+    rows = zip(layers, trained, inferred)
+    return Discrepancy([_row(*of_layer) for of_layer in rows if of_layer[1]])
 
 
-def _training(layer, inputs, mask):
+def _training(recorder, layer, inputs, mask):
     """Summarizes a layer's outputs in training, before γ and β."""
     examples, low, high = _examples(layer, inputs, mask)
     together = ghost_moments(examples, getattr(layer, "ghost_batch_size", None))
     return _summary(layer, examples, low, high, _of_groups(layer, together))
 
 
-def _inference(layer, inputs, mask, example_weight):
+def _inference(recorder, layer, inputs, mask):
     """Summarizes a layer's outputs at inference, with their ranges at all `WEIGHTS`."""
     examples, low, high = _examples(layer, inputs, mask)
     dtype = examples.mean.dtype
     moving = (layer.moving_mean, layer.moving_variance)
     moving = Moments(*(ops.cast(variable, dtype)[None] for variable in moving))
     moving, example = _of_groups(layer, moving), _of_groups(layer, examples)
-    now = mix(example, moving, example_weight)
+    # The variable, because a number would be a constant of the trace.
+    weight = getattr(layer, "_example_weight_variable", 0.0)
+    now = mix(example, moving, ops.cast(weight, dtype))
     summary = _summary(layer, examples, low, high, now)
-    ranges = []
-    for weight in WEIGHTS:
-        mixture = mix(example, moving, weight)
-        ranges.append(_range(layer, low, high, examples.count, mixture))
-    summary["ranges"] = ops.stack([ops.stack(ends) for ends in ranges])
+    ranges = [
+        _range(layer, low, high, examples.count, mix(example, moving, weight))
+        for weight in WEIGHTS
+    ]
+    summary["ranges"] = ops.stack(ranges)
     return summary
 
 
@@ -168,9 +149,8 @@ def _examples(layer, inputs, mask):
 
 
 def _of_groups(layer, moments):
-    channels = moments.mean.shape[-1]
-    groups = channels // getattr(layer, "channels_per_group", 1)
-    return group_moments(moments, groups)
+    size = getattr(layer, "channels_per_group", 1)
+    return group_moments(moments, moments.mean.shape[-1] // size)
 
 
 def _summary(layer, examples, low, high, moments):
@@ -183,7 +163,7 @@ def _summary(layer, examples, low, high, moments):
     )
     summary = {
         "moments": tuple(batch_moments(outputs)),
-        "range": ops.stack(_range(layer, low, high, examples.count, moments)),
+        "range": _range(layer, low, high, examples.count, moments),
     }
     if moments.count is not None:
         summary["elements"] = ops.max(moments.count)
@@ -195,23 +175,21 @@ def _range(layer, low, high, count, moments):
     counts = ops.broadcast_to(count > 0, ops.shape(low))
     low = ops.where(counts, (low - moments.mean) * scale, math.inf)
     high = ops.where(counts, (high - moments.mean) * scale, -math.inf)
-    return ops.min(low), ops.max(high)
+    return ops.stack([ops.min(low), ops.max(high)])
 
 
 def _merged(seen, summary):
-    summary = dict(summary)
+    """Merges the summaries of earlier batches, or `None`, with that of one more."""
     moments = pooled(seen and seen["moments"], Moments(*summary["moments"]))
-    merged = {"moments": moments}
-    for name in ("range", "ranges"):
-        if name in summary:
-            low, high = np.moveaxis(summary[name].astype("float64"), -1, 0)
-            if seen:
-                low = np.minimum(low, seen[name][..., 0])
-                high = np.maximum(high, seen[name][..., 1])
-            merged[name] = np.stack([low, high], -1)
-    if "elements" in summary:
-        before = seen["elements"] if seen else 0
-        merged["elements"] = max(float(summary["elements"]), before)
+    merged = {"moments": moments, "elements": float(summary.get("elements", 0))}
+    for name in {"range", "ranges"} & summary.keys():
+        low, high = np.moveaxis(summary[name].astype("float64"), -1, 0)
+        if seen:
+            low = np.minimum(low, seen[name][..., 0])
+            high = np.maximum(high, seen[name][..., 1])
+        merged[name] = np.stack([low, high], -1)
+    if seen:
+        merged["elements"] = max(merged["elements"], seen["elements"])
     return merged
 
 
@@ -235,8 +213,7 @@ def _row(layer, training, inference):
 
 def _crossing(widths, target):
     """Interpolates the smallest weight at which the width falls to the target."""
-    # Ghosts of one example meet the target at weight 1 only, which rounding must not
-    # prevent.
+    # Ghosts of one example reach the target at weight 1 only, despite rounding.
     target *= 1.001
     for i, width in enumerate(widths):
         if width <= target:

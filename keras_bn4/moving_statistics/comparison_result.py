@@ -1,4 +1,4 @@
-"""The result of comparing training with inference: rows, a table and a plot."""
+"""The result of a comparison of training with inference: rows, table and plot."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Discrepancy:
-    """What `discrepancy` found, layer by layer.
+    """The result of `discrepancy`, layer by layer.
 
     Attributes:
         rows: List of dicts, one for each layer, in the order of the model. All outputs
-            are taken before γ and β, `(x - μ) / √(σ² + ε)`, so that they can be
-            compared between layers and with the bound.
+            are those before γ and β, `(x - μ) / √(σ² + ε)`, so that they are comparable
+            between layers and with the bound.
 
             - `"layer"`: The path of the layer.
             - `"elements"`: The number of elements that are normalized together in
@@ -58,13 +58,11 @@ class Discrepancy:
         header = ["layer", "B", "bound", "training", "inference", "mean", "std", "α"]
         lines = []
         for row in self.rows:
-            ranges = [
-                f"{row[f'{mode}_minimum']:.2f} .. {row[f'{mode}_maximum']:.2f}"
-                for mode in ("training", "inference")
-            ]
             line = [row["layer"], f"{row['elements']:.0f}", f"{row['bound']:.2f}"]
-            line += [*ranges, f"{row['inference_mean']:.2f}"]
-            line += [f"{row['inference_deviation']:.2f}"]
+            for mode in ("training", "inference"):
+                ends = row[f"{mode}_minimum"], row[f"{mode}_maximum"]
+                line.append("{:.2f} .. {:.2f}".format(*ends))
+            line += [f"{row[f'inference_{x}']:.2f}" for x in ("mean", "deviation")]
             lines.append([*line, f"{row['example_weight']:.2g}"])
         return header, lines
 
@@ -133,13 +131,10 @@ class Discrepancy:
         panel.set_ylim(len(self.rows) - 0.4, -0.6)
         panel.set_yticks(at, names)
         panel.set_xlabel("output before γ and β, standard deviations")
-        handles, labels = panel.get_legend_handles_labels()
-        # The bars first.
-        handles, labels = (x[-2:] + x[:-2] for x in (handles, labels))
         if ax is None:
-            panel.figure.legend(handles, labels, loc="outside upper left", ncols=3)
+            panel.figure.legend(loc="outside upper left", ncols=3)
         else:
-            ax.legend(handles, labels)
+            ax.legend()
         return panel.figure
 
 

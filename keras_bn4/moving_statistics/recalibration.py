@@ -1,4 +1,4 @@
-"""Computes moving statistics anew from data (precise batch normalization)."""
+"""Recalibration of moving statistics (precise batch normalization)."""
 
 import keras
 import numpy as np
@@ -16,7 +16,6 @@ from keras_bn4.layers.moments import (
 )
 from keras_bn4.layers.pooling import batch_moments
 from keras_bn4.moving_statistics.recorder import (
-    Recorder,
     check_statistics,
     input_batches,
     kept_recorder,
@@ -35,44 +34,42 @@ def recalibrate(
     prior: float | None = None,
     verbose: str | int = "auto",
 ) -> None:
-    """Replaces the moving statistics of a model by those of data, or mixes the two.
+    """Recomputes the moving statistics of a model from data, or adapts them to data.
 
     This is precise batch normalization (Wu and Johnson, 2021). Moving averages are
     taken over many steps of training, while the weights of the network change. This
     function computes mean and variance over all examples of the data, each counted
-    once, for the weights as they are now. Use it after weights were averaged or
-    quantized, after training on other data or with a high momentum, or before inference
-    on another kind of images.
+    once, for the current weights. Use it after weights were averaged or quantized,
+    after training on other data or with a high momentum, or before inference on another
+    kind of images.
 
     Batch normalization runs as in training, with its ghosts and channel groups; dropout
     and everything else run as at inference. Moments are pooled exactly over batches of
-    any sizes. Only the moving statistics change, and no weight, optimizer, metric or
-    example weight does. Layers with `trainable=False` keep their statistics and run as
-    at inference.
+    any sizes. Only the moving statistics change. Layers with `trainable=False` keep
+    theirs and run as at inference.
 
     The first normalizer of a network gets the same statistics however the data are
     split into batches. The inputs of later normalizers were normalized by the
-    statistics of a batch, so theirs depend a little on the split. With ghosts they do
-    not depend on it if `ghost_batch_size` divides the size of every batch, because the
-    ghosts are then the same. Without ghosts, use the batch size of the training.
+    statistics of a batch, so theirs depend slightly on the split. With ghosts they do
+    not if `ghost_batch_size` divides the size of every batch. Without ghosts, use the
+    batch size of training.
 
     Pass data as in training, augmentation included: without it a ResNet-8 for CIFAR-100
     lost 5.5 points (the paper's networks, App. C, about half a point).
 
-    With a `prior` of N examples, the statistics of the n examples given are mixed with
-    those that the model had before, as n to N, the spread between the two means
-    included as in Eq. 3. This adapts a trained model to shifted data of which few
-    examples can be had and no labels, such as the first images of a new camera: one
-    example moves the statistics a little, and of more than N the data decide (Schneider
-    et al., 2020, without the spread). Layers run on each batch as at inference, with
-    its own examples mixed in so, and with the example weight that they have. The
-    example weight, which adapts to every single example, goes on acting on the mixed
-    statistics.
+    With a `prior` of N examples, the statistics of the n given examples are mixed with
+    those that the model had before, as n to N, including the spread between the two
+    means as in Eq. 3. This adapts a trained model to shifted data when only a few
+    examples are available and no labels, such as the first images of a new camera
+    (Schneider et al., 2020, without the spread). A prior of 256 served two ImageNet
+    networks with 16 to 256 images: corrupted ones gained 6.0 to 9.6 points of accuracy,
+    and 16 clean ones cost nothing measurable. Layers run on each batch as at
+    inference, with its own examples mixed in, and with their example weight, which goes
+    on acting on the mixed statistics.
 
     The variance is that of all examples, around the mean of all examples. The moving
     variance of Keras' layer averages the variances of batches, which are smaller by the
-    variance of the batch means. That is very little for large batches drawn at random,
-    and much for batches that are not.
+    variance of the batch means. That matters where batches are not drawn at random.
 
     Reference:
 
@@ -83,25 +80,25 @@ def recalibrate(
     - [Summers and Dinneen, 2020](https://arxiv.org/abs/1906.03548), App. C.
 
     Args:
-        model: A built `keras.Model`. It need not be compiled.
+        model: A built `keras.Model`. It does not have to be compiled.
         data: Inputs of the model: arrays with the examples along their first axis (a
             list of arrays for a model with several inputs), a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, or another iterable of batches. Labels in batches
             are ignored.
         batch_size: Positive integer. Only used if `data` is arrays. `None` for 32, and
-            with a `prior` for all examples in one batch, so that the inputs of every
-            layer were normalized by just the statistics that the layers before it get.
+            with a `prior` for all examples in one batch, so that the inputs of each
+            layer are normalized by exactly the statistics that the layers before it
+            get.
         steps: Positive integer, how many batches to use, or `None` for all.
-        prior: Positive number, how many examples the statistics that the model has
-            count for, or `None` to replace them.
+        prior: Positive number, how many examples the statistics of the model count for,
+            or `None` to replace them.
         verbose: 0 or `"auto"`/1, whether to show a progress bar.
 
     Raises:
-        ValueError: if there is too little data (no examples, fewer batches than
-            `steps`, or layers that received fewer than two numbers per channel, with a
-            `prior` fewer than one), if an argument is not as above, if the
-            statistics are not finite, or if no layer trains. The model is then
-            unchanged.
+        ValueError: if there are too few data (no examples, fewer batches than `steps`,
+            or fewer than two numbers per channel in a layer, with a `prior` fewer than
+            one), if an argument is not as above, if the statistics are not finite, or
+            if no layer trains. The model is then unchanged.
 
     Example:
 
@@ -124,11 +121,12 @@ def recalibrate(
     if prior is not None and batch_size is None:
         batch_size = _size_of_arrays(data)
     with one_at_a_time:
-        check_statistics(model, but=layers if prior is None else ())
         if prior is None:
-            recorder = kept_recorder(model, layers, _replacing)
+            check_statistics(model, unused=layers)
+            recorder = kept_recorder(model, layers, _moments, training=True)
         else:
-            recorder = kept_recorder(model, layers, _mixing)
+            check_statistics(model)
+            recorder = kept_recorder(model, layers, _mixing_moments, training=False)
             recorder.prior.assign(prior)
         before = [Moments(*statistics_of(layer)) for layer in layers]
         population, examples = [None] * len(layers), 0
@@ -137,7 +135,7 @@ def recalibrate(
             for i, places in enumerate(recorder.record(x)):
                 for moments in places:
                     population[i] = pooled(population[i], Moments(*moments))
-        _check(model, layers, population, least=2 if prior is None else 1)
+        check_received(model, layers, population, least=2 if prior is None else 1)
         for layer, old, moments in zip(layers, before, population):
             if moments is not None:
                 if prior is not None:
@@ -153,34 +151,18 @@ def _size_of_arrays(data):
     return max(1, leaves[0].shape[0]) if is_arrays else None
 
 
-def _replacing(model, layers):
-    """A recorder of the moments that replace the moving statistics."""
-    return Recorder(model, layers, _moments, training=True)
-
-
-def _mixing(model, layers):
-    """A recorder that mixes the moments of a batch into the statistics of layers.
-
-    How many examples these count for is set in its variable `prior`.
-    """
-    # A variable, because constants would be traced anew for every value.
-    prior = keras.Variable(0.0, trainable=False, dtype="float32", name="prior")
-
-    def summarize(layer, inputs, mask):
-        batch = _moments(layer, inputs, mask)
-        n = ops.cast(ops.shape(inputs)[0], "float32")
-        # Where everything is masked, nothing counts.
-        share = ops.where(batch[2] > 0, n / (prior + n), 0.0)
-        old = (layer.moving_mean, layer.moving_variance)
-        old = Moments(*(ops.cast(variable, "float32") for variable in old))
-        mixture = mix(Moments(*batch)._replace(count=None), old, share)
-        layer.moving_mean.assign(mixture.mean)
-        layer.moving_variance.assign(mixture.variance)
-        return batch
-
-    recorder = Recorder(model, layers, summarize, training=False)
-    recorder.prior = prior
-    return recorder
+def _mixing_moments(recorder, layer, inputs, mask):
+    """The moments of a batch, which are mixed into the statistics of the layer."""
+    batch = _moments(recorder, layer, inputs, mask)
+    n = ops.cast(ops.shape(inputs)[0], "float32")
+    # Where everything is masked, nothing counts.
+    share = ops.where(batch[2] > 0, n / (recorder.prior + n), 0.0)
+    old = (layer.moving_mean, layer.moving_variance)
+    old = Moments(*(ops.cast(variable, "float32") for variable in old))
+    mixture = mix(Moments(*batch)._replace(count=None), old, share)
+    layer.moving_mean.assign(mixture.mean)
+    layer.moving_variance.assign(mixture.variance)
+    return batch
 
 
 def pooled(population, batch):
@@ -198,7 +180,7 @@ def pooled(population, batch):
     return mixture._replace(count=count)
 
 
-def _moments(layer, inputs, mask):
+def _moments(recorder, layer, inputs, mask):
     examples, _ = moments_of_examples(layer, inputs, mask)
     return tuple(batch_moments(examples))
 
@@ -211,28 +193,35 @@ def moments_of_examples(layer, inputs, mask):
     return with_count(example_moments(inputs, axis, mask), inputs), mask
 
 
-def _check(model, layers, population, least):
-    if all(moments is None for moments in population):
+def check_received(model, layers, population, least):
+    """Raises `ValueError` unless layers received finite data, at least so many numbers.
+
+    Args:
+        model: The model, for messages.
+        layers: List of its recorded layers.
+        population: List of the `Moments` that each received, or `None`.
+        least: Integer, the least count of numbers per channel.
+    """
+    seen = [(x, m) for x, m in zip(layers, population) if m is not None]
+    if not seen:
         raise ValueError(
             "The data set is empty, or the model called none of its batch "
             "normalization layers. The model is unchanged. Pass at least two examples."
         )
-    seen = [(x, m) for x, m in zip(layers, population) if m is not None]
     few = "two numbers" if least == 2 else "one number"
+    short = [x for x, m in seen if m.count.min() < least]
+    unfit = [x for x, m in seen if not np.isfinite([m.mean, m.variance]).all()]
     for problem, wrong in (
-        (f"received fewer than {few} per channel", lambda m: m.count.min() < least),
-        (
-            "received NaN or infinity",
-            lambda m: not np.isfinite([m.mean, m.variance]).all(),
-        ),
+        (f"received fewer than {few} per channel", short),
+        ("received NaN or infinity", unfit),
     ):
-        names = [f"'{name_of(layer)}'" for layer, moments in seen if wrong(moments)]
-        if names:
+        if wrong:
+            names = [f"'{name_of(layer)}'" for layer in wrong]
             raise ValueError(
                 f"{len(names)} of {len(layers)} batch normalization layers of model "
                 f"'{model.name}' {problem}: {listed(names)}. The model is unchanged. "
-                f"Pass data with at least {few} per channel, all of them finite, and "
-                f"see that the weights before {names[0]} are."
+                f"Pass at least {few} per channel, all of them finite, and check that "
+                f"the weights before {names[0]} are finite."
             )
 
 

@@ -1,4 +1,4 @@
-"""Runs a model and records what its batch normalization layers receive."""
+"""A model that records what its batch normalization layers receive."""
 
 import contextlib
 import threading
@@ -18,7 +18,7 @@ from keras_bn4.common.models import (
 )
 from keras_bn4.common.tables import listed, progress_bar
 
-# Held by whoever records, because one recorder at a time can take the place of `call`.
+# Held while recording, because only one recorder at a time can replace `call`.
 one_at_a_time = threading.RLock()
 
 
@@ -29,15 +29,15 @@ class Recorder(keras.Model):
     compiles `predict`. With `training` set, the recorded layers run as in training, but
     without batch renormalization, which would let the moving statistics influence their
     outputs; dropout and everything else run as at inference. What layers assign to
-    variables is forgotten after the batch: the model never changes, and other threads
-    can use it meanwhile.
+    variables is discarded after the batch: the model never changes, and other threads
+    can use it in the meantime.
 
     Args:
         model: A built `keras.Model`.
         layers: List of batch normalization layers of the model.
-        summarize: Function of a layer, its inputs (in float32 or wider) and its mask,
-            that returns a nest of tensors. If it assigns to the moving statistics, the
-            layer runs with these.
+        summarize: Function of this recorder, a layer, its inputs (in float32 or wider)
+            and its mask, that returns a nest of tensors. If it assigns to the moving
+            statistics, the layer runs with these.
         training: Whether the recorded layers run as in training.
     """
 
@@ -45,7 +45,9 @@ class Recorder(keras.Model):
         super().__init__(name=f"recorder_of_{model.name}", dtype="float32")
         self.autocast = False
         self.model = model
-        # On other backends XLA would compile anew for every batch size.
+        # For `summarize`. A number would be a constant that is traced for every value.
+        self.prior = keras.Variable(0.0, trainable=False, dtype="float32", name="prior")
+        # On other backends XLA would compile again for every batch size.
         jit_compile = keras.backend.backend() == "jax" and not model.run_eagerly
         self.compile(jit_compile=jit_compile, run_eagerly=model.run_eagerly)
         self.built = True
@@ -53,7 +55,7 @@ class Recorder(keras.Model):
         self._summarize = summarize
         self._normalizes_as_training = training
         # What this thread records. Under tf.distribute every replica traces the model
-        # in a thread of its own, and threads without it use the model as ever.
+        # in a thread of its own, and other threads use the model as usual.
         self._thread = threading.local()
 
     def record(self, x):
@@ -71,21 +73,21 @@ class Recorder(keras.Model):
                     raise
                 shapes = [tuple(leaf.shape) for leaf in tree.flatten(x)]
                 raise ValueError(
-                    f"Model '{self.model.name}' can't be called on a batch of these "
+                    f"Model '{self.model.name}' cannot be called on a batch of these "
                     f"data, of shape {listed(map(str, shapes))}: {reason_of(error)}. "
-                    "The model is unchanged. Give the inputs as the model takes them; "
-                    "where they are arrays, without labels."
+                    "The model is unchanged. Pass the inputs alone, without labels, as "
+                    "the model accepts them."
                 ) from error
         summaries = [[] for _ in self._recorded]
         for key in sorted(outputs, key=lambda key: [int(i) for i in key.split("_")]):
-            # All replicas, if there are several, have seen the same batch.
+            # All replicas have seen the same batch.
             entry = tree.map_structure(lambda t: np.asarray(t)[0], outputs[key])
             summaries[int(key.split("_")[0])].append(entry)
         return summaries
 
     def call(self, x):
         self._thread.recorded = {}
-        # On JAX the scope knows nothing of the values that an outer one has.
+        # On JAX the scope does not see the values of an outer one.
         values = [(variable, variable.value) for variable in self.variables]
         try:
             with keras.StatelessScope(state_mapping=values):
@@ -109,11 +111,11 @@ class Recorder(keras.Model):
             dtype = keras.backend.result_type(inputs.dtype, "float32")
             statistics = layer.moving_mean, layer.moving_variance
             old = [variable.value for variable in statistics]
-            summary = self._summarize(layer, ops.cast(inputs, dtype), mask)
+            summary = self._summarize(self, layer, ops.cast(inputs, dtype), mask)
             place = sum(key.startswith(f"{i}_") for key in recorded)
             recorded[f"{i}_{place}"] = tree.map_structure(lambda t: t[None], summary)
             outputs = call(inputs, training=self._normalizes_as_training, mask=mask)
-            # Where the layer is called again, it starts from the same statistics.
+            # Where the layer is called again, it starts with the same statistics.
             for variable, value in zip(statistics, old):
                 variable.assign(value)
             return outputs
@@ -134,30 +136,24 @@ class Recorder(keras.Model):
 KEPT = "_keras_bn4_recorders"
 
 
-def kept_recorder(model, layers, make):
-    """The recorder that `make` made for a model, traced once for many calls.
+def kept_recorder(model, layers, summarize, training):
+    """The `Recorder` of a model, traced once for many calls.
 
-    It is kept with the model, so that it ends with it, and made anew where a trace of
-    the old one wouldn't be true any more: for other layers or settings of them, and
-    after `compile`, as Keras' own `predict` is.
-
-    Args:
-        model: A built `keras.Model`.
-        layers: List of the layers to record.
-        make: Function of the model and the layers that returns a `Recorder`. A model
-            has one of each function.
+    It is kept with the model, so that it is deleted with it, one for each `summarize`.
+    It is made again where its trace is out of date: for other layers or settings of
+    them, and after `compile`, like Keras' own `predict`.
     """
-    # The example weight is no constant of the trace.
+    # The example weight is not a constant of the trace.
     settings = [
         (id(x), type(x), str({**x.get_config(), "example_weight": 0})) for x in layers
     ]
     key = settings, model.run_eagerly, model.predict_function
     kept = vars(model).get(KEPT, {})
-    if make not in kept or kept[make][0] != key:
-        kept = {**kept, make: (key, make(model, layers))}
+    if summarize not in kept or kept[summarize][0] != key:
+        recorder = Recorder(model, layers, summarize, training)
         # Past Keras' own `__setattr__`, which would make it a layer of the model.
-        object.__setattr__(model, KEPT, kept)
-    return kept[make][1]
+        object.__setattr__(model, KEPT, {**kept, summarize: (key, recorder)})
+    return vars(model)[KEPT][summarize][1]
 
 
 def training_layers(model):
@@ -171,26 +167,20 @@ def training_layers(model):
     layers = [layer for layer in found if layer.trainable]
     if not found:
         raise ValueError(
-            f"Model '{model.name}' has no batch normalization layer, so that it has no "
+            f"Model '{model.name}' has no batch normalization layer, so it has no "
             "moving statistics."
         )
     if not layers:
         raise ValueError(
             f"Model '{model.name}' has no batch normalization layer that training "
-            f"would update; {len(found)} have trainable=False. Such layers keep their "
-            "moving statistics and are left out. Set `trainable = True` on those that "
-            "should be included."
+            f"would update; {len(found)} have trainable=False and keep their moving "
+            "statistics. Set `trainable = True` on those that should be included."
         )
     return layers
 
 
 def input_batches(data, batch_size, steps, verbose):
-    """Yields the inputs of all batches that are not empty, and shows progress.
-
-    Raises:
-        ValueError: if `iterate` does not take the arguments, or the data have fewer
-            batches than `steps`.
-    """
+    """Yields the inputs of all batches that are not empty, and shows progress."""
     check_verbose(verbose)
     batches, count = iterate(data, batch_size=batch_size, steps=steps)
     progress = progress_bar(count, verbose=verbose)
@@ -204,30 +194,28 @@ def input_batches(data, batch_size, steps, verbose):
     if steps is not None and seen < steps:
         raise ValueError(
             f"The data ended after {seen} of steps={steps} batches. The model is "
-            "unchanged. Pass more data, or fewer `steps`."
+            "unchanged. Pass more data or fewer `steps`."
         )
 
 
-def check_statistics(model, but=()):
-    """Raises `ValueError` if a layer can't run at inference with what it has.
+def check_statistics(model, unused=()):
+    """Raises `ValueError` if moving statistics are not finite or a variance negative.
 
-    Args:
-        model: A built `keras.Model`.
-        but: List of layers that don't use their moving statistics.
+    Those of the layers `unused` are not checked.
     """
     wrong = []
     for layer in _normalizers(model):
         mean, variance = statistics_of(layer)
         is_finite = np.isfinite([mean, variance]).all()
-        if layer not in but and not (is_finite and (variance >= 0).all()):
+        if layer not in unused and not (is_finite and (variance >= 0).all()):
             wrong.append(f"'{name_of(layer)}'")
     if wrong:
         raise ValueError(
             f"{len(wrong)} batch normalization layers of model '{model.name}' have a "
             "moving mean or variance that is NaN or infinite, or a variance below 0: "
-            f"{listed(wrong)}. The model is unchanged. Replace these statistics by "
-            "those of data: `keras_bn4.recalibrate(model, data)`, without a `prior`, "
-            "and with `trainable = True` set on layers that are frozen."
+            f"{listed(wrong)}. The model is unchanged. Recompute these statistics: "
+            "`keras_bn4.recalibrate(model, data)`, without a `prior`, after setting "
+            "`trainable = True` on layers that are frozen."
         )
 
 

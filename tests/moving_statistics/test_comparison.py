@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import reference
-from helpers import slow_but
 from keras import layers
 
 import keras_bn4
@@ -21,8 +20,6 @@ def draw(rng, kind, shape):
     """Numbers of all kinds of distributions, those with one outlier among them."""
     if kind == "normal":
         return rng.normal(rng.normal(0, 30), 10 ** rng.uniform(-2, 2), shape)
-    if kind == "heavy tails":
-        return rng.standard_cauchy(shape)
     if kind == "two values":
         return rng.integers(0, 2, shape) * 5.0
     x = np.zeros(shape)
@@ -30,12 +27,9 @@ def draw(rng, kind, shape):
     return x
 
 
-@pytest.mark.parametrize(
-    "kind",
-    slow_but(("heavy tails",), ("normal", "heavy tails", "two values", "outlier")),
-)
+@pytest.mark.parametrize("kind", ["normal", "two values", "outlier"])
 def test_no_output_of_training_exceeds_the_bound(kind, rng):
-    for _ in range(6):
+    for _ in range(3):
         ghost = int(rng.integers(1, 7))
         positions = int(rng.integers(1, 4))
         groups = int(rng.choice([1, 2, 4]))
@@ -57,8 +51,7 @@ def test_no_output_of_training_exceeds_the_bound(kind, rng):
         assert np.abs(outputs).max() <= limit
 
 
-@pytest.mark.parametrize("elements", [2, 3, 8, 64])
-@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("elements", "sign"), [(2, 1), (3, -1), (64, 1)])
 def test_one_outlier_reaches_the_bound(elements, sign):
     x = np.zeros((elements, 1), "float32")
     x[elements // 2] = sign * 100
@@ -76,10 +69,11 @@ def test_one_outlier_reaches_the_bound(elements, sign):
 def test_rows_are_those_of_the_specification(groups, ghost, weight, axis, rng):
     shape = (5, 4) if axis == -1 else (4, 5)
     x = rng.gamma(2, 2, (10, *shape)).astype("float32")
-    layer = BatchGroupNormalization(
-        groups, ghost_batch_size=ghost, example_weight=weight, axis=axis
-    )
+    layer = BatchGroupNormalization(groups, ghost_batch_size=ghost, axis=axis)
     model = one_layer(layer, shape)
+    # What is set later takes effect without a new trace.
+    discrepancy(model, x, batch_size=10, verbose=0)
+    layer.example_weight = weight
     mean, variance = rng.normal(3, 0.2, 4), rng.uniform(2, 4, 4)
     layer.set_weights([np.ones(4), np.zeros(4), mean, variance])
     (row,) = discrepancy(model, x, batch_size=10, verbose=0).rows
@@ -121,13 +115,14 @@ def test_ranges_are_over_all_batches_and_moments_pooled(rng):
     layer.moving_mean.assign(np.ones(4))
     outputs = keras.ops.convert_to_numpy(model(x, training=False)).astype("float64")
     (row,) = discrepancy(model, x, batch_size=8, verbose=0).rows
-    assert row["inference_minimum"] == pytest.approx(outputs.min(), rel=1e-5)
-    assert row["inference_maximum"] == pytest.approx(outputs.max(), rel=1e-5)
-    mean = np.sqrt((outputs.mean(0) ** 2).mean())
-    assert row["inference_mean"] == pytest.approx(mean, rel=1e-5)
-    deviation = np.sqrt(outputs.var(0).mean())
-    assert row["inference_deviation"] == pytest.approx(deviation, rel=1e-5)
-    assert row["elements"] == 8
+    expected = {
+        "inference_minimum": outputs.min(),
+        "inference_maximum": outputs.max(),
+        "inference_mean": np.sqrt((outputs.mean(0) ** 2).mean()),
+        "inference_deviation": np.sqrt(outputs.var(0).mean()),
+        "elements": 8,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_masked_steps_do_not_count(rng):
@@ -160,27 +155,9 @@ def test_the_model_is_left_as_it_was_and_frozen_layers_are_left_out(rng):
     assert found.rows[1]["inference_mean"] > 2
 
 
-@pytest.mark.parametrize(
-    ("data", "steps", "message"),
-    [
-        (np.zeros((0, 4), "float32"), None, "empty"),
-        (np.zeros((8, 4), "float32"), 3, "after 1 of steps=3"),
-    ],
-)
-def test_too_little_data(data, steps, message):
-    model = one_layer(layers.BatchNormalization(), (4,))
-    with pytest.raises(ValueError, match=message):
-        discrepancy(model, data, steps=steps, verbose=0)
-
-
-def test_ghosts_of_a_trained_network_narrow_the_range_of_training():
-    from keras_bn4 import demo
-
-    x, y = keras_bn4.datasets.load("digits", "train")
-    x_test, _ = keras_bn4.datasets.load("digits", "test")
-    model = demo.build(ghost_batch_size=2)
-    demo.train(model, x, y, steps=100)
-    rows = discrepancy(model, x_test[:768], batch_size=64, verbose=0).rows
+def test_ghosts_of_a_trained_network_narrow_the_range_of_training(digits_network):
+    x, _ = keras_bn4.datasets.load("digits", "test")
+    rows = discrepancy(digits_network, x[:768], batch_size=64, verbose=0).rows
     last = rows[-1]
     assert last["training_maximum"] > 0.9 * last["bound"]
     assert last["inference_maximum"] > last["bound"]

@@ -53,9 +53,10 @@ def made_up(layers, bound=20.0, name="batch_normalization_{}"):
     return Discrepancy(rows)
 
 
-@pytest.mark.parametrize("layers", [1, 60])
-@pytest.mark.parametrize("name", ["bn_{}", "block_{}/" + "of_a_path/" * 9 + "layer"])
-@pytest.mark.parametrize("bound", [20.0, 4.6])
+@pytest.mark.parametrize(
+    ("layers", "name", "bound"),
+    [(1, "bn_{}", 20.0), (60, "block_{}/" + "of_a_path/" * 9 + "layer", 4.6)],
+)
 def test_a_plot_can_be_read(layers, name, bound):
     pytest.importorskip("matplotlib")
     from figure_helpers import assert_readable, labels_of
