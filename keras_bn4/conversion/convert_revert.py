@@ -1,4 +1,4 @@
-"""Converts any Keras model to the layers of this package, and back."""
+"""Conversion of Keras models to the layers of this package, and back."""
 
 import collections
 from collections.abc import Callable
@@ -35,12 +35,12 @@ class ConversionReport(
         "ConversionReport", ["converted", "skipped", "notes"], defaults=[()]
     )
 ):
-    """What `convert` or `revert` did; the attribute `conversion_report` of their model.
+    """The attribute `conversion_report` of a converted or reverted model.
 
     Attributes:
         converted: Tuple of the paths of converted layers.
         skipped: Tuple of pairs of the path of a layer and the reason it was skipped.
-        notes: Tuple of strings, what of the model could not be copied.
+        notes: Tuple of strings, what could not be copied.
     """
 
     def __repr__(self):
@@ -74,13 +74,13 @@ def convert(
     class of the model, its compile configuration and the slots of its optimizer stay.
     Without `example_weight` and `groups` the predictions stay as well.
 
-    An argument that is not given leaves what a layer of this package has, and for
-    Keras' layer is what Keras' layer does. So a converted model can be converted again
-    to change one thing.
+    An argument that is not given keeps the value of a layer of this package, and gives
+    Keras' layer the behaviour of Keras' layer. So a converted model can be converted
+    again to change one thing.
 
-    The model is saved, loaded and copied as it is converted. Subclassed models and
-    layers that create their layers themselves get a subclass of their class for that,
-    which has the same name. Files need `import keras_bn4` to load.
+    The model is saved, loaded and copied as converted. Subclassed models and layers
+    that create their layers themselves become instances of a subclass of the same name
+    for that. Files need `import keras_bn4` to load.
 
     Args:
         model: A built `keras.Model`.
@@ -92,25 +92,25 @@ def convert(
         example_weight: Float from 0 to 1.
         select: `None` for all layers, or a function of a layer that says whether to
             convert it.
-        in_place: Whether to convert the given model itself. By default the model is
-            copied, as Keras saves and loads it, and left as it was. Classes and
-            functions need not be registered. Other models that
-            hold some of its layers, such as one that it is a part of, have to be
+        in_place: Whether to convert the given model itself. By default it is left
+            unchanged, and the model is copied as Keras saves and loads it; classes and
+            functions do not have to be registered. Other models that share layers with
+            a model converted in place, such as one that contains it, have to be
             compiled again, so convert the outermost one.
         **overrides: Arguments of the layers to set at the same time: `momentum`,
             `epsilon`, `beta_regularizer`, `gamma_regularizer`, `beta_constraint`,
             `gamma_constraint`, `synchronized`, `variance_tracking`.
 
     Returns:
-        The converted model. Its `conversion_report` says which layers were converted,
-        and which were skipped and why.
+        The converted model. Its `conversion_report` lists the layers that were
+        converted, and those that were skipped, with the reason.
 
     Raises:
-        ValueError: if an argument is not as above, if `groups` doesn't divide the
-            channels of a layer, if the model isn't built or has nothing to convert, or
-            if Keras can't rebuild it (then use `in_place=True`). The model is then as
-            it was.
-        OSError: if the assets of layers, such as vocabularies, can't be copied.
+        ValueError: if an argument is not as above, if `groups` does not divide the
+            channels of a layer, if the model is not built or has nothing to convert, or
+            if Keras cannot rebuild it (then use `in_place=True`). The model is then
+            unchanged.
+        OSError: if the assets of layers, such as vocabularies, cannot be copied.
 
     Example:
 
@@ -142,8 +142,8 @@ def convert(
         raise ValueError(
             f"Unknown arguments {unknown}. {text}`convert` can set "
             f"{[*own[:3], *OVERRIDES]}, and takes `select` and `in_place`. "
-            "Other arguments would change the layer's weights or where it stands; "
-            "build the model with them instead."
+            "Other arguments would change the weights of a layer or its place in the "
+            "model; build the model with them instead."
         )
     layers, skipped = convertible_layers(model, select)
     new_layers = replacements_of(layers, groups, arguments)
@@ -155,8 +155,8 @@ def revert(
 ) -> keras.Model:
     """Replaces the layers of this package by `keras.layers.BatchNormalization`.
 
-    This is for export, or for programs that don't import this package. The ghost batch
-    size is lost, which matters to further training only.
+    This is for export, or for programs that do not import this package. The ghost batch
+    size is lost, which only matters for further training.
 
     Args:
         model: A built `keras.Model` with layers of this package.
@@ -189,14 +189,18 @@ def revert(
     ]
     if not own:
         raise ValueError(
-            f"Model '{model.name}' has no layer of keras_bn4 to revert. Give a model "
+            f"Model '{model.name}' has no layer of keras_bn4 to revert. Pass a model "
             "that `keras_bn4.convert` has converted."
         )
-    changing = [
-        f"'{name_of(layer)}' ({', '.join(reasons)})"
-        for layer in own
-        if (reasons := _reasons_of_change(layer))
-    ]
+    changing = []
+    for layer in own:
+        reasons = []
+        if layer.example_weight:
+            reasons.append(f"example_weight={layer.example_weight}")
+        if layer.channels_per_group > 1:
+            reasons.append(f"groups={layer.groups}")
+        if reasons:
+            changing.append(f"'{name_of(layer)}' ({', '.join(reasons)})")
     if changing and not force:
         raise ValueError(
             f"Reverting {len(changing)} of {len(own)} layers would change "
@@ -206,21 +210,12 @@ def revert(
     return _apply(model, own, [None] * len(own), [], in_place)
 
 
-def _reasons_of_change(layer):
-    reasons = []
-    if layer.example_weight:
-        reasons.append(f"example_weight={layer.example_weight}")
-    if layer.channels_per_group > 1:
-        reasons.append(f"groups={layer.groups}")
-    return reasons
-
-
 def _apply(model, layers, new_layers, skipped, in_place):
     notes = ()
     if not in_place:
         copied, notes = copy_of(model)
-        # Layers correspond by position, because those that a subclassed model creates
-        # and doesn't name get new names in a copy.
+        # By position, because layers that a subclassed model creates without a name get
+        # new names in a copy.
         pairs = zip(batch_normalizations(model), batch_normalizations(copied))
         copies = {id(layer): copy_of_layer for layer, copy_of_layer in pairs}
         layers = [copies[id(layer)] for layer in layers]

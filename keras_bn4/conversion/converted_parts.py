@@ -1,4 +1,4 @@
-"""Parts of models that create their layers themselves, saved as they are converted.
+"""Saving of converted parts that create their layers themselves.
 
 A subclassed model or layer, or a block of KerasHub, creates Keras' layers again when it
 is made from its configuration. Once these are converted, the class of such a part is
@@ -26,14 +26,14 @@ _lock = threading.Lock()
 
 @register
 class Converted:
-    """What makes a class one of converted parts; files name it in the class's place."""
+    """Mixin of the classes of converted parts; files name it instead of the class."""
 
     def get_config(self):
         original = type(self).original_class
         return {
             "original": configuration_of(self, original, super().get_config()),
-            # Without the key `class_name`, by which Keras would share these layers with
-            # those that the configuration of the original holds.
+            # Without the key `class_name`, or Keras would share these layers with those
+            # in the configuration of the original.
             "layers": [
                 {
                     "registered_name": keras.saving.get_registered_name(type(layer)),
@@ -51,7 +51,7 @@ class Converted:
             return super().from_config(config, **arguments)
         config, layers = config["original"], config["layers"]
         original = getattr(cls, "original_class", None)
-        # A clone needs no class to be registered.
+        # Classes of a clone do not have to be registered.
         known = {} if original is None else {config["registered_name"]: original}
         part = keras.saving.deserialize_keras_object(config, custom_objects=known)
         _give_class(part)
@@ -63,13 +63,13 @@ class Converted:
     def __call__(self, *arguments, **keywords):
         outputs = super().__call__(*arguments, **keywords)
         if "_unconverted" in vars(self):
-            # The first call has created or built the layers, and used Keras' ones.
+            # The first call created or built the layers, and used Keras' own.
             _convert_created(self, called=True)
             outputs = super().__call__(*arguments, **keywords)
         return outputs
 
     def __reduce__(self):
-        # Pickle looks classes up by their names, under which it finds the original.
+        # Pickle looks classes up by name, and finds the original there.
         function, *rest = super().__reduce__()
         if getattr(function, "__self__", None) is type(self):
             function = types.MethodType(function.__func__, type(self).original_class)
@@ -77,12 +77,9 @@ class Converted:
 
 
 def configuration_of(part, part_class=None, config=None):
-    """What Keras makes a layer or model from, without how it is compiled.
+    """The serialized form of a layer or model, without its compile configuration.
 
-    Args:
-        part: A layer or model.
-        part_class: The class to name, by default that of the part.
-        config: Dict, by default what `get_config` gives.
+    The class and the inner configuration are by default those of the part.
     """
     part_class = part_class or type(part)
     return {
@@ -95,7 +92,7 @@ def configuration_of(part, part_class=None, config=None):
 
 
 def keep_in_files(model):
-    """Sees to it that files of a model, and of its parts, hold its converted layers."""
+    """Makes files of a model, and of its parts, hold its converted layers."""
     parts = [
         part
         for part in layers_of(model, keras.layers.Layer)
@@ -104,7 +101,7 @@ def keep_in_files(model):
     for part in parts:
         if isinstance(part, Converted):
             part.__class__ = type(part).original_class
-    # What a part's own parts keep, it does not lose.
+    # Small parts first: a part does not lose what its own parts keep.
     for part in sorted(parts, key=lambda x: len(layers_of(x, keras.layers.Layer))):
         if _loses_layers(part):
             _give_class(part)
@@ -118,11 +115,11 @@ def _loses_layers(part):
     """Whether the configuration of a part lacks layers of this package."""
     try:
         with warnings.catch_warnings():
-            # No file is written here, which could run such a function elsewhere.
+            # Nothing is written to a file here.
             warnings.filterwarnings("ignore", "The object being serialized includes a")
             config = keras.saving.serialize_keras_object(part.get_config())
     except Exception:
-        # Keras itself does not save what has no configuration.
+        # Keras does not save a part without configuration either.
         return False
     needed = collections.Counter(layer.name for layer in _own(part))
     return bool(needed - collections.Counter(_names_of_own_layers(config)))
@@ -147,7 +144,7 @@ def _give_class(part):
             for name in ("__module__", "__qualname__"):
                 own[name] = getattr(original, name)
             new = type(original.__name__, (Converted, original), own)
-            # One name for all of these classes, by which files are loaded.
+            # All of these classes have one name, by which files are loaded.
             register(new)
             register(Converted)
             _classes[original] = new
@@ -172,5 +169,5 @@ def _convert_created(part, called=False):
     if len(layers) == len(configs) and all(layer.built for layer, _ in pairs):
         del vars(part)["_unconverted"]
         replace_all([layer for layer, _ in pairs], [_layer(c) for _, c in pairs])
-        # It may have created parts of its own that create layers.
+        # It may have created parts that create layers themselves.
         keep_in_files(part)

@@ -1,4 +1,4 @@
-"""Copies of models in memory, of all that Keras saves and loads."""
+"""Copies of models in memory, of everything that Keras saves and loads."""
 
 import tempfile
 import types
@@ -24,26 +24,23 @@ from keras_bn4.conversion.replacement import (
 )
 from keras_bn4.weight_decay.optimizer import copy_exclusions
 
-# Of lambda functions, which are not written to a file here, and of models that compile
-# in their own way, which a note says.
+# Lambda functions are not written to a file here, and models that compile in their own
+# way are reported in a note.
 QUIET = r"The object being serialized includes a|`compile\(\)` was not called as part"
 
 
 def copy_of(model):
-    """Copies a model as Keras saves and loads it; the given model is only read.
+    """Copies a built model as Keras saves and loads it; the given model is only read.
 
-    The classes and functions of the model are those of the copy, registered or not. The
-    assets of layers that have some, such as vocabularies, go through temporary files.
-
-    Args:
-        model: A built `keras.Model`.
+    The copy has the same classes and functions, registered or not. Assets of layers,
+    such as vocabularies, go through temporary files.
 
     Returns:
-        A pair of the copy, and a tuple of strings that say what could not be copied.
+        A pair of the copy, and a tuple of strings, what could not be copied.
 
     Raises:
-        ValueError: if Keras can't make such a model from its configuration.
-        OSError: if assets can't be written.
+        ValueError: if Keras cannot make such a model from its configuration.
+        OSError: if assets cannot be written.
     """
     try:
         with warnings.catch_warnings():
@@ -51,10 +48,10 @@ def copy_of(model):
             copied, notes = _rebuilt(model)
     except Exception as error:
         raise ValueError(
-            f"Keras can't rebuild model '{model.name}' of class {type(model).__name__} "
-            f"from its configuration: {reason_of(error)}.\n"
-            "Give its classes a `get_config`, which says what their constructor needs, "
-            "or convert the model itself with `in_place=True`."
+            f"Keras cannot rebuild model '{model.name}' of class "
+            f"{type(model).__name__} from its configuration: {reason_of(error)}.\n"
+            "Give its classes a `get_config` that returns the arguments of their "
+            "constructor, or convert the model itself with `in_place=True`."
         ) from error
     _copy_assets(model, copied)
     return copied, notes
@@ -71,19 +68,18 @@ def _rebuilt(model):
     for layer, other in pairs:
         if type(layer) in LAYERS and layer.built:
             # Also where the classes agree: a layer that a subclassed model creates has
-            # the settings of the constructor, whatever was set since.
+            # the settings of its constructor, not those that were set later.
             replace(other, type(layer)(**arguments_of(layer)))
         elif type(other) in LAYERS and type(layer) not in LAYERS:
             replace(other, None)
-    notes = _copy_attributes(model, copied)
-    _copy_variables(model, copied)
+    notes = _copy_state(model, copied)
     with custom_object_scope(functions.by_name):
         notes += _compile(model, copied, functions)
     return copied, notes
 
 
 class _Functions:
-    """The classes and functions of the user in a model, by the names Keras gives them.
+    """The custom classes and functions of a model, by the names Keras gives them.
 
     Attributes:
         by_name: Dict of names to classes and functions, for `custom_object_scope`.
@@ -94,19 +90,19 @@ class _Functions:
         for found in _found_in(model):
             name = get_registered_name(found)
             if name == "<lambda>":
-                # Keras would rebuild it without the module that it stands in.
+                # Keras would rebuild it without the module that defines it.
                 code = _code_of(serialize_keras_object(found))
                 name = f"lambda function {len(self.by_name)} of '{model.name}'"
-                # Where two have the same code, Keras has to rebuild them.
+                # If two have the same code, Keras has to rebuild them.
                 self._lambdas[code] = None if code in self._lambdas else name
             if self.by_name.setdefault(name, found) is not found:
                 raise ValueError(
                     f"two of its classes or functions are called '{name}', and a "
-                    "configuration can't tell them apart"
+                    "configuration cannot tell them apart"
                 )
 
     def named(self, config):
-        """A configuration with names in the place of lambda functions."""
+        """A configuration with names in place of lambda functions."""
         if isinstance(config, (list, tuple)):
             return type(config)(map(self.named, config))
         if not isinstance(config, dict):
@@ -124,7 +120,7 @@ def _code_of(config):
 
 
 def _found_in(model):
-    """The classes and functions of the user that a configuration of a model names."""
+    """The custom classes and functions that the configuration of a model names."""
     seen, ahead = set(), [model]
     while ahead:
         thing = ahead.pop()
@@ -166,23 +162,20 @@ def _leave_to_sequential(config):
             _leave_to_sequential(value)
 
 
-def _copy_attributes(model, copied):
-    """Copies what the user sets in layers and a configuration doesn't hold.
-
-    Returns notes on what was not possible.
-    """
+def _copy_state(model, copied):
+    """Copies what a configuration of layers lacks, weights included; returns notes."""
     both, notes = [layers_of(x, keras.layers.Layer) for x in (model, copied)], ()
-    if len(both[0]) != len(both[1]):
-        # Layers that a model makes while it runs may be missing.
+    is_complete = len(both[0]) == len(both[1])
+    if not is_complete:  # Layers that a model makes while it runs may be missing.
         if not all(layer.trainable for layer in both[0]):
             notes = (
-                "only of batch normalization it was copied which layers are frozen, "
-                "because the copy has another number of layers: set `trainable`",
+                "`trainable` was copied for batch normalization layers only, because "
+                "the copy has another number of layers: set it for the others",
             )
         both = map(batch_normalizations, (model, copied))
     pairs = list(zip(*both))
-    # A layer comes before its parts, and passes on what it gets. Twice, because it also
-    # passes it on to a part that another layer, which came earlier, has as well.
+    # A layer comes before its parts, and sets them too. Twice, because it also sets a
+    # part that it shares with an earlier layer.
     for layer, other in 2 * pairs:
         if other.trainable != layer.trainable:
             other.trainable = layer.trainable
@@ -190,20 +183,15 @@ def _copy_attributes(model, copied):
         if type(other) is not type(layer):
             raise ValueError(f"layer '{layer.name}' became a {type(other).__name__}")
         vars(other)["autocast"] = vars(layer)["autocast"]
-    return notes
-
-
-def _copy_variables(model, copied):
-    both = [layers_of(x, keras.layers.Layer) for x in (model, copied)]
-    if len(both[0]) == len(both[1]):
-        for layer, other in zip(*both):
+        if is_complete:
             store = {}
             layer.save_own_variables(store)
-            # Not the arrays themselves, which JAX takes away when a model trains.
+            # Not the arrays themselves, which JAX deletes when a model trains.
             store = {key: ops.convert_to_numpy(x) for key, x in store.items()}
             other.load_own_variables(store)
-    else:
+    if not is_complete:
         copied.set_weights(model.get_weights())
+    return notes
 
 
 def _copy_assets(model, copied):
@@ -216,7 +204,7 @@ def _copy_assets(model, copied):
 
 
 def _compile(model, copied, functions):
-    """Compiles the copy like the model. Returns notes on what was not possible."""
+    """Compiles the copy like the model, and returns notes."""
     if not model.compiled:
         return ()
     try:
@@ -227,13 +215,13 @@ def _compile(model, copied, functions):
         copied.compile_from_config(functions.named(config))
     except Exception as error:
         return (
-            "the copy isn't compiled, because Keras can't rebuild its loss, metrics "
+            "the copy is not compiled, because Keras cannot rebuild its loss, metrics "
             f"or optimizer ({reason_of(error)}): compile it",
         )
     if not copied.compiled:
         return (
-            "the copy isn't compiled, because its class has a `compile` and no "
-            "`compile_from_config` of its own: compile it",
+            "the copy is not compiled, because its class overrides `compile` without "
+            "`compile_from_config`: compile it",
         )
     copy_exclusions(model.optimizer, copied.optimizer, model.weights, copied.weights)
     both = [m.optimizer.variables for m in (model, copied)]
@@ -244,7 +232,7 @@ def _compile(model, copied, functions):
 
 
 def _sharing_scope():
-    """An object that is in two places of a configuration stays one, as in files."""
+    """The scope in which an object at two places of a configuration stays one."""
     # Private, because the public functions of `keras.saving` don't open this scope.
     from keras.src.saving.serialization_lib import ObjectSharingScope
 

@@ -1,7 +1,7 @@
-"""Replacement of built layers: which of a model's are replaced, by what, and how.
+"""Replacement of built layers: which layers of a model are replaced, by what, and how.
 
-The class of the layer itself is replaced, so that the layer is reached wherever a model
-refers to it, which no rebuilding of the model does.
+The class of the layer object itself is replaced, so that it changes wherever a model
+refers to it.
 """
 
 import contextlib
@@ -20,8 +20,7 @@ from keras_bn4.layers.batch_group_normalization import BatchGroupNormalization
 from keras_bn4.layers.ghost_batch_normalization import GhostBatchNormalization
 
 LAYERS = (GhostBatchNormalization, BatchGroupNormalization)
-# Arguments of Keras' layer that can change while its weights and its place in the model
-# stay.
+# Arguments of Keras' layer that do not affect its weights or its place in the model.
 CHANGEABLE = (
     "momentum",
     "epsilon",
@@ -49,7 +48,7 @@ UNCHANGED = type("Unchanged", (), {"__repr__": lambda self: "unchanged"})()
 
 
 def batch_normalizations(model):
-    """The batch normalization layers of a model, those of this package included."""
+    """The batch normalization layers of a model, including those of this package."""
     return layers_of(model, BatchNormalization)
 
 
@@ -78,7 +77,7 @@ def convertible_layers(model, select=None):
     if not layers:
         raise ValueError(
             f"Model '{model.name}' has no batch normalization layer to convert. "
-            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Give a model "
+            f"Skipped: {skipped or 'nothing, there is none of any kind'}. Pass a model "
             "with keras.layers.BatchNormalization, and a `select` that picks some."
         )
     return layers, skipped
@@ -91,16 +90,16 @@ def _reason_to_skip(layer, select):
             "BatchNormalization, whose behaviour would be lost"
         )
     if not layer.built:
-        return "it was never built, so the model doesn't use it"
+        return "it was never built, so the model does not use it"
     if layer.axis % layer.input_spec.ndim == 0:
         return f"axis={layer.axis} is the axis of the examples"
     if select is not None and not select(layer):
-        return "`select` didn't pick it"
+        return "`select` did not pick it"
     return None
 
 
 def replacements_of(layers, groups, arguments):
-    """Makes what replaces layers.
+    """Makes the replacements of layers.
 
     Args:
         layers: List of layers, as `convertible_layers` returns it.
@@ -111,7 +110,7 @@ def replacements_of(layers, groups, arguments):
         List of unbuilt layers of this package, one for each layer.
 
     Raises:
-        ValueError: if some layers can't have these arguments; it names all of them.
+        ValueError: if some layers cannot have these arguments; it names all of them.
     """
     found, problems = [], []
     for layer in layers:
@@ -123,12 +122,12 @@ def replacements_of(layers, groups, arguments):
         divisors = common_divisors(layer.moving_mean.shape[0] for layer in layers)
         hint = (
             f"Groups that divide the channels of all layers: {divisors}, and -1. "
-            "`groups` can be a function of the layer, too. "
+            "`groups` can also be a function of the layer. "
         )
         hint = "" if groups is UNCHANGED else hint
         raise ValueError(
-            f"{len(problems)} of {len(layers)} layers can't be converted; nothing was "
-            f"changed. {hint}With `select` layers can be left out. {listed(problems)}"
+            f"{len(problems)} of {len(layers)} layers cannot be converted; nothing was "
+            f"changed. {hint}`select` can leave layers out. {listed(problems)}"
         )
     return found
 
@@ -146,7 +145,7 @@ def _replacement(layer, groups, arguments):
 
 
 def arguments_of(layer):
-    """The arguments that make such a layer, as objects: some can't be serialized."""
+    """The arguments of a layer, as objects: some cannot be serialized."""
     arguments = {name: getattr(layer, name) for name in layer.get_config()}
     return {**arguments, "dtype": layer.dtype_policy}
 
@@ -174,13 +173,13 @@ def replace(layer, new):
             variable.regularizer = getattr(layer, f"{name}_regularizer")
             variable.constraint = getattr(layer, f"{name}_constraint")
     with contextlib.ExitStack() as scopes:
-        # In the scope in which Keras has created the other variables of the layer.
+        # In the scope in which Keras created the other variables of the layer.
         for name in layer.moving_mean.path.split("/")[:-1]:
             scopes.enter_context(keras.name_scope(name))
         layer.build_example_weight(layer.get_build_config()["input_shape"])
     for variable in layer.weights:
-        # Keras' layer lets replicas hold different values of moving statistics. All of
-        # them take the value that is saved, which is that of the first.
+        # In Keras' layer replicas have different moving statistics. All of them take
+        # those of the first, which are saved.
         if not variable.trainable:
             variable.assign(variable)
 

@@ -20,7 +20,6 @@ from keras import layers
 from keras_bn4 import BatchGroupNormalization, GhostBatchNormalization, convert, revert
 from keras_bn4.conversion.replacement import (
     CHANGEABLE,
-    OWN_ATTRIBUTES,
     UNCHANGED,
     convertible_layers,
     replace,
@@ -68,20 +67,6 @@ def test_there_and_back(rng, arguments):
     assert keras.layers.BatchNormalization.from_config(config).get_config() == config
 
 
-@pytest.mark.parametrize("first", SETTINGS)
-@pytest.mark.parametrize("second", SETTINGS)
-def test_from_one_of_this_package_to_the_other(rng, first, second):
-    layer = randomize(layer_of(**first, variance_tracking="variance"), (3, 6), rng)
-    state = layer.get_weights()
-    replace(layer, layer_of(**{**second, "example_weight": 0.1}))
-    assert type(layer) is type(layer_of(**second))
-    assert hasattr(layer, "groups") == ("groups" in second)
-    assert layer.example_weight == 0.1
-    assert layer.variance_tracking == "second_moment"
-    np.testing.assert_equal(layer.get_weights(), state)
-    check_inference(layer, example_batch(rng, 5, (3, 6))[0], second.get("groups", -1))
-
-
 def test_arguments_come_of_the_new_layer(rng):
     layer = keras_layer(rng)
     changed = {
@@ -111,13 +96,6 @@ def test_without_gamma_and_beta(rng):
     assert (layer.gamma, layer.beta) == (None, None)
     replace(layer, None)
     assert len(layer.weights) == 2
-
-
-def test_own_attributes_are_what_keras_layer_lacks(rng):
-    found, of_keras = set(), vars(keras_layer(rng)).keys()
-    for arguments in SETTINGS:
-        found |= vars(randomize(layer_of(**arguments), (3, 6), rng)).keys()
-    assert found - of_keras == set(OWN_ATTRIBUTES)
 
 
 def built(axis=-1, shape=(None, 4, 4), **arguments):
@@ -164,6 +142,7 @@ def test_all_misfits_are_named_at_once():
     # Those that divide 6, 8 and 12.
     assert "[1, 2], and -1" in str(error.value)
     renorm = built(name="renorm", renorm=True)
+    assert replacements_of([renorm], UNCHANGED, {})[0].renorm
     with pytest.raises(ValueError, match=r"'renorm'.*ghosts"):
         replacements_of([renorm], UNCHANGED, {"ghost_batch_size": 2})
 
@@ -194,21 +173,19 @@ def test_layers_that_are_skipped_and_why():
 
 
 def test_unknown_subclass_is_skipped_and_reported():
-    @keras.saving.register_keras_serializable("test_convert")
-    class Special(layers.BatchNormalization):
-        pass
-
+    # The name alone does not make it Keras' own.
+    special = type("BatchNormalization", (layers.BatchNormalization,), {})
     inputs = keras.Input((4,))
-    hidden = layers.BatchNormalization(name="plain")(Special(name="special")(inputs))
+    hidden = layers.BatchNormalization(name="plain")(special(name="special")(inputs))
     converted = convert(keras.Model(inputs, hidden))
     report = converted.conversion_report
     assert report.converted == ("plain",)
     ((path, reason),) = report.skipped
     assert path == "special"
-    assert "Special" in reason
+    assert "unknown subclass" in reason
     assert "special" in str(report)
     assert repr(report) == "<ConversionReport: 1 layers converted, 1 skipped>"
-    assert type(converted.get_layer("special")) is Special
+    assert type(converted.get_layer("special")) is special
 
 
 ARGUMENTS = st.fixed_dictionaries(
