@@ -1,7 +1,7 @@
-"""Weight decay of γ and β, and the layers where it can act (Sec. 3.3).
+"""Weight decay of γ and β, and the layers where it has an effect (Sec. 3.3).
 
-Holds an analysis of whose γ and β can act on a model's output, a regularizer for γ,
-and a way to exclude γ and β from an optimizer's own weight decay.
+An analysis of which γ and β can act on a model's output, a regularizer for γ, and a way
+to exclude γ and β from an optimizer's own weight decay.
 
 Read `graph`, `scaling`, `paths`, `regularizer`, `optimizer`.
 """

@@ -1,4 +1,4 @@
-"""Lists the steps of a model's graph, those of nested models included."""
+"""The steps of a model's graph, including those of nested models."""
 
 import collections
 
@@ -29,13 +29,10 @@ class Step(collections.namedtuple("Step", ["operation", "name", "inputs", "outpu
 
 
 def steps_of(model):
-    """Lists the steps of a model, in an order in which they can run.
-
-    Args:
-        model: A built `keras.Model`.
+    """The `Step`s of a model, in an order in which they can run.
 
     Returns:
-        A pair of the list of `Step`s, and the list of placeholder objects for the
+        A pair of the list of steps, and the list of placeholder objects for the
         outputs of the model.
 
     Raises:
@@ -48,11 +45,10 @@ def steps_of(model):
     if unknown:
         raise ValueError(
             f"Model '{model.name}' has normalizers inside layers or models whose "
-            f"graph Keras doesn't know: {', '.join(unknown)}. Pass a Functional or "
-            "Sequential model. If the `call` of a subclassed model does nothing but "
-            "call layers, a Functional model of the same layers is "
-            "`keras.Model(inputs, subclassed.call(inputs))`, with "
-            "`inputs = keras.Input(shape)`."
+            f"graph Keras does not know: {', '.join(unknown)}. Pass a Functional or "
+            "Sequential model. If the `call` of a subclassed model only calls layers, "
+            "`keras.Model(inputs, subclassed.call(inputs))` is a Functional model of "
+            "the same layers, with `inputs = keras.Input(shape)`."
         )
     return steps, outputs
 
@@ -96,9 +92,8 @@ def _append(operation, name, given, count, steps, unknown):
         operation, NORMALIZERS
     )
     if is_other_layer and layers_of(operation, NORMALIZERS):
-        unknown.append(
-            f"'{name or operation.name}' of class {type(operation).__name__}"
-        )
+        kind = type(operation).__name__
+        unknown.append(f"'{name or operation.name}' of class {kind}")
     outputs = [object() for _ in range(count)]
     steps.append(Step(operation, name, given, outputs))
     return outputs

@@ -1,4 +1,4 @@
-"""Excludes γ and β from an optimizer's own, decoupled weight decay (Sec. 3.3)."""
+"""Exclusion of γ and β from an optimizer's decoupled weight decay (Sec. 3.3)."""
 
 import warnings
 
@@ -23,16 +23,16 @@ def exclude_from_weight_decay(
 ) -> list[keras.Variable]:
     """Chooses which γ and β an optimizer's own weight decay acts on.
 
-    The `weight_decay` argument of Keras' optimizers, which is decoupled weight decay,
-    acts on all variables, γ and β included, unless they are excluded. This function
-    excludes γ and β of all normalizers but those that `decay` names. All other
-    variables decay as before, and variables that were excluded before stay excluded.
+    The decoupled `weight_decay` of Keras' optimizers acts on all variables, including γ
+    and β, unless they are excluded. This function excludes γ and β of all normalizers
+    except those that `decay` names. All other variables decay as before, and variables
+    that were excluded before stay excluded.
 
     The usual choice is `"none"`. The paper finds that decay of γ and β helps in
     residual networks that overfit (+0.9 % accuracy of ResNet-50 on Caltech-256), and
     does not help in networks where few normalizers have a path to the output (-0.1 %
-    for Inception-v3). To follow it use `decay=("open", "residual")`;
-    `normalization_paths` says which layers these are.
+    for Inception-v3). To follow the paper use `decay=("open", "residual")`;
+    `normalization_paths` lists these layers.
 
     An optimizer knows variables by identity, so call this function with the model that
     will be trained: after `keras_bn4.convert`, and before `fit`.
@@ -80,7 +80,13 @@ def exclude_from_weight_decay(
             "`keras_bn4.convert(model, gamma_regularizer=..., beta_regularizer=...)`."
         )
     _check_not_built(wrapped)
-    layers = _normalizers(model)
+    check_built(model)
+    layers = [x for x in layers_of(model, NORMALIZERS) if affine_variables(x)]
+    if not layers:
+        raise ValueError(
+            f"Model '{model.name}' has no normalizer with γ or β. Pass a model that "
+            "has one, for example a `keras.layers.BatchNormalization`."
+        )
     decaying = {id(layer) for layer in _decaying_layers(model, layers, decay)}
     excluded, twice = [], []
     for layer in layers:
@@ -100,18 +106,6 @@ def exclude_from_weight_decay(
     return excluded
 
 
-def _normalizers(model):
-    """All normalizers of a model with γ or β, including those in nested layers."""
-    check_built(model)
-    found = [x for x in layers_of(model, NORMALIZERS) if affine_variables(x)]
-    if not found:
-        raise ValueError(
-            f"Model '{model.name}' has no normalizer with γ or β. Pass a model that "
-            "has one, for example a `keras.layers.BatchNormalization`."
-        )
-    return found
-
-
 def _decaying_layers(model, layers, decay):
     if decay in ("all", "none"):
         return layers if decay == "all" else []
@@ -127,9 +121,7 @@ def _decaying_layers(model, layers, decay):
 
 
 def exclude_variables(optimizer, variables):
-    """Excludes variables from an optimizer's weight decay, and keeps its exclusions.
-
-    Keras' own method alone would forget what was excluded before.
+    """Excludes variables from an optimizer's weight decay, besides those excluded.
 
     Raises:
         ValueError: if the optimizer is built, and one of the variables decays.
@@ -138,7 +130,7 @@ def exclude_variables(optimizer, variables):
     if optimizer.built and not any(map(optimizer._use_weight_decay, variables)):
         return
     _check_not_built(optimizer)
-    # Private, because no public name gives or restores what was excluded before.
+    # Private, because Keras' public method replaces the earlier exclusions.
     keys = getattr(optimizer, "_exclude_from_weight_decay", set())
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     optimizer.exclude_from_weight_decay(var_list=variables)
@@ -147,14 +139,7 @@ def exclude_variables(optimizer, variables):
 
 
 def copy_exclusions(optimizer, other, variables, others):
-    """Excludes from an optimizer what is excluded from another one of its class.
-
-    Args:
-        optimizer: The optimizer whose exclusions count.
-        other: The one that gets them.
-        variables: List of the variables that the first one may have excluded.
-        others: List of those that take their places.
-    """
+    """Excludes those of `others` whose counterparts an optimizer excludes."""
     optimizer, other = (getattr(o, "inner_optimizer", o) for o in (optimizer, other))
     # Private, because no public name says whether a variable decays.
     decays = map(optimizer._use_weight_decay, variables)

@@ -1,7 +1,6 @@
-"""Finds the normalizers whose γ and β can act on a model's output (Sec. 3.3)."""
+"""Analysis of which γ and β can act on a model's output (Sec. 3.3)."""
 
-import collections
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 
@@ -14,12 +13,8 @@ if TYPE_CHECKING:
     import pandas
 
 
-class NormalizationPath(
-    collections.namedtuple(
-        "NormalizationPath", ["name", "layer", "variables", "kind", "merge", "path"]
-    )
-):
-    """What `normalization_paths` found for one normalizer.
+class NormalizationPath(NamedTuple):
+    """The result of `normalization_paths` for one normalizer.
 
     Attributes:
         name: String, the path of the layer in the model.
@@ -33,9 +28,16 @@ class NormalizationPath(
             one the next normalizer, or the last step where there is none.
     """
 
+    name: str
+    layer: keras.layers.Layer
+    variables: tuple[keras.Variable, ...]
+    kind: str
+    merge: str | None
+    path: tuple[str, ...]
+
 
 class NormalizationPaths(tuple):
-    """What `normalization_paths` found: a tuple of `NormalizationPath`."""
+    """The result of `normalization_paths`: a tuple of `NormalizationPath`."""
 
     @property
     def counts(self):
@@ -57,17 +59,9 @@ class NormalizationPaths(tuple):
         Raises:
             ImportError: if pandas is not installed.
         """
-        return tables.to_dataframe(
-            [
-                {
-                    "layer": row.name,
-                    "kind": row.kind,
-                    "merge": row.merge,
-                    "path": " > ".join(row.path),
-                }
-                for row in self
-            ]
-        )
+        header = ("layer", "kind", "merge", "path")
+        rows = ((row.name, row.kind, row.merge, " > ".join(row.path)) for row in self)
+        return tables.to_dataframe([dict(zip(header, row)) for row in rows])
 
     def _table(self):
         lines = []
@@ -91,7 +85,7 @@ class NormalizationPaths(tuple):
 
 
 def normalization_paths(model: keras.Model) -> NormalizationPaths:
-    """Says for every normalizer whether its γ and β can act on the model's output.
+    """Determines for every normalizer whether its γ and β can act on the output.
 
     Weight decay multiplies γ and β of a layer by one factor. The next normalizer undoes
     this, because it divides by the scale of its input. So weight decay of γ and β is a
@@ -99,42 +93,40 @@ def normalization_paths(model: keras.Model) -> NormalizationPaths:
     Every normalizer is of one of three kinds:
 
     - `"open"`: A path leads from the layer to an output and meets no other normalizer.
-      Nothing undoes what γ and β of the layer do.
+      Nothing undoes the effect of γ and β.
     - `"residual"`: There is no such path, but before the next normalizer the output of
       the layer is added to something that does not scale with it. That normalizer
       undoes the scale of the sum, but not the layer's share in the sum.
     - `"closed"`: Every path runs into a normalizer that undoes the scale, or ends in an
-      output of a part that the model doesn't use.
+      output of a part that the model does not use.
 
     The paper says that residual networks have "such paths for many of their
-    normalization layers". If only open paths are meant, this is true of networks whose
-    shortcuts are identities, such as the ResNets for CIFAR with strided and padded
-    shortcuts (10 of 19 layers in ResNet-20). In Keras' ResNet50 the projection of the
-    last stage has a normalizer of its own: 4 of 53 layers are open and 16 more are
-    residual, so the paper must mean both kinds together. In a pre-activation network
-    (ResNet50V2) a normalizer follows the last addition: 1 of 49 layers is open and 20
-    are residual.
+    normalization layers". For open paths alone this is true of networks whose shortcuts
+    are identities, such as ResNets for CIFAR (10 of 19 layers in ResNet-20). In Keras'
+    ResNet50 the projection of the last stage has a normalizer of its own: 4 of 53
+    layers are open and 16 more are residual, so the paper must mean both kinds
+    together. In a pre-activation network (ResNet50V2) a normalizer follows the last
+    addition: 1 of 49 layers is open and 20 are residual.
 
     The kinds follow from these rules:
 
     - An addition makes a layer residual if at least one summand does not scale with the
-      layer, because it comes from another branch whose scale a normalizer has undone,
-      or from the input. If all summands come from the layer and scale alike, the sum
-      scales as they do. Subtracting, averaging, the maximum of two tensors, and any
-      other operation on several tensors are treated as additions.
-    - Concatenating a part that scales with the layer and a part that does not is no
+      layer, because it comes from the input, or from another branch whose scale a
+      normalizer has undone. If all summands scale alike, so does the sum. Subtracting,
+      averaging, the maximum of two tensors, and any other operation on several tensors
+      are treated as additions.
+    - Concatenating a part that scales with the layer and a part that does not is not an
       addition as long as channels stay separate: batch normalization right after it, as
-      in DenseNet, normalizes channel by channel and undoes the scale. A convolution or
-      a dense layer after it sums over both parts, and so does a normalizer across
-      channels. The layer is then residual with `merge="concatenation"`, as in
-      Inception. The paper counts those layers as having no path. Under weight decay all
-      of them shrink alike, and only the change of one branch relative to another has
-      an effect. To follow the paper, treat layers with this `merge` as closed.
+      in DenseNet, undoes the scale channel by channel. A convolution or a dense layer
+      after it sums over both parts, and so does a normalizer across channels. The layer
+      is then residual with `merge="concatenation"`, as in Inception. The paper counts
+      those layers as having no path. To follow it, treat layers with this `merge` as
+      closed.
     - A product, such as that in squeeze and excitation, scales with its factors, and
       the next normalizer undoes that.
     - Biases, added constants and the saturation of activations are ignored: every
-      function of one tensor is treated as positively homogeneous, like ReLU. Where a
-      model has such parts, even the scale of a closed layer matters a little.
+      function of one tensor is treated as positively homogeneous, like ReLU. In a model
+      that has them, even the scale of a closed layer matters slightly.
     - All normalizers are assumed to normalize as in training. This is not true of batch
       normalization with `trainable=False`, which undoes nothing.
     - A shared layer acts at all of its places at once, and is open if one of them is.

@@ -1,4 +1,4 @@
-"""A regularizer that pulls weights towards a value other than 0 (Sec. 3.3)."""
+"""The regularizer `CenteredL2` (Sec. 3.3)."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Follows how tensors scale with the γ and β of a normalizer, up to what undoes it."""
+"""How tensors scale with the γ and β of a normalizer, up to what undoes it."""
 
 from keras import layers
 
@@ -6,8 +6,8 @@ from keras_bn4.common.models import BatchNormalization
 from keras_bn4.weight_decay.graph import NORMALIZERS
 
 KINDS = ("open", "residual", "closed")
-# Names of classes, because a layer and the operation of `keras.ops` that does the same
-# are different classes of the same name.
+# By name, because a layer and the equivalent operation of `keras.ops` are different
+# classes of the same name.
 PRODUCTS = ("Multiply", "Matmul", "Dot", "Einsum", "Tensordot")
 QUOTIENTS = ("Divide", "TrueDivide", "DivideNoNan")
 CONCATENATIONS = ("Concatenate", "Stack", "Hstack", "Vstack")
@@ -21,7 +21,7 @@ NOTHING, PARTS, SUMMANDS = 0, "parts", "summands"
 
 
 def classify(layer, steps, outputs):
-    """Finds out whether γ and β of a normalizer can act on the outputs of a model.
+    """Determines whether γ and β of a normalizer can act on the outputs of a model.
 
     Args:
         layer: A normalizer.
@@ -58,15 +58,12 @@ def classify(layer, steps, outputs):
         if found[kind]:
             path = min(found[kind], key=len)
             return (kind, None, path) if kind in KINDS else ("residual", kind, path)
-    # What it leads to is not used, as an output of a part that the model leaves out.
+    # It only leads to an output of a part that the model does not use.
     return "closed", None, max(trails.values(), key=len)
 
 
 def _scale_after(operation, scales):
-    """How the outputs of an operation scale, given how its inputs do.
-
-    And what it merged: `"addition"`, `"concatenation"` or `None`.
-    """
+    """How the outputs scale, and whether an addition or concatenation merged inputs."""
     name = type(operation).__name__
     first, alike = scales[0], len(set(scales)) == 1
     if isinstance(operation, NORMALIZERS):
