@@ -1,7 +1,5 @@
 """The layer `GhostBatchNormalization`; start reading at its `call`."""
 
-import functools
-
 import keras
 from keras import ops
 
@@ -229,8 +227,9 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         return outputs
 
     def _infer(self, inputs, mask):
+        # Both branches return the same dtype, that of Keras' layer.
         def mixed(is_positive=None):
-            return weigh_examples(
+            outputs = weigh_examples(
                 inputs,
                 mask,
                 self._moving_of_groups(inputs.dtype),
@@ -239,8 +238,11 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
                 self._channel_groups,
                 **self._affine(inputs),
             )
+            return as_dtype(outputs, self.compute_dtype)
 
-        plain = functools.partial(self._infer_plainly, inputs)
+        def plain():
+            return as_dtype(self._infer_plainly(inputs), self.compute_dtype)
+
         return when_positive(self._example_weight_variable, mixed, plain)
 
     def _infer_plainly(self, inputs):

@@ -49,7 +49,7 @@ def test_a_metric_with_the_name_of_another_column_is_refused(data, name):
 def test_data_that_can_be_read_only_once_are_refused_before_the_training(data):
     for one_shot in (iter([data]), (iter([data]),), zip(*data)):
         with pytest.raises(
-            ValueError, match=r"`validation_data` is an iterator.* once"
+            ValueError, match=r"`validation_data` is an iterator.* one pass"
         ):
             ExampleWeightTuning(one_shot)
     ExampleWeightTuning(iter([data]), steps=1)
