@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-import subprocess
+import runpy
 import sys
 import textwrap
 
@@ -64,8 +64,9 @@ def main(arguments=None):
     """Runs the experiments that the arguments name, and returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in OTHERS:
-        module = f"keras_bn4.experiments.{arguments[0]}"
-        return subprocess.call([sys.executable, "-m", module, *arguments[1:]])
+        sys.argv[1:] = arguments[1:]
+        # It ends with `SystemExit`, whose code is the exit status.
+        runpy.run_module(f"keras_bn4.experiments.{arguments[0]}", run_name="__main__")
     module, folder = "keras_bn4.experiments", "results/reproduce"
     return command.main(module, DESCRIPTION, run, OPTIONS, arguments, output_dir=folder)
 

@@ -75,7 +75,7 @@ MODELS = {
     # Without γ. Its least input is 75 pixels.
     "InceptionV3": (lambda: application("InceptionV3", 75), 75, 94),
     "MobileNetV2": (lambda: application("MobileNetV2", 32), 32, 52),
-    "hub ResNet": (lambda: keras_hub_backbone().layers[0], 8, 4),
+    "hub ResNet": (lambda: keras_hub_backbone().layers[0], 8, 3),
     "nested": (nested, 16, 2),
     "shared": (shared, 16, 1),
     "TimeDistributed": (time_distributed, 16, 1),

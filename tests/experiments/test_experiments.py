@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 from processes import on_reproduction
@@ -81,9 +82,12 @@ def test_wrong_arguments(arguments, message, run):
 
 
 @pytest.mark.slow
-def test_others_run_by_their_names(capfd):
+def test_others_run_by_their_names(capfd, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments"])
     arguments = ["pretrained", "none.keras", "--split", "none", "--dataset", "digits"]
-    assert main(arguments) == ERROR
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == ERROR
     assert re.search(r"^error: .*'none'", capfd.readouterr().err, re.M)
 
 
