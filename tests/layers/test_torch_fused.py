@@ -19,7 +19,7 @@ GAMMA, BETA = np.array([0.5, 1, 2, 1], "float32"), np.float32([1, 0, 0, -1])
 def outputs_of(x, ghost_batch_size=3, kernel=torch_fused, axis=-1):
     import torch
 
-    gamma, beta = torch.tensor(GAMMA), torch.tensor(BETA)
+    gamma, beta = torch.as_tensor(GAMMA), torch.as_tensor(BETA)
     arguments = gamma, beta, ghost_batch_size, 4, axis % x.ndim, EPSILON
     return kernel.normalize_batch(x, None, *arguments)[0]
 
@@ -80,6 +80,8 @@ def test_functions_are_transformed(rng, monkeypatch, least):
         close(found, array(expected(transform)), rtol=1e-3, atol=1e-3)
 
 
+# About Keras' functions of dtypes.
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @on_torch
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*_get_data_attr:FutureWarning")

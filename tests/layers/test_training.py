@@ -105,8 +105,10 @@ def test_no_size_need_be_known(rng, jit_compile):
         check_inference(layer, x, 2, array(infer(x)))
 
 
-# PyTorch's compiler hides a warning of its own, which pytest makes an error before.
+# PyTorch's compiler hides warnings of its own, which pytest makes errors before. The
+# second one is about Keras' functions of dtypes, which Keras' own layer calls as well.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.parametrize("how", slow_by_xla(["graph", "eager", "xla"]))
 @pytest.mark.parametrize("groups", [None, 2])
 def test_fit_and_predict(rng, groups, how):
