@@ -138,7 +138,8 @@ def run(options):
         for kind in wanted
         for severity in [max(options.severities)]
     }
-    model = _prepared(model, preprocess(x), options)
+    # Some functions of keras.applications change the images in place.
+    model = _prepared(model, preprocess(x.copy()), options)
     folder = pathlib.Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / "images.png") as unfinished:
@@ -264,12 +265,16 @@ def _published(kind, severity, options, shape):
     if options.dataset not in PUBLISHED:
         return None
     split = "validation" if options.dataset == "imagenet2012" else "test"
+    name, others = f"{options.dataset}_corrupted/{kind}_{severity}", ()
+
+    def load(part):
+        size = shape[:2] if options.dataset == "imagenet2012" else None
+        where = {"data_dir": options.data_dir, "image_size": size}
+        return datasets.load(name, f"{split}[{part}]", **where)
+
     try:
-        return datasets.load(
-            f"{options.dataset}_corrupted/{kind}_{severity}",
-            f"{split}[-{options.images}:]",
-            data_dir=options.data_dir,
-            image_size=shape[:2] if options.image_size else None,
-        )
+        if options.recalibrate_on:
+            others = load(f":{options.recalibrate_on}")[:1]
+        return *load(f"-{options.images}:"), *others
     except FileNotFoundError:
         return None

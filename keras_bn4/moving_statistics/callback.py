@@ -83,6 +83,13 @@ class Recalibration(keras.callbacks.Callback):
         self._arguments = {"batch_size": batch_size, "steps": steps, "verbose": verbose}
         self._before = ()
 
+    def on_test_begin(self, logs=None):
+        # An interrupted validation has no end.
+        self.on_test_end()
+
+    def on_train_begin(self, logs=None):
+        self.on_test_end()
+
     def on_test_batch_begin(self, batch, logs=None):
         # In `on_test_begin` the averaged weights of a later callback are not there yet.
         if batch == 0:

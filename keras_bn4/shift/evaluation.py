@@ -1,5 +1,6 @@
 """Evaluates a model on corrupted images at several example weights (Sec. 3.1)."""
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 
@@ -115,8 +116,10 @@ def evaluate_shifts(
     """
     check_compiled(model)
     check_verbose(verbose)
-    check_integer("seed", seed, least=0)
-    check_number("prior", prior, least=0)
+    # JSON takes no numbers of NumPy.
+    seed = check_integer("seed", seed, least=0)
+    prior = check_number("prior", prior, least=0)
+    highest = float(highest)
     check_repeatable("x", x)
     weights = _weights(example_weights, len(weighing_layers(model)))
     first = next(batches_of(x, y, batch_size), None)
@@ -135,7 +138,8 @@ def evaluate_shifts(
     settings += [{**settings[0], "recalibrated_on": len(images)} for images in others]
     common = {
         "model": digest(model.get_weights()),
-        "data": digest([*first, *others]),
+        "data": digest([*first, *others, *([] if y is None else (x, y))]),
+        "length": operator.length_hint(x),
         "settings": settings,
         "seed": seed,
         "highest": highest,
@@ -149,6 +153,7 @@ def evaluate_shifts(
             images = corrupt(images, kind, severity, highest=highest, seed=seed + start)
         return images if preprocess is None else preprocess(images)
 
+    common["given"] = digest([change(first[0], None, 0)])
     data = x, y, recalibrate_on
     evaluator = Evaluator(model, weights.values(), data, change, batch_size, prior)
     records = None if output is None else Records(output)
@@ -182,7 +187,7 @@ def _cells(kinds, severities, shape, are_made):
     if kinds is None:
         without = ("saturate",) if shape[-1] == 1 else ()
         kinds = [kind for kind in kinds_of(shape[:2]) if kind not in without]
-    severities, cells = list(severities), [(None, 0)]
+    severities, cells = [int(severity) for severity in severities], [(None, 0)]
     for kind in kinds:
         of_kind = [None] if callable(kind) else severities
         if are_made and not callable(kind):

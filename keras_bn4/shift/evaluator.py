@@ -56,6 +56,11 @@ class Evaluator:
         if given is not None:
             kind = severity = None
         x, y, recalibrate_on = self.data if given is None else (*given, None)[:3]
+        if (recalibrate_on is None) != (self.data[2] is None):
+            raise ValueError(
+                "Function `shifted` must return `(x, y, recalibrate_on)` if, and only "
+                f"if, argument `recalibrate_on` is given. Received: {len(given)} items."
+            )
         found, labels = self._values(self.weights, x, y, kind, severity)
         if given is None:
             if self.labels not in (None, labels):
@@ -128,5 +133,5 @@ def digest(arrays):
     """Tells arrays from all others, in the settings of a record."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(ops.convert_to_numpy(array)).data)
+        digest.update(ops.convert_to_numpy(array).tobytes())
     return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ import pytest
 
 import keras_bn4
 from keras_bn4 import shift
+from keras_bn4.shift import evaluator
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
@@ -142,6 +143,42 @@ class Batches(keras.utils.PyDataset):
 
 
 STREAMED = {name: value for name, value in SMALL.items() if name != "batch_size"}
+
+
+def test_other_images_and_another_preprocessing_have_records_of_their_own(
+    model, data, tmp_path
+):
+    x, y = data
+    keywords = {**SMALL, "kinds": [darker], "output": tmp_path / "shifts.json"}
+    # The first batch is the same.
+    few = keras_bn4.evaluate_shifts(model, x[:16], y[:16], **keywords)
+    every = keras_bn4.evaluate_shifts(model, x, y, **keywords)
+    assert (few.count, every.count) == (16, 20)
+    inverted = keras_bn4.evaluate_shifts(
+        model, x, y, preprocess=lambda images: 255 - images, **keywords
+    )
+    assert inverted.rows[0]["loss"] != every.rows[0]["loss"]
+    # Numbers of NumPy are written as well.
+    keywords["severities"] = np.arange(2, 3)
+    again = keras_bn4.evaluate_shifts(model, x, y, highest=np.uint8(255), **keywords)
+    assert again.rows == every.rows
+
+
+def test_half_precision_weights_have_a_digest(data):
+    bfloat16 = keras.ops.convert_to_tensor(data[1][:2], "bfloat16")
+    assert evaluator.digest([bfloat16]) != evaluator.digest([bfloat16[:1]])
+
+
+def test_shifted_images_need_others_where_there_is_a_recalibration(model, data):
+    with pytest.raises(ValueError, match=r"`\(x, y, recalibrate_on\)`.*2 items"):
+        keras_bn4.evaluate_shifts(
+            model,
+            *data,
+            **SMALL,
+            kinds=["fog"],
+            shifted=lambda kind, severity: data,
+            recalibrate_on=data[0][:4],
+        )
 
 
 def test_batches_preprocessing_and_images_that_are_shifted_already(model, data):
