@@ -181,6 +181,12 @@ def _halves(options, model):
     parts = load_data(given, model)
     if len(parts) == 1:
         is_sliced = str(given.split).endswith("[:50%]")
+        if not is_sliced and str(given.split).startswith("test"):
+            raise ValueError(
+                "The weight is chosen on --split, and all is reported on 'test', "
+                f"so that these must differ. Received: --split {given.split}. Leave it "
+                "out to cut the test split into halves."
+            )
         given.split = given.split[:-6] + "[50%:]" if is_sliced else "test"
         parts += load_data(given, model)[:1]
     return [part.arguments() for part in (parts[0], _few(parts[1], options.images))]

@@ -195,10 +195,10 @@ def _cells(kinds, severities, shape, are_made):
                 check_kind(kind, severity, shape)
         cells += [(kind, severity) for severity in of_kind]
     names = [(name_of_kind(kind), severity) for kind, severity in cells[1:]]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or CLEAN in dict(names):
         raise ValueError(
-            "All kinds must have names of their own, by which tables call them, and "
-            f"severities must differ. Received: {names}."
+            "All kinds must have names of their own, by which tables call them, other "
+            f"than {CLEAN!r}, and severities must differ. Received: {names}."
         )
     return cells
 

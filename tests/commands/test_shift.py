@@ -69,6 +69,13 @@ def test_arrays_and_digits(model, tmp_path, run):
     assert "recalibrated" not in printed.split("intervals:")[1]
 
 
+def test_images_are_not_chosen_on_and_reported_on(model, tmp_path, run):
+    command = ("shift", model, "--dataset", "digits", "--split", "test", *SMALL)
+    status, _, errors = run(*command, "--output-dir", tmp_path / "out")
+    assert status == 1
+    assert "must differ. Received: --split test." in errors
+
+
 def test_published_files_are_used_where_they_are_on_disk(tmp_path, monkeypatch):
     from keras_bn4 import datasets
     from keras_bn4.commands import main, shift

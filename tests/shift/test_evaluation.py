@@ -36,6 +36,10 @@ def darker(images):
     return images // 4
 
 
+def clean(images):
+    return images
+
+
 SMALL = {"example_weights": [0.5], "severities": [2], "batch_size": 8, "verbose": 0}
 
 
@@ -223,6 +227,7 @@ def test_tables_and_figures(model, data, tmp_path):
         ({"kinds": ["frost"]}, "'contrast'.*Received: kind='frost', severity=2"),
         ({"severities": [0]}, "Received: kind='gaussian_noise', severity=0"),
         ({"kinds": [darker, darker]}, "names of their own"),
+        ({"kinds": [clean]}, "other than 'clean'"),
         ({"example_weights": [2]}, "from 0 .* to 1 .*Received: example_weight=2"),
         ({"example_weights": 0.1}, "list of numbers"),
         ({"highest": 100}, "highest=100.*reach from 0 to 255"),
