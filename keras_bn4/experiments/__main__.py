@@ -1,8 +1,8 @@
 """`python -m keras_bn4.experiments`: the paper's figures and tables."""
 
+import importlib.util
 import pathlib
 import re
-import runpy
 import sys
 import textwrap
 
@@ -64,9 +64,10 @@ def main(arguments=None):
     """Runs the experiments that the arguments name, and returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in OTHERS:
-        sys.argv[1:] = arguments[1:]
-        # It ends with `SystemExit`, whose code is the exit status.
-        runpy.run_module(f"keras_bn4.experiments.{arguments[0]}", run_name="__main__")
+        name = f"keras_bn4.experiments.{arguments[0]}"
+        is_folder = importlib.util.find_spec(name).submodule_search_locations
+        module = importlib.import_module(f"{name}.__main__" if is_folder else name)
+        return module.main(arguments[1:])
     module, folder = "keras_bn4.experiments", "results/reproduce"
     return command.main(module, DESCRIPTION, run, OPTIONS, arguments, output_dir=folder)
 

@@ -5,7 +5,9 @@ pages, takes a few seconds, and trains nothing. What they show is computed by th
 package's own cut into ghosts, mixture of statistics, and normalization paths.
 """
 
+import argparse
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -196,8 +198,13 @@ PICTURES = {
 }
 
 
-if __name__ == "__main__":
+def main(arguments=()):
+    """Draws the pictures again."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(arguments)
     for name, picture in PICTURES.items():
         file = pathlib.Path(keras_bn4.__file__).parent / name
         picture().savefig(file, pil_kwargs={"optimize": True})
-        print(file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

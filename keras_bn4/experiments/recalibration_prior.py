@@ -25,13 +25,14 @@ Time: half an hour for the two networks on one CPU core. Finished cells are kept
 output folder and are not measured again.
 """
 
-import argparse
 import pathlib
+import sys
 
 import keras
 import numpy as np
 
 from keras_bn4.common.records import Records, read
+from keras_bn4.experiments import command
 from keras_bn4.experiments.trained import half_width, identity
 from keras_bn4.moving_statistics import recalibrate
 
@@ -148,11 +149,25 @@ def table(results):
     )
 
 
+def main(arguments=None):
+    """Measures the networks that the arguments name, or prints what is published."""
+    options = {
+        "models": {"nargs": "*", "metavar": "MODEL.keras"},
+        "--images": {"metavar": "FOLDER"},
+        "--classes": {"metavar": "FILE"},
+        "--output-dir": {"default": "results/recalibration_prior"},
+    }
+    module = "keras_bn4.experiments.recalibration_prior"
+    return command.main(module, __doc__.splitlines()[0], show, options, arguments)
+
+
+def show(models, images, classes, output_dir):
+    """Prints the table of what is measured, or of what is published."""
+    if models:
+        print(table(run(models, images, classes, output_dir=output_dir)))
+    else:
+        print(table(read(PUBLISHED)))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL.keras")
-    parser.add_argument("--images", metavar="FOLDER")
-    parser.add_argument("--classes", metavar="FILE")
-    parser.add_argument("--output-dir", default="results/recalibration_prior")
-    arguments = parser.parse_args()
-    print(table(run(**vars(arguments)) if arguments.models else read(PUBLISHED)))
+    sys.exit(main())

@@ -2,13 +2,12 @@
 
 import json
 import re
-import sys
 
 import pytest
 from processes import on_reproduction
 
 from keras_bn4.commands.main import ERROR
-from keras_bn4.experiments.__main__ import main
+from keras_bn4.experiments.__main__ import OTHERS, main
 from keras_bn4.experiments.reproduction import (
     RESULTS,
     figure3,
@@ -81,14 +80,20 @@ def test_wrong_arguments(arguments, message, run):
     assert message in errors
 
 
-@pytest.mark.slow
-def test_others_run_by_their_names(capfd, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["experiments"])
-    arguments = ["pretrained", "none.keras", "--split", "none", "--dataset", "digits"]
+def test_others_run_by_their_names(run):
+    status, _, errors = run(
+        *("pretrained", "none.keras", "--split", "none", "--dataset", "digits")
+    )
+    assert status == ERROR
+    assert re.search(r"^error: .*'none'", errors, re.M)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_others_describe_themselves(name, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == ERROR
-    assert re.search(r"^error: .*'none'", capfd.readouterr().err, re.M)
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out
 
 
 def test_data_that_are_not_there(run, tmp_path):

@@ -62,6 +62,11 @@ def _measured(backend, rounds):
     return comparisons
 
 
+def main(arguments=None):
+    """Measures what the arguments name, and returns the exit status."""
+    module, description = "keras_bn4.experiments.speed", __doc__.splitlines()[0]
+    return command.main(module, description, run, OPTIONS, arguments)
+
+
 if __name__ == "__main__":
-    module = "keras_bn4.experiments.speed"
-    sys.exit(command.main(module, __doc__.splitlines()[0], run, OPTIONS))
+    sys.exit(main())
