@@ -49,7 +49,7 @@ def test_a_small_run_is_kept_and_not_repeated(tmp_path, rng, monkeypatch):
 def test_the_page_shows_the_records():
     lines = experiment.table(read(experiment.PUBLISHED)).splitlines()
     cells = [line.split("  ") for line in lines if "±" in line]
-    assert len(cells) == 4 * len(experiment.PRIORS)
+    assert len(cells) == 8 * len(experiment.PRIORS)
     page = PAGE.read_text()
     for line in cells:
         _, *shown = filter(None, map(str.strip, line))
