@@ -15,12 +15,13 @@ in the same way, on the first 1,300 test images, with the corruptions of small i
 that `keras_bn4.shift.corrupt` makes.
 
 Seen: A prior of 256 costs at most 3.5 points on clean images, and gains on corrupted
-ones everywhere. With 16 images it changes accuracy on clean images by 0.0 ± 1.4 points (EfficientNet-Lite0) and -0.5 ± 2.2 (MobileNet), and on
-corrupted ones by +7.2 ± 2.6 and +7.8 ± 2.7. A prior of 16 costs the first network 8.0 ±
-4.7 points on clean images and gains it 1.1 ± 3.7 on corrupted ones. With 256 images
-1,024 is as good as 256; with 16 it gains less. On CIFAR fewer images suffice: with 16
-of them, a prior of 16 gains twice to four times as much as 256 (ResNet-20: +19.4 ± 3.4
-against +10.4 ± 2.2), and with 64 of them, one of 64 a few points more.
+ones everywhere. With 16 images it changes accuracy on clean images by 0.0 ± 1.4 points
+(EfficientNet-Lite0) and -0.5 ± 2.2 (MobileNet), and on corrupted ones by +7.2 ± 2.6 and
++7.8 ± 2.7. A prior of 16 costs the first network 8.0 ± 4.7 points on clean images and
+gains it 1.1 ± 3.7 on corrupted ones. With 256 images 1,024 is as good as 256; with 16
+it gains less. On CIFAR fewer images suffice: with 16 of them, a prior of 16 gains twice
+to four times as much as 256 (ResNet-20: +19.4 ± 3.4 against +10.4 ± 2.2), and with 64
+of them, one of 64 a few points more.
 
 Command: `python -m keras_bn4.experiments.recalibration_prior MODEL.keras ...`, with
 `--images FOLDER`, which has a folder for each class, and `--classes FILE`, whose lines
