@@ -132,9 +132,9 @@ def test_other_backends_have_no_such_kernel():
         (13, 3, 54, 4, 0),
         # A single ghost.
         (12, None, 0, 1, 1),
-        (12, None, 10**9, 1, 1),
+        (12, None, 10**9, 0, 0),
         (12, 100, 0, 1, "loop"),
-        (12, 100, 10**9, 1, 0),
+        (12, 100, 10**9, 0, 0),
     ],
 )
 def test_how_often_the_kernel_is_started(

@@ -17,9 +17,11 @@ from keras_bn4.layers.kernels.tensorflow_small import normalize_ghosts
 from keras_bn4.layers.moments import Moments
 from keras_bn4.layers.pooling import batch_moments
 
-# The number of elements from which a ghost is worth a start of the kernel. In a loop it
-# has to be twice that.
+# The number of elements from which a ghost is worth a start of the kernel. In a loop, or
+# where it is the whole batch, it has to be twice that.
 LEAST_ELEMENTS = 2**16
+# What a whole batch of unknown size is taken to hold.
+USUAL_BATCH_SIZE = 64
 # The smallest epsilon that cuDNN takes, according to `tf.nn.fused_batch_norm`.
 LEAST_EPSILON = 1.001e-5
 
@@ -56,19 +58,23 @@ def normalize_batch(x, mask, gamma, beta, ghost_batch_size, groups, axis, epsilo
     n = n if is_known else tf.shape(x)[0]
 
     cut = ghosts.cut(n, ghost_batch_size)
-    least = LEAST_ELEMENTS if is_known else 2 * LEAST_ELEMENTS
     if isinstance(cut.ghosts, int) and cut.ghosts == 1:
         normalize, count = _at_once, n * positions
+        size = n if is_known else USUAL_BATCH_SIZE
     else:
-        is_small = ghost_batch_size * positions * channels < least
         normalize = _one_by_one if is_known else _in_a_loop
-        normalize = normalize_ghosts if is_small else normalize
         count = cut.size_of(tf.range(cut.ghosts))[:, None] * positions
+        size = ghost_batch_size
+    is_whole = normalize is _at_once
+    least = LEAST_ELEMENTS if normalize is _one_by_one else 2 * LEAST_ELEMENTS
+    if size * positions * channels < least:
+        normalize = normalize_ghosts
     count = tf.cast(count, tf.float32)
     # Four axes are what the kernel takes.
     flat = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, positions, channels])
     outputs, means, variances = normalize(flat, gamma, beta, cut, count, epsilon)
-    if normalize is _at_once:
+    if is_whole:
+        means, variances = tf.reshape(means, [-1]), tf.reshape(variances, [-1])
         batch = Moments(means, variances, None if is_known else count)
     else:
         batch = batch_moments(Moments(means, variances, count))
