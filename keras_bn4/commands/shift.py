@@ -120,7 +120,7 @@ def run(options):
     check_folder(options.output_dir)
     preprocess = scaling(options.scale)
     model = load_model(options.model)
-    choosing, reporting = _halves(options, model)
+    choosing, reporting, count = _halves(options, model)
     x, _ = next(_batches(choosing))
     check_images(x, options.highest)
     shape = x.shape[1:]
@@ -160,7 +160,7 @@ def run(options):
         severities=options.severities,
         highest=options.highest,
         preprocess=preprocess,
-        shifted=lambda kind, severity: _published(kind, severity, options, shape),
+        shifted=lambda *shift: _published(*shift, options, shape, count),
         recalibrate_on=others if options.recalibrate_on else None,
         output=folder / "shifts.json",
     )
@@ -173,7 +173,7 @@ def run(options):
 
 
 def _halves(options, model):
-    """The clean images to choose on, and to report on, as arguments of `evaluate`."""
+    """Arguments of `evaluate`: clean images to choose on, and so many to report on."""
     given = argparse.Namespace(**{**vars(options), "scale": RAW})
     if options.dataset == "imagenet2012" and options.split is None:
         # Its test split has no labels.
@@ -189,7 +189,8 @@ def _halves(options, model):
             )
         given.split = given.split[:-6] + "[50%:]" if is_sliced else "test"
         parts += load_data(given, model)[:1]
-    return [part.arguments() for part in (parts[0], _few(parts[1], options.images))]
+    few = _few(parts[1], options.images)
+    return parts[0].arguments(), few.arguments(), few.count
 
 
 def _few(part, count):
@@ -262,7 +263,7 @@ def _choose(model, data, preprocess, options, path):
     return record["chosen"]
 
 
-def _published(kind, severity, options, shape):
+def _published(kind, severity, options, shape, count):
     """Published images of a shift, if tensorflow-datasets has them on disk.
 
     These data sets have an order of their own, so that an image that the weight was
@@ -281,6 +282,6 @@ def _published(kind, severity, options, shape):
     try:
         if options.recalibrate_on:
             others = load(f":{options.recalibrate_on}")[:1]
-        return *load(f"-{options.images}:"), *others
+        return *load(f"-{count}:"), *others
     except FileNotFoundError:
         return None

@@ -141,6 +141,7 @@ class ImageFolder(keras.utils.PyDataset):
 
     def _image(self, file):
         try:
+            _check_depth(file)
             image = keras.utils.load_img(
                 file,
                 color_mode=COLOR_MODES[self.channels],
@@ -157,7 +158,7 @@ class ImageFolder(keras.utils.PyDataset):
             # What Pillow raises for files that are damaged is of many classes.
             raise ValueError(
                 f"Cannot read the image {file}: {reason_of(error)}. Remove the file "
-                "or replace it by a whole image."
+                "or replace it by a whole image with values from 0 to 255."
             ) from error
         return keras.utils.img_to_array(image, dtype="float32")
 
@@ -167,6 +168,18 @@ class ImageFolder(keras.utils.PyDataset):
             f"<ImageFolder of {len(self.files):,} images of {len(set(self.labels)):,} "
             f"classes, cropped and resized to {height} x {width} pixels>"
         )
+
+
+def _check_depth(file):
+    """Raises `ValueError` for a gray image whose white is not 255."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(
+                f"it is gray with more than 8 bits a pixel (mode {image.mode!r} of "
+                "Pillow), and doesn't say which value is white"
+            )
 
 
 def scaling(scale):

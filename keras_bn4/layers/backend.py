@@ -96,8 +96,9 @@ def as_dtype(x, dtype):
 
 
 def wide_dtype(dtype):
-    """The name of a dtype, `"float32"` for one of half precision."""
-    return keras.backend.result_type(dtype, "float32")
+    """The name of a dtype of floats, `"float32"` for one of half precision."""
+    dtype = keras.backend.standardize_dtype(dtype)
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 def widened(x):

@@ -212,9 +212,11 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
 
     def _widen(self, x):
         """Inputs in the dtype of the layer, where no kernel is known to take them."""
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if dtype == self.compute_dtype:
+            return x
         # Only half precision stays as narrow as it is, which some kernels take. Nothing
         # is rounded: integers become float32 at least.
-        dtype = keras.backend.standardize_dtype(x.dtype)
         dtype = dtype if dtype in ("float16", "bfloat16") else "float32"
         return as_dtype(x, keras.backend.result_type(dtype, self.compute_dtype))
 

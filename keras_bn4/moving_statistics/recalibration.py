@@ -113,11 +113,7 @@ def recalibrate(
     [5.0, 11.1111]
     """
     layers = training_layers(model)
-    if prior is not None and not check_number("prior", prior, least=0):
-        raise ValueError(
-            "Argument `prior` must be positive, or None to replace the statistics. "
-            f"Received: prior={prior!r}."
-        )
+    check_prior(prior)
     if prior is not None and batch_size is None:
         batch_size = _size_of_arrays(data)
     with one_at_a_time:
@@ -142,6 +138,15 @@ def recalibrate(
                     share = examples / (prior + examples)
                     moments = mix(moments._replace(count=None), old, share)
                 _assign(layer, moments)
+
+
+def check_prior(prior):
+    """Raises `ValueError` unless this is a positive number or `None`."""
+    if prior is not None and not check_number("prior", prior, least=0):
+        raise ValueError(
+            "Argument `prior` must be positive, or None to replace the statistics. "
+            f"Received: prior={prior!r}."
+        )
 
 
 def _size_of_arrays(data):

@@ -11,7 +11,6 @@ from keras import ops
 from keras_bn4.common.arguments import (
     check_example_weight,
     check_integer,
-    check_number,
     check_verbose,
 )
 from keras_bn4.common.batches import check_repeatable
@@ -20,6 +19,7 @@ from keras_bn4.common.records import Records
 from keras_bn4.common.tables import progress_bar
 from keras_bn4.example_weight.schedules import layer_weights, schedule_name
 from keras_bn4.example_weight.setting import weighing_layers
+from keras_bn4.moving_statistics.recalibration import check_prior
 from keras_bn4.shift.corruptions import (
     SEVERITIES,
     Kind,
@@ -118,7 +118,7 @@ def evaluate_shifts(
     check_verbose(verbose)
     # JSON takes no numbers of NumPy.
     seed = check_integer("seed", seed, least=0)
-    prior = check_number("prior", prior, least=0)
+    check_prior(prior)
     highest = float(highest)
     check_repeatable("x", x)
     weights = _weights(example_weights, len(weighing_layers(model)))
@@ -143,7 +143,8 @@ def evaluate_shifts(
         "settings": settings,
         "seed": seed,
         "highest": highest,
-        "prior": prior if others else None,
+        "prior": float(prior) if others else None,
+        "metrics": _losses_and_metrics(model),
         "backend": keras.backend.backend(),
     }
 
@@ -187,6 +188,11 @@ def _cells(kinds, severities, shape, are_made):
     if kinds is None:
         without = ("saturate",) if shape[-1] == 1 else ()
         kinds = [kind for kind in kinds_of(shape[:2]) if kind not in without]
+    if isinstance(kinds, str):
+        raise ValueError(
+            "Argument `kinds` must be a list of names or functions. Received: "
+            f"kinds={kinds!r}."
+        )
     severities, cells = [int(severity) for severity in severities], [(None, 0)]
     for kind in kinds:
         of_kind = [None] if callable(kind) else severities
@@ -201,6 +207,13 @@ def _cells(kinds, severities, shape, are_made):
             f"than {CLEAN!r}, and severities must differ. Received: {names}."
         )
     return cells
+
+
+def _losses_and_metrics(model):
+    """What the model was compiled to measure, as text."""
+    compiled = model.get_compile_config() or {}
+    names = ("loss", "loss_weights", "metrics", "weighted_metrics")
+    return str({name: compiled.get(name) for name in names})
 
 
 def _weights(example_weights, count):

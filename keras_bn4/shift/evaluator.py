@@ -107,7 +107,9 @@ class Evaluator:
         if not found:
             raise ValueError(
                 f"Model '{self.model.name}' has no loss or metric that is an average "
-                "over images. Compile it with a loss and metrics=['accuracy']."
+                "over images, or runs on several replicas, which don't tell the values "
+                "of single images. Compile it with a loss and metrics=['accuracy'], "
+                "outside of a strategy."
             )
         return found, labels.digest()
 

@@ -105,6 +105,17 @@ def test_errors_say_what_is_allowed(folder, keywords, message):
         ImageFolder(folder.parent / keywords.pop("folder"), **keywords)
 
 
+def test_images_of_more_than_8_bits_are_refused(folder):
+    from PIL import Image
+
+    gray = np.arange(16, dtype="uint16").reshape(4, 4) * 4096
+    Image.fromarray(gray).save(folder / "dog" / "deep.png")
+    for channels in (1, 3):
+        images = ImageFolder(folder, image_size=(4, 4), channels=channels)
+        with pytest.raises(ValueError, match=r"dog.deep\.png: .*more than 8 bits"):
+            list(images)
+
+
 @pytest.mark.parametrize("kind", ["cut short", "no image"])
 def test_a_damaged_image_is_named_by_a_sweep(folder, kind):
     damaged = folder / "dog" / "2.png"

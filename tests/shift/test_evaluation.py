@@ -162,6 +162,12 @@ def test_other_images_and_another_preprocessing_have_records_of_their_own(
         model, x, y, preprocess=lambda images: 255 - images, **keywords
     )
     assert inverted.rows[0]["loss"] != every.rows[0]["loss"]
+    # So has another metric.
+    ranked = keras.metrics.SparseTopKCategoricalAccuracy(2)
+    model.compile(loss=model.loss, metrics=["accuracy", ranked])
+    others = keras_bn4.evaluate_shifts(model, x, y, **keywords)
+    assert others.rows[0].keys() > every.rows[0].keys()
+    model.compile(loss=model.loss, metrics=["accuracy"])
     # Numbers of NumPy are written as well.
     keywords["severities"] = np.arange(2, 3)
     again = keras_bn4.evaluate_shifts(model, x, y, highest=np.uint8(255), **keywords)
@@ -230,6 +236,8 @@ def test_tables_and_figures(model, data, tmp_path):
         ({"kinds": [clean]}, "other than 'clean'"),
         ({"example_weights": [2]}, "from 0 .* to 1 .*Received: example_weight=2"),
         ({"example_weights": 0.1}, "list of numbers"),
+        ({"kinds": "fog"}, "list of names or functions. Received: kinds='fog'"),
+        ({"prior": 0}, "`prior` must be positive"),
         ({"highest": 100}, "highest=100.*reach from 0 to 255"),
         ({"kinds": [lambda images: images[:1]]}, r"shape.*Received: \(1, 12"),
         ({"x": np.zeros((5, 12, 12))}, r"Received: an array of shape \(5, 12, 12\)"),

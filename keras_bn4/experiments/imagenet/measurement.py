@@ -11,7 +11,7 @@ point below that at weight 0 (`largest("accuracy", within=0.005)`), for the same
 in all layers and for one that falls to 0 in the last layer. Everything is reported on
 the other half: all 650 images clean, and the first 160 of them corrupted as in
 ImageNet-C, sixteen kinds at severities 1, 3 and 5, and by seven mishaps of cameras,
-the functions below. To compare with, statistics are recalibrated on 64 images of the
+those of `measurement.py`. To compare, statistics are recalibrated on 64 images of the
 first half, corrupted in the same way, which the statistics of training outweigh as 256
 to 64. Networks, images, kinds, severities, mishaps, weights, numbers and the prior were
 fixed before the first corrupted image was evaluated here.

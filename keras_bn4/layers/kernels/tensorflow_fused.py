@@ -17,8 +17,8 @@ from keras_bn4.layers.kernels.tensorflow_small import normalize_ghosts
 from keras_bn4.layers.moments import Moments
 from keras_bn4.layers.pooling import batch_moments
 
-# The number of elements from which a ghost is worth a start of the kernel. In a loop, or
-# where it is the whole batch, it has to be twice that.
+# The number of elements from which a ghost is worth a start of the kernel. It has to be
+# twice that in a loop, or where it is the whole batch.
 LEAST_ELEMENTS = 2**16
 # What a whole batch of unknown size is taken to hold.
 USUAL_BATCH_SIZE = 64
