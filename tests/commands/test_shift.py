@@ -84,17 +84,23 @@ def test_published_files_are_used_where_they_are_on_disk(tmp_path, monkeypatch):
 
     def load(*arguments, **keywords):
         asked.append((*arguments, keywords["image_size"]))
-        raise FileNotFoundError
+        return "x", "y"
 
     monkeypatch.setattr(datasets, "load", load)
-    for name in ("cifar10", "imagenet2012", "svhn_cropped"):
+    for name, found in (
+        ("cifar10", ("x", "y", "x")),
+        ("imagenet2012", ("x", "y", "x")),
+        ("svhn_cropped", None),
+    ):
         command = ["shift", "m.keras", "--dataset", name, "--image-size", "224"]
         options = main._parse(command)
-        assert shift._published("fog", 3, options, (224, 224, 3)) is None
+        assert shift._published("fog", 3, options, (224, 224, 3), 7) == found
     size = (224, 224)
     assert asked == [
         ("cifar10_corrupted/fog_3", "test[:64]", None),
+        ("cifar10_corrupted/fog_3", "test[-7:]", None),
         ("imagenet2012_corrupted/fog_3", "validation[:64]", size),
+        ("imagenet2012_corrupted/fog_3", "validation[-7:]", size),
     ]
 
 
