@@ -112,14 +112,13 @@ def convert(
             unchanged.
         OSError: if the assets of layers, such as vocabularies, cannot be copied.
 
-    Example:
-
-    >>> inputs = keras.Input((8, 8, 3))
-    >>> features = keras.layers.Conv2D(16, 3)(inputs)
-    >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(features))
-    >>> converted = convert(model, ghost_batch_size=16, example_weight=0.05)
-    >>> converted.layers[-1].ghost_batch_size
-    16
+    Examples:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> features = keras.layers.Conv2D(16, 3)(inputs)
+        >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(features))
+        >>> converted = convert(model, ghost_batch_size=16, example_weight=0.05)
+        >>> converted.layers[-1].ghost_batch_size
+        16
     """
     arguments = dict(overrides)
     if ghost_batch_size is not UNCHANGED:
@@ -171,13 +170,12 @@ def revert(
             `example_weight` or channel groups, which Keras' layer lacks, so that
             predictions would change, and `force` is not set.
 
-    Example:
-
-    >>> inputs = keras.Input((4,))
-    >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
-    >>> converted = convert(model, ghost_batch_size=2)
-    >>> type(revert(converted).layers[-1]) is keras.layers.BatchNormalization
-    True
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
+        >>> converted = convert(model, ghost_batch_size=2)
+        >>> type(revert(converted).layers[-1]) is keras.layers.BatchNormalization
+        True
     """
     check_flag("force", force)
     check_flag("in_place", in_place)

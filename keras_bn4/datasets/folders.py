@@ -63,12 +63,11 @@ class ImageFolder(keras.utils.PyDataset):
             image, with its name.
         ImportError: if Pillow is not installed, when it is read.
 
-    Example:
-
-    ```python
-    images = keras_bn4.datasets.ImageFolder("validation", image_size=(224, 224))
-    sweep = keras_bn4.sweep_example_weight(model, images)
-    ```
+    Examples:
+        ```python
+        images = keras_bn4.datasets.ImageFolder("validation", image_size=(224, 224))
+        sweep = keras_bn4.sweep_example_weight(model, images)
+        ```
     """
 
     def __init__(

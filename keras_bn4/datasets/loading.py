@@ -59,11 +59,10 @@ def load(
         FileNotFoundError: if the data set is not in `data_dir` and `download` is not
             set.
 
-    Example:
-
-    >>> (x_train, y_train), (x_test, y_test) = load("digits", ("train", "test"))
-    >>> x_train.shape, y_train.shape, x_test.shape
-    ((200, 8, 8, 1), (200,), (799, 8, 8, 1))
+    Examples:
+        >>> (x_train, y_train), (x_test, y_test) = load("digits", ("train", "test"))
+        >>> x_train.shape, y_train.shape, x_test.shape
+        ((200, 8, 8, 1), (200,), (799, 8, 8, 1))
     """
     splits = [split] if isinstance(split, str) else split
     if (
@@ -90,7 +89,9 @@ def split_names(
     """Lists the splits of a data set.
 
     Args:
-        name, data_dir, download: As `load` takes them.
+        name: String, as `load` takes it.
+        data_dir: Path, as `load` takes it.
+        download: Boolean, as `load` takes it.
 
     Returns:
         List of strings.
@@ -98,10 +99,9 @@ def split_names(
     Raises:
         ImportError, ValueError, FileNotFoundError: as `load` does.
 
-    Example:
-
-    >>> split_names("digits")
-    ['train', 'validation', 'test']
+    Examples:
+        >>> split_names("digits")
+        ['train', 'validation', 'test']
     """
     check_source(data_dir, download)
     if name == "digits":

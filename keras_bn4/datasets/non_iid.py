@@ -42,14 +42,13 @@ def non_iid_batches(
     Raises:
         ValueError: if an argument is not as above.
 
-    Example:
-
-    >>> from keras_bn4.datasets import load
-    >>> x, y = load("digits", "train")
-    >>> dataset = non_iid_batches(x, y, 64, classes_per_batch=2)
-    >>> images, labels = dataset[0]
-    >>> len(dataset), images.shape, len(np.unique(labels)) <= 2
-    (4, (64, 8, 8, 1), True)
+    Examples:
+        >>> from keras_bn4.datasets import load
+        >>> x, y = load("digits", "train")
+        >>> dataset = non_iid_batches(x, y, 64, classes_per_batch=2)
+        >>> images, labels = dataset[0]
+        >>> len(dataset), images.shape, len(np.unique(labels)) <= 2
+        (4, (64, 8, 8, 1), True)
     """
     return _NonIIDBatches(x, y, batch_size, classes_per_batch, batches, seed)
 

@@ -59,14 +59,13 @@ def paper_splits(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: if it is not one of these.
 
-    Example:
+    Examples:
+        >>> paper_splits("cifar100")
+        ('train[:80%]', 'train[80%:]', 'test')
 
-    >>> paper_splits("cifar100")
-    ('train[:80%]', 'train[80%:]', 'test')
-
-    ```python
-    train, validation, test = load("cifar100", paper_splits("cifar100"))
-    ```
+        ```python
+        train, validation, test = load("cifar100", paper_splits("cifar100"))
+        ```
     """
     _check_name(name)
     return PAPER_SPLITS[name]
@@ -103,12 +102,11 @@ def augmentation(
     Raises:
         ValueError: if an argument is not as above.
 
-    Example:
-
-    >>> augment = augmentation("caltech256", image_size=(32, 32), seed=0)
-    >>> x = np.zeros((5, 32, 32, 3), "uint8")
-    >>> augment(x).shape == augment(x, training=False).shape == (5, 28, 28, 3)
-    True
+    Examples:
+        >>> augment = augmentation("caltech256", image_size=(32, 32), seed=0)
+        >>> x = np.zeros((5, 32, 32, 3), "uint8")
+        >>> augment(x).shape == augment(x, training=False).shape == (5, 28, 28, 3)
+        True
     """
     _check_name(name)
     is_small = name in SMALL_IMAGES

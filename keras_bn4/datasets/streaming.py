@@ -38,7 +38,8 @@ def stream(
         seed: Non-negative integer to shuffle by, or `None` for the order on disk, which
             is always the same. The same seed gives the same minibatches, which differ
             from epoch to epoch.
-        data_dir, download: As `load` takes them.
+        data_dir: Path, as `load` takes it.
+        download: Boolean, as `load` takes it.
 
     Returns:
         A `tf.data.Dataset` of pairs of images, `uint8` of shape
@@ -51,15 +52,14 @@ def stream(
         FileNotFoundError: if the data set is not in `data_dir` and `download` is not
             set.
 
-    Example:
-
-    ```python
-    train, validation = keras_bn4.datasets.paper_splits("imagenet2012")
-    size = {"batch_size": 128, "image_size": (256, 256)}
-    augment = keras_bn4.datasets.augmentation("imagenet2012", image_size=(256, 256))
-    images = keras_bn4.datasets.stream("imagenet2012", train, seed=0, **size)
-    model.fit(images.map(lambda x, y: (augment(x), y)))
-    ```
+    Examples:
+        ```python
+        train, validation = keras_bn4.datasets.paper_splits("imagenet2012")
+        size = {"batch_size": 128, "image_size": (256, 256)}
+        augment = keras_bn4.datasets.augmentation("imagenet2012", image_size=(256, 256))
+        images = keras_bn4.datasets.stream("imagenet2012", train, seed=0, **size)
+        model.fit(images.map(lambda x, y: (augment(x), y)))
+        ```
     """
     if not isinstance(split, str):
         raise ValueError(

@@ -19,10 +19,9 @@ def losses(logits, y, temperature=1.0):
     Returns:
         Array of shape `(n,)`, in float64.
 
-    Example:
-
-    >>> losses(np.array([[0.0, 0.0]]), np.array([1])).round(3).tolist()
-    [0.693]
+    Examples:
+        >>> losses(np.array([[0.0, 0.0]]), np.array([1])).round(3).tolist()
+        [0.693]
     """
     scaled = np.asarray(logits, "float64") / temperature
     scaled = scaled - scaled.max(-1, keepdims=True)

@@ -69,18 +69,18 @@ class ExampleWeightTuning(keras.callbacks.Callback):
         ValueError: if an argument is not as above. An iterator of batches is refused,
             unless it is swept once (`every_epoch=False`) or `steps` is given.
 
-    Example:
-
-    >>> import numpy as np, keras_bn4
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> inputs = keras.Input((4,))
-    >>> outputs = keras_bn4.GhostBatchNormalization(ghost_batch_size=8)(inputs)
-    >>> model = keras.Model(inputs, outputs)
-    >>> model.compile(loss="mse")
-    >>> tuning = keras_bn4.ExampleWeightTuning((x, x))
-    >>> history = model.fit(x, x, verbose=0, callbacks=[tuning])
-    >>> tuning.sweep.best("loss")["example_weight"] == model.layers[-1].example_weight
-    True
+    Examples:
+        >>> import numpy as np, keras_bn4
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> inputs = keras.Input((4,))
+        >>> outputs = keras_bn4.GhostBatchNormalization(ghost_batch_size=8)(inputs)
+        >>> model = keras.Model(inputs, outputs)
+        >>> model.compile(loss="mse")
+        >>> tuning = keras_bn4.ExampleWeightTuning((x, x))
+        >>> history = model.fit(x, x, verbose=0, callbacks=[tuning])
+        >>> best = tuning.sweep.best("loss")
+        >>> best["example_weight"] == model.layers[-1].example_weight
+        True
     """
 
     def __init__(

@@ -52,10 +52,9 @@ def layer_weights(schedule, example_weight, count):
         ValueError: if the schedule doesn't return floats from 0 to 1, or not 0 at
             weight 0, which sweeps compare with.
 
-    Example:
-
-    >>> layer_weights("falling", 0.3, 4)
-    [0.3, 0.2, 0.1, 0.0]
+    Examples:
+        >>> layer_weights("falling", 0.3, 4)
+        [0.3, 0.2, 0.1, 0.0]
     """
     function = SCHEDULES.get(schedule, schedule)
     weights = []

@@ -64,20 +64,19 @@ def set_example_weight(
         ValueError: if an argument is not as above or the model has no such layer. No
             weight is changed then.
 
-    Example:
-
-    >>> inputs = keras.Input((4,))
-    >>> outputs = GhostBatchNormalization()(GhostBatchNormalization()(inputs))
-    >>> model = keras.Model(inputs, outputs)
-    >>> set_example_weight(model, 0.05)
-    >>> [layer.example_weight for layer in model.layers[1:]]
-    [0.05, 0.05]
-    >>> set_example_weight(model, 0.3, schedule="falling")
-    >>> [layer.example_weight for layer in model.layers[1:]]
-    [0.3, 0.0]
-    >>> set_example_weight(model, [0.1, 0.2])
-    >>> [layer.example_weight for layer in model.layers[1:]]
-    [0.1, 0.2]
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> outputs = GhostBatchNormalization()(GhostBatchNormalization()(inputs))
+        >>> model = keras.Model(inputs, outputs)
+        >>> set_example_weight(model, 0.05)
+        >>> [layer.example_weight for layer in model.layers[1:]]
+        [0.05, 0.05]
+        >>> set_example_weight(model, 0.3, schedule="falling")
+        >>> [layer.example_weight for layer in model.layers[1:]]
+        [0.3, 0.0]
+        >>> set_example_weight(model, [0.1, 0.2])
+        >>> [layer.example_weight for layer in model.layers[1:]]
+        [0.1, 0.2]
     """
     check_schedule(schedule)
     layers = weighing_layers(model)

@@ -102,19 +102,18 @@ def sweep_example_weight(
             has the name of another column, such as `"example_weight"`.
         RuntimeError: if the model is in another sweep.
 
-    Example:
-
-    >>> import keras, keras_bn4, numpy as np
-    >>> inputs = keras.Input((4,))
-    >>> outputs = keras_bn4.GhostBatchNormalization()(inputs)
-    >>> model = keras.Model(inputs, outputs)
-    >>> model.compile(loss="mse")
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> sweep = sweep_example_weight(model, x, x, example_weights=[0.1], verbose=0)
-    >>> best = sweep.best("loss")
-    >>> best["schedule"], best["example_weight"]
-    ('uniform', 0.0)
-    >>> keras_bn4.set_example_weight(model, best)
+    Examples:
+        >>> import keras, keras_bn4, numpy as np
+        >>> inputs = keras.Input((4,))
+        >>> outputs = keras_bn4.GhostBatchNormalization()(inputs)
+        >>> model = keras.Model(inputs, outputs)
+        >>> model.compile(loss="mse")
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> sweep = sweep_example_weight(model, x, x, example_weights=[0.1], verbose=0)
+        >>> best = sweep.best("loss")
+        >>> best["schedule"], best["example_weight"]
+        ('uniform', 0.0)
+        >>> keras_bn4.set_example_weight(model, best)
     """
     weights = check_weights(example_weights)
     schedules = check_schedules(schedule)

@@ -63,14 +63,13 @@ class BatchGroupNormalization(GhostBatchNormalization):
         ValueError: if an argument is unknown or not among the values above, or, when
             the layer is built, if `groups` does not divide the number of channels.
 
-    Example:
-
-    >>> import numpy as np
-    >>> layer = BatchGroupNormalization(groups=4)
-    >>> pair = np.random.default_rng(0).normal(3, 2, (2, 8, 8, 16))
-    >>> outputs = keras.ops.convert_to_numpy(layer(pair, training=True))
-    >>> bool(abs(outputs[..., :4].mean()) < 1e-5)  # 4 channels of both examples
-    True
+    Examples:
+        >>> import numpy as np
+        >>> layer = BatchGroupNormalization(groups=4)
+        >>> pair = np.random.default_rng(0).normal(3, 2, (2, 8, 8, 16))
+        >>> outputs = keras.ops.convert_to_numpy(layer(pair, training=True))
+        >>> bool(abs(outputs[..., :4].mean()) < 1e-5)  # 4 channels of both examples
+        True
     """
 
     own_arguments = ("groups", *GhostBatchNormalization.own_arguments)

@@ -121,16 +121,15 @@ class GhostBatchNormalization(HasExampleWeight, BatchNormalization):
         ValueError: if an argument is unknown or not among the values above, or if
             `renorm` is combined with ghosts.
 
-    Example:
-
-    >>> import numpy as np
-    >>> layer = GhostBatchNormalization(ghost_batch_size=4, example_weight=0.1)
-    >>> images = np.random.default_rng(0).normal(3, 2, (10, 8, 8, 3))
-    >>> outputs = layer(images, training=True)
-    >>> first_ghost = keras.ops.convert_to_numpy(outputs)[:5]  # 10 = 5 + 5
-    >>> bool(np.abs(first_ghost.mean((0, 1, 2))).max() < 1e-5)
-    True
-    >>> layer.example_weight = 0.0  # no retrace
+    Examples:
+        >>> import numpy as np
+        >>> layer = GhostBatchNormalization(ghost_batch_size=4, example_weight=0.1)
+        >>> images = np.random.default_rng(0).normal(3, 2, (10, 8, 8, 3))
+        >>> outputs = layer(images, training=True)
+        >>> first_ghost = keras.ops.convert_to_numpy(outputs)[:5]  # 10 = 5 + 5
+        >>> bool(np.abs(first_ghost.mean((0, 1, 2))).max() < 1e-5)
+        True
+        >>> layer.example_weight = 0.0  # no retrace
     """
 
     # The arguments that `keras.layers.BatchNormalization` lacks.

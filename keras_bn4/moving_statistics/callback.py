@@ -45,20 +45,19 @@ class Recalibration(keras.callbacks.Callback):
         ValueError: if an argument is not as above, or `data` is an iterator and `steps`
             is not given. In `fit`, as `keras_bn4.recalibrate`.
 
-    Example:
-
-    >>> import keras, keras_bn4, numpy as np
-    >>> x = np.random.default_rng(0).normal(5, 1, (64, 3))
-    >>> model = keras.Sequential(
-    ...     [keras.Input((3,)), keras.layers.BatchNormalization()]
-    ... )
-    >>> model.compile(keras.optimizers.SGD(0.01, use_ema=True), "mse")
-    >>> callbacks = [keras.callbacks.SwapEMAWeights(), keras_bn4.Recalibration(x)]
-    >>> history = model.fit(
-    ...     x, x, validation_data=(x, x), callbacks=callbacks, verbose=0
-    ... )
-    >>> np.allclose(model.layers[0].moving_mean, x.mean(0), rtol=1e-5)
-    True
+    Examples:
+        >>> import keras, keras_bn4, numpy as np
+        >>> x = np.random.default_rng(0).normal(5, 1, (64, 3))
+        >>> model = keras.Sequential(
+        ...     [keras.Input((3,)), keras.layers.BatchNormalization()]
+        ... )
+        >>> model.compile(keras.optimizers.SGD(0.01, use_ema=True), "mse")
+        >>> callbacks = [keras.callbacks.SwapEMAWeights(), keras_bn4.Recalibration(x)]
+        >>> history = model.fit(
+        ...     x, x, validation_data=(x, x), callbacks=callbacks, verbose=0
+        ... )
+        >>> np.allclose(model.layers[0].moving_mean, x.mean(0), rtol=1e-5)
+        True
     """
 
     def __init__(

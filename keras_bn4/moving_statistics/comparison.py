@@ -80,18 +80,17 @@ def discrepancy(
         ValueError: if no layer trains, or the data are empty, aren't finite or have
             fewer batches than `steps`.
 
-    Example:
-
-    >>> import keras, keras_bn4
-    >>> inputs = keras.Input((4,))
-    >>> layer = keras_bn4.GhostBatchNormalization(ghost_batch_size=2, name="bn")
-    >>> model = keras.Model(inputs, layer(inputs))
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> found = discrepancy(model, x, batch_size=16, verbose=0)
-    >>> found.rows[0]["bound"], round(found.rows[0]["training_maximum"], 2)
-    (1.0, 1.0)
-    >>> found.rows[0]["inference_maximum"] > 2
-    True
+    Examples:
+        >>> import keras, keras_bn4
+        >>> inputs = keras.Input((4,))
+        >>> layer = keras_bn4.GhostBatchNormalization(ghost_batch_size=2, name="bn")
+        >>> model = keras.Model(inputs, layer(inputs))
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> found = discrepancy(model, x, batch_size=16, verbose=0)
+        >>> found.rows[0]["bound"], round(found.rows[0]["training_maximum"], 2)
+        (1.0, 1.0)
+        >>> found.rows[0]["inference_maximum"] > 2
+        True
     """
     layers = training_layers(model)
     trained, inferred = [None] * len(layers), [None] * len(layers)

@@ -100,17 +100,16 @@ def recalibrate(
             one), if an argument is not as above, if the statistics are not finite, or
             if no layer trains. The model is then unchanged.
 
-    Example:
-
-    >>> import keras
-    >>> inputs = keras.Input((1,))
-    >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
-    >>> recalibrate(model, np.array([[1.0], [2.0], [6.0]]), batch_size=2, verbose=0)
-    >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
-    [3.0, 4.6667]
-    >>> recalibrate(model, np.array([[9.0]]), prior=2, verbose=0)
-    >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
-    [5.0, 11.1111]
+    Examples:
+        >>> import keras
+        >>> inputs = keras.Input((1,))
+        >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
+        >>> recalibrate(model, np.array([[1.0], [2.0], [6.0]]), batch_size=2, verbose=0)
+        >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
+        [3.0, 4.6667]
+        >>> recalibrate(model, np.array([[9.0]]), prior=2, verbose=0)
+        >>> [round(float(v[0]), 4) for v in model.layers[-1].non_trainable_variables]
+        [5.0, 11.1111]
     """
     layers = training_layers(model)
     check_prior(prior)

@@ -42,10 +42,9 @@ def kinds(size: int | Sequence[int]) -> tuple[str, ...]:
         Tuple of strings: eleven kinds for images of up to 64 pixels, sixteen for larger
         ones. Gray images can't have `"saturate"`.
 
-    Example:
-
-    >>> len(kinds(32)), len(kinds((224, 224)))
-    (11, 16)
+    Examples:
+        >>> len(kinds(32)), len(kinds((224, 224)))
+        (11, 16)
     """
     return LARGE_KINDS if np.max(size) > SMALL else KINDS
 
@@ -79,13 +78,12 @@ def corrupt(
             above.
         ImportError: if a package is missing that the kind needs.
 
-    Example:
-
-    >>> gray = np.full((1, 8, 8, 1), 100, "uint8")
-    >>> int(corrupt(gray, "brightness", 5)[0, 0, 0, 0])
-    176
-    >>> int(corrupt(gray, lambda images: images // 4)[0, 0, 0, 0])
-    25
+    Examples:
+        >>> gray = np.full((1, 8, 8, 1), 100, "uint8")
+        >>> int(corrupt(gray, "brightness", 5)[0, 0, 0, 0])
+        176
+        >>> int(corrupt(gray, lambda images: images // 4)[0, 0, 0, 0])
+        25
     """
     images = np.asarray(images)
     check_images(images, highest)

@@ -97,22 +97,21 @@ def evaluate_shifts(
         ValueError: if an argument is not as above, before anything is evaluated.
         ImportError: if a package is missing that makes corruptions.
 
-    Example:
-
-    >>> import keras, keras_bn4
-    >>> inputs = keras.Input((8, 8, 1))
-    >>> outputs = keras_bn4.GhostBatchNormalization()(inputs)
-    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(outputs))
-    >>> model = keras.Model(inputs, outputs)
-    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    >>> model.compile(loss=loss, metrics=["accuracy"])
-    >>> x = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 1))
-    >>> found = evaluate_shifts(
-    ...     model, x, x[:, 0, 0, 0] % 2, example_weights=[0.1], kinds=["contrast"],
-    ...     severities=[5], verbose=0,
-    ... )
-    >>> [(row["kind"], row["severity"], row["example_weight"]) for row in found.rows]
-    [('clean', 0, 0.0), ('clean', 0, 0.1), ('contrast', 5, 0.0), ('contrast', 5, 0.1)]
+    Examples:
+        >>> import keras, keras_bn4
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> outputs = keras_bn4.GhostBatchNormalization()(inputs)
+        >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(outputs))
+        >>> model = keras.Model(inputs, outputs)
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> model.compile(loss=loss, metrics=["accuracy"])
+        >>> x = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 1))
+        >>> found = evaluate_shifts(
+        ...     model, x, x[:, 0, 0, 0] % 2, example_weights=[0.1], kinds=["contrast"],
+        ...     severities=[5], verbose=0,
+        ... )
+        >>> [(row["kind"], row["example_weight"]) for row in found.rows]
+        [('clean', 0.0), ('clean', 0.1), ('contrast', 0.0), ('contrast', 0.1)]
     """
     check_compiled(model)
     check_verbose(verbose)

@@ -108,26 +108,25 @@ class HyperBatchNormalization(keras_tuner.HyperModel):
             the first trial trains, if there are no validation data or validation does
             not report the objective.
 
-    Example:
-
-    >>> import keras_tuner, numpy as np, tempfile
-    >>> from keras_bn4.tuner import best_model, results
-    >>> def build(hp):
-    ...     inputs = keras.Input((4,))
-    ...     x = keras.layers.Dense(hp.Choice("units", [8, 16]))(inputs)
-    ...     x = keras.layers.BatchNormalization()(x)
-    ...     model = keras.Model(inputs, keras.layers.Dense(1)(x))
-    ...     model.compile(loss="mse")
-    ...     return model
-    >>> hypermodel = HyperBatchNormalization(build, batch_size=16)
-    >>> tuner = keras_tuner.RandomSearch(
-    ...     hypermodel, "val_loss", max_trials=1, directory=tempfile.mkdtemp()
-    ... )
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> tuner.search(x, x[:, :1], validation_split=0.25, verbose=0)
-    >>> len(results(tuner).rows)
-    1
-    >>> model = best_model(tuner)
+    Examples:
+        >>> import keras_tuner, numpy as np, tempfile
+        >>> from keras_bn4.tuner import best_model, results
+        >>> def build(hp):
+        ...     inputs = keras.Input((4,))
+        ...     x = keras.layers.Dense(hp.Choice("units", [8, 16]))(inputs)
+        ...     x = keras.layers.BatchNormalization()(x)
+        ...     model = keras.Model(inputs, keras.layers.Dense(1)(x))
+        ...     model.compile(loss="mse")
+        ...     return model
+        >>> hypermodel = HyperBatchNormalization(build, batch_size=16)
+        >>> tuner = keras_tuner.RandomSearch(
+        ...     hypermodel, "val_loss", max_trials=1, directory=tempfile.mkdtemp()
+        ... )
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> tuner.search(x, x[:, :1], validation_split=0.25, verbose=0)
+        >>> len(results(tuner).rows)
+        1
+        >>> model = best_model(tuner)
     """
 
     def __init__(

@@ -59,14 +59,13 @@ def exclude_from_weight_decay(
     Warns:
         UserWarning: if the optimizer decays a variable that also has a regularizer.
 
-    Example:
-
-    >>> inputs = keras.Input((4,))
-    >>> x = keras.layers.BatchNormalization()(keras.layers.Dense(8)(inputs))
-    >>> model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    >>> optimizer = keras.optimizers.AdamW(weight_decay=0.01)
-    >>> [v.name for v in exclude_from_weight_decay(optimizer, model, decay="none")]
-    ['gamma', 'beta']
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> x = keras.layers.BatchNormalization()(keras.layers.Dense(8)(inputs))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2)(x))
+        >>> optimizer = keras.optimizers.AdamW(weight_decay=0.01)
+        >>> [v.name for v in exclude_from_weight_decay(optimizer, model, decay="none")]
+        ['gamma', 'beta']
     """
     wrapped = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(wrapped, keras.optimizers.Optimizer):

@@ -149,21 +149,21 @@ def normalization_paths(model: keras.Model) -> NormalizationPaths:
         ValueError: if the model is not built, or has a normalizer inside a layer or
             model whose graph Keras does not know, such as a subclassed model.
 
-    Example:
-
-    >>> layers = keras.layers
-    >>> inputs = keras.Input((8, 8, 3))
-    >>> x = layers.Conv2D(4, 3, padding="same")(inputs)
-    >>> x = layers.BatchNormalization(name="first")(x)
-    >>> y = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(x))
-    >>> y = layers.BatchNormalization(name="second")(y)
-    >>> y = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(y))
-    >>> y = layers.BatchNormalization(name="third")(y)
-    >>> paths = normalization_paths(keras.Model(inputs, layers.Add(name="add")([x, y])))
-    >>> [(row.name, row.kind) for row in paths]
-    [('first', 'open'), ('second', 'closed'), ('third', 'open')]
-    >>> paths[2].path
-    ('third', 'add')
+    Examples:
+        >>> layers = keras.layers
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> x = layers.Conv2D(4, 3, padding="same")(inputs)
+        >>> x = layers.BatchNormalization(name="first")(x)
+        >>> y = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(x))
+        >>> y = layers.BatchNormalization(name="second")(y)
+        >>> y = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(y))
+        >>> y = layers.BatchNormalization(name="third")(y)
+        >>> outputs = layers.Add(name="add")([x, y])
+        >>> paths = normalization_paths(keras.Model(inputs, outputs))
+        >>> [(row.name, row.kind) for row in paths]
+        [('first', 'open'), ('second', 'closed'), ('third', 'open')]
+        >>> paths[2].path
+        ('third', 'add')
     """
     check_built(model)
     steps, outputs = steps_of(model)

@@ -30,12 +30,11 @@ class CenteredL2(keras.regularizers.Regularizer):
     Raises:
         ValueError: if an argument is not as above.
 
-    Example:
-
-    >>> regularizer = CenteredL2(l2=0.1)
-    >>> float(regularizer(keras.ops.ones(3)))
-    0.0
-    >>> layer = keras.layers.BatchNormalization(gamma_regularizer=regularizer)
+    Examples:
+        >>> regularizer = CenteredL2(l2=0.1)
+        >>> float(regularizer(keras.ops.ones(3)))
+        0.0
+        >>> layer = keras.layers.BatchNormalization(gamma_regularizer=regularizer)
     """
 
     l2 = Checked(functools.partial(check_number, "l2", least=0))
