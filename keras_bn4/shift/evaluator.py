@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import warnings
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -39,6 +41,8 @@ class Evaluator:
         self.batch_size = batch_size
         self.prior = prior
         self.labels = None
+        self._current = iter(())
+        self._data_sets = {}
 
     def values(self, kind, severity, given=None):
         """What every image adds to the metrics.
@@ -95,7 +99,7 @@ class Evaluator:
                 self.layers,
                 weights,
                 lambda logs, values: steps.append(values),
-                batches(),
+                self._lasting(batches()),
                 verbose=0,
             )
         found = {}
@@ -112,6 +116,28 @@ class Evaluator:
                 "outside of a strategy."
             )
         return found, labels.digest()
+
+    def _lasting(self, batches):
+        """Batches in a form that leaves nothing in memory after they were evaluated.
+
+        TensorFlow never forgets a data set that is made of a generator, and Keras keeps
+        two batches with one that it makes. So all passes share one here.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return batches
+        import tensorflow as tf
+
+        first = next(batches)
+        self._current = itertools.chain([first], batches)
+        specs = keras.tree.map_structure(
+            lambda t: tf.TensorSpec((None, *t.shape[1:]), t.dtype), first
+        )
+        name = str(specs)
+        if name not in self._data_sets:
+            self._data_sets[name] = tf.data.Dataset.from_generator(
+                lambda: self._current, output_signature=specs
+            )
+        return self._data_sets[name]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """`evaluate_shifts` against `evaluate` on the same corrupted images."""
 
+import gc
 import json
+import weakref
 
 import keras
 import numpy as np
@@ -172,6 +174,27 @@ def test_other_images_and_another_preprocessing_have_records_of_their_own(
     keywords["severities"] = np.arange(2, 3)
     again = keras_bn4.evaluate_shifts(model, x, y, highest=np.uint8(255), **keywords)
     assert again.rows == every.rows
+
+
+def test_no_batch_stays_in_memory(model, data):
+    batches = []
+
+    def watched(images):
+        images = images.copy()
+        batches.append(weakref.ref(images))
+        return images
+
+    keras_bn4.evaluate_shifts(
+        model,
+        *data,
+        **SMALL,
+        kinds=["contrast", darker],
+        preprocess=watched,
+        recalibrate_on=data[0][:4],
+    )
+    gc.collect()
+    assert len(batches) > 3 * 2 * 3
+    assert not [batch for batch in batches if batch() is not None]
 
 
 def test_half_precision_weights_have_a_digest(data):
