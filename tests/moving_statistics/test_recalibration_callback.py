@@ -60,8 +60,10 @@ def recalibrated(weights, x):
 STATISTICS = (4, 5, 8, 9)  # The others are trained, and of these some are averaged.
 
 
-@pytest.mark.parametrize("restore", [False, True])
-@pytest.mark.parametrize("swap", [None, "before", "after"])
+@pytest.mark.parametrize(
+    ("swap", "restore"),
+    [(None, False), (None, True), ("before", False), ("after", True)],
+)
 def test_validation_sees_the_statistics_of_its_weights(swap, restore, x, tmp_path):
     model, y = compiled(), x[:, :1]
     calls = [Recalibration(x, batch_size=16, restore=restore)]

@@ -215,6 +215,7 @@ def test_an_epoch_that_is_not_finite_is_not_kept():
     assert all((weights == 1).all() for weights in best.weights)
 
 
+@pytest.mark.slow
 @tuner_helpers.only_tensorflow
 def test_the_log_of_a_search_has_no_warning_of_retracing(tmp_path, data, caplog):
     tuner = random_search(
