@@ -148,6 +148,8 @@ class ImageFolder(keras.utils.PyDataset):
                 interpolation="bilinear",
                 keep_aspect_ratio=True,
             )
+            # An image of the right size is read only here.
+            return keras.utils.img_to_array(image, dtype="float32")
         except ImportError as error:
             raise ImportError(
                 "Folders of images are read with Pillow, which is not installed: pip "
@@ -159,7 +161,6 @@ class ImageFolder(keras.utils.PyDataset):
                 f"Cannot read the image {file}: {reason_of(error)}. Remove the file "
                 "or replace it by a whole image with values from 0 to 255."
             ) from error
-        return keras.utils.img_to_array(image, dtype="float32")
 
     def __repr__(self):
         height, width = self.image_size

@@ -106,8 +106,6 @@ def test_errors_say_what_is_allowed(folder, keywords, message):
 
 
 def test_images_of_more_than_8_bits_are_refused(folder):
-    from PIL import Image
-
     gray = np.arange(16, dtype="uint16").reshape(4, 4) * 4096
     Image.fromarray(gray).save(folder / "dog" / "deep.png")
     for channels in (1, 3):
@@ -116,10 +114,13 @@ def test_images_of_more_than_8_bits_are_refused(folder):
             list(images)
 
 
-@pytest.mark.parametrize("kind", ["cut short", "no image"])
+@pytest.mark.parametrize("kind", ["cut short", "of the right size", "no image"])
 def test_a_damaged_image_is_named_by_a_sweep(folder, kind):
     damaged = folder / "dog" / "2.png"
-    damaged.write_bytes(damaged.read_bytes()[:90] if kind == "cut short" else b"text")
+    if kind == "of the right size":
+        Image.fromarray(np.eye(4, dtype="uint8")).convert("RGB").save(damaged)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"text" if kind == "no image" else whole[:-20])
     x = inputs = keras.Input((4, 4, 3))
     x = layers.Flatten()(GhostBatchNormalization()(x))
     model = keras.Model(inputs, layers.Dense(3, "softmax")(x))
