@@ -12,14 +12,7 @@ def is_file(name):
 
 
 def load_arrays(name):
-    """Reads the arrays x and y of an `.npz` file: examples, and their labels.
-
-    Args:
-        name: String, the path of the file.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
+    """Reads the arrays x and y of an `.npz` file: examples, and their labels."""
     try:
         # `np.load` of a path leaves a broken file open.
         with open(name, "rb") as raw:

@@ -26,19 +26,7 @@ def check_source(data_dir, download):
 
 
 def find_builder(name, data_dir):
-    """Finds the builder of a data set.
-
-    Args:
-        name: String, as `tensorflow_datasets.builder` takes it.
-        data_dir: The folder of tensorflow-datasets, or `None`.
-
-    Returns:
-        A `tensorflow_datasets.core.DatasetBuilder`.
-
-    Raises:
-        ImportError: if tensorflow-datasets cannot be imported.
-        ValueError: if there is no such data set, version or configuration.
-    """
+    """Finds the builder of a data set, on disk or not."""
     try:
         import tensorflow  # noqa: F401 - tensorflow-datasets can't read without it
         import tensorflow_datasets as tfds
@@ -78,13 +66,7 @@ def find_builder(name, data_dir):
 
 
 def find_images(name, data_dir, download, splits, image_size):
-    """Finds a data set of labelled images, checks splits and size, and prepares it.
-
-    Arguments and errors are those of `load`, with a list of splits.
-
-    Returns:
-        A builder whose data set is on disk.
-    """
+    """The builder of labelled images on disk; arguments and errors are `load`'s."""
     builder = find_builder(name, data_dir)
     keys = builder.info.supervised_keys
     kinds = [type(builder.info.features[k]).__name__ for k in keys or ()]

@@ -106,17 +106,7 @@ class Caltech256(tfds.core.GeneratorBasedBuilder):
 
 
 def cut(files):
-    """Draws the images of the splits.
-
-    Args:
-        files: Dict from labels to lists of file names.
-
-    Returns:
-        Dict from the names of the splits to sets of file names.
-
-    Raises:
-        ValueError: if a category has too few images.
-    """
+    """Draws sets of file names by split, from lists of file names by label."""
     splits = {name: set() for name in (*PAPER_SPLITS, "rest")}
     for label, names in files.items():
         # The order of a hash never changes; that of random numbers may.

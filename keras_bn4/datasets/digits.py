@@ -7,12 +7,7 @@ DIGITS_TRAIN_SIZE = 200
 
 
 def load_digits(splits, image_size=None):
-    """Loads splits of the digits, a tuple of pairs `(x, y)`.
-
-    Raises:
-        ImportError: if scikit-learn is not installed.
-        ValueError: if there is no such split, or `image_size` is given.
-    """
+    """Loads splits of the digits, a tuple of pairs `(x, y)`."""
     if image_size is not None:
         raise ValueError(
             'The images of "digits" are 8 by 8 and are not resized. Leave out '

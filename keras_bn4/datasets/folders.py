@@ -20,8 +20,6 @@ SCALES = {
     "0-1": lambda images: images / 255,
     "-1-1": lambda images: images / 127.5 - 1,
 }
-LABEL_MODES = ("int", "categorical")
-HALVES = ("choose", "report")
 COLOR_MODES = {1: "grayscale", 3: "rgb"}
 
 
@@ -84,20 +82,16 @@ class ImageFolder(keras.utils.PyDataset):
     ):
         super().__init__()
         check_pair(image_size)
-        if channels not in COLOR_MODES:
-            raise ValueError(
-                f"Argument `channels` must be 1 or 3. Received: channels={channels!r}."
-            )
-        if label_mode not in LABEL_MODES:
-            raise ValueError(
-                f"Argument `label_mode` must be one of {list(LABEL_MODES)}. Received: "
-                f"label_mode={label_mode!r}."
-            )
-        if half not in (None, *HALVES):
-            raise ValueError(
-                f"Argument `half` must be one of {list(HALVES)}, or None. Received: "
-                f"half={half!r}."
-            )
+        for name, value, allowed in (
+            ("channels", channels, list(COLOR_MODES)),
+            ("label_mode", label_mode, ["int", "categorical"]),
+            ("half", half, ["choose", "report", None]),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"Argument `{name}` must be one of {allowed}. Received: "
+                    f"{name}={value!r}."
+                )
         self.image_size = tuple(image_size)
         self.channels = channels
         self.label_mode = label_mode
@@ -183,14 +177,7 @@ def _check_depth(file):
 
 
 def scaling(scale):
-    """The function that gives images with values from 0 to 255 another scale.
-
-    Args:
-        scale: As `ImageFolder` takes it.
-
-    Raises:
-        ValueError: if it is nothing of the kind.
-    """
+    """The function that gives images of 0 to 255 a scale as `ImageFolder` takes it."""
     if callable(scale):
         return scale
     if scale in SCALES:

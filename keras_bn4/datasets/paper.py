@@ -12,11 +12,7 @@ from keras_bn4.datasets.builders import check_pair
 # Of tensorflow-datasets, whose images are in a random order that is always the same.
 PAPER_SPLITS = {
     "cifar100": ("train[:80%]", "train[80%:]", "test"),
-    "svhn_cropped": (
-        "train[:80%]+extra[:80%]",
-        "train[80%:]+extra[80%:]",
-        "test",
-    ),
+    "svhn_cropped": ("train[:80%]+extra[:80%]", "train[80%:]+extra[80%:]", "test"),
     "caltech256": ("train", "validation", "test"),
     "oxford_flowers102": ("train", "validation", "test"),
     "caltech_birds2011": ("train[:75%]", "train[75%:]", "test"),
@@ -139,13 +135,7 @@ def augmentation(
 
 
 def _shift(image_size, shifts, seed):
-    """Shifts by whole pixels, each shift as likely as any other.
-
-    Args:
-        image_size: Pair of integers.
-        shifts: For height and width, how many pixels towards 0, and away from it.
-        seed: Integer or `None`.
-    """
+    """Shifts by whole pixels, by height and width so many to and away from 0."""
     # With the nearest pixel, shifts between two half pixels are by the whole one.
     factors = [
         (-(back + 0.5) / side, (forth + 0.5) / side)

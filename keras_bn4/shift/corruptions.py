@@ -114,13 +114,7 @@ def name_of_kind(kind):
 
 
 def check_kind(kind, severity, shape):
-    """Returns the severity, or raises `ValueError` if images cannot have the kind.
-
-    Args:
-        kind: As `corrupt` takes it, and not a function.
-        severity: As `corrupt` takes it.
-        shape: Tuple `(height, width, channels)`.
-    """
+    """Returns the severity, or raises `ValueError` if images cannot have the kind."""
     allowed = kinds(shape[:2])
     if kind not in allowed or severity not in SEVERITIES:
         raise ValueError(
@@ -165,7 +159,9 @@ def _corrupt_large(images, kind, severity, seed):
     function, place = getattr(_imagenet_c(), kind), LARGE_KINDS.index(kind)
     colors = np.broadcast_to(images, (*images.shape[:3], 3))
     found = []
-    with _numpy_state_kept(), warnings.catch_warnings():
+    state = np.random.get_state()  # noqa: NPY002
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        stack.callback(np.random.set_state, state)
         # Names of SciPy that are deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         for i, image in enumerate(colors):
@@ -195,13 +191,3 @@ def _imagenet_c():
             f"tensorflow-datasets ({error}): `pip install "
             '"keras_bn4[shift]"`. A function of images as the kind needs none of them.'
         ) from error
-
-
-@contextlib.contextmanager
-def _numpy_state_kept():
-    """Gives NumPy's global random generator its state back."""
-    state = np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

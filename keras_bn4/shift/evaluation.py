@@ -185,8 +185,7 @@ def evaluate_shifts(
 def _cells(kinds, severities, shape, are_made):
     """All pairs of a kind and a severity; first `(None, 0)`, the clean images."""
     if kinds is None:
-        without = ("saturate",) if shape[-1] == 1 else ()
-        kinds = [kind for kind in kinds_of(shape[:2]) if kind not in without]
+        kinds = [k for k in kinds_of(shape[:2]) if k != "saturate" or shape[-1] > 1]
     if isinstance(kinds, str):
         raise ValueError(
             "Argument `kinds` must be a list of names or functions. Received: "
@@ -194,11 +193,10 @@ def _cells(kinds, severities, shape, are_made):
         )
     severities, cells = [int(severity) for severity in severities], [(None, 0)]
     for kind in kinds:
-        of_kind = [None] if callable(kind) else severities
-        if are_made and not callable(kind):
-            for severity in severities:
+        for severity in [None] if callable(kind) else severities:
+            if are_made and not callable(kind):
                 check_kind(kind, severity, shape)
-        cells += [(kind, severity) for severity in of_kind]
+            cells.append((kind, severity))
     names = [(name_of_kind(kind), severity) for kind, severity in cells[1:]]
     if len(set(names)) < len(names) or CLEAN in dict(names):
         raise ValueError(

@@ -7,24 +7,14 @@ from keras_bn4.common.figures import BLACK, COLORS, LINES, new_figure, styled
 
 @styled
 def draw(evaluation, metric, figure=None, title=""):
-    """Draws a metric by severity, and its change by kind.
-
-    Args:
-        evaluation: A `ShiftEvaluation`.
-        metric: Name of one of its metrics.
-        figure: What to draw the two panels in, or `None` for a new figure.
-        title: String to begin the title of the left panel with.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-    """
-    lines = [name for name, _ in evaluation.lines() if not name.startswith("  ")]
+    """Draws a metric by severity, and its change by kind, in a figure or a new one."""
+    lines = [line for line in evaluation.lines() if not line[0].startswith("  ")]
     height = max(3, 0.22 * len(lines) + 1.4)
     figure = new_figure(9, height) if figure is None else figure
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     _draw_severities(left, evaluation, metric)
     left.set_title(f"{title}{evaluation.title(metric)}, n = {evaluation.count:,}")
-    _draw_changes(right, evaluation, metric)
+    _draw_changes(right, evaluation, metric, lines)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
     return figure
@@ -56,10 +46,7 @@ def _draw_severities(panel, evaluation, metric):
     panel.set_xlabel("severity, mean over kinds")
 
 
-def _draw_changes(panel, evaluation, metric):
-    lines = [
-        (name, rows) for name, rows in evaluation.lines() if not name.startswith("  ")
-    ]
+def _draw_changes(panel, evaluation, metric, lines):
     places = np.arange(len(lines))
     count, scale = len(evaluation.settings), evaluation.scale(metric)
     for i in range(1, count):
@@ -87,15 +74,7 @@ def _half(row, metric):
 
 @styled
 def draw_images(images):
-    """Draws images with their names above.
-
-    Args:
-        images: Dict by name of arrays of shape `(height, width, channels)` with values
-            from 0 to 1.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-    """
+    """Draws images with values from 0 to 1, a dict by name, with their names above."""
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = new_figure(1.5 * columns, 1.7 * rows)

@@ -22,14 +22,8 @@ from keras_bn4.moving_statistics import recalibrate
 class Evaluator:
     """Evaluates a model at several settings of its example weights.
 
-    Args:
-        model: A compiled `keras.Model`.
-        weights: Iterable of settings, each a list with the weight of every layer.
-        data: Tuple `(x, y, recalibrate_on)`, as `evaluate_shifts` takes them.
-        change: Function `(images, kind, severity, start)` that returns what the model
-            takes for images, the first of which is number `start` of the data.
-        batch_size: As `evaluate_shifts` takes it.
-        prior: As `evaluate_shifts` takes it.
+    `change(images, kind, severity, start)` returns what the model takes for images, the
+    first of which is number `start` of the data.
     """
 
     def __init__(self, model, weights, data, change, batch_size, prior):
@@ -45,17 +39,8 @@ class Evaluator:
         self._data_sets = {}
 
     def values(self, kind, severity, given=None):
-        """What every image adds to the metrics.
-
-        Args:
-            kind: The corruption, or `None`.
-            severity: Its severity.
-            given: Data that are corrupted already, as `shifted` returns them, or
-                `None`.
-
-        Returns:
-            Dict by metric of lists of arrays, one for each setting and, where there are
-            other images, one for the first setting recalibrated on these.
+        """By metric, what every image adds: an array for each setting, and where there
+        are other images one for the first setting, recalibrated on these.
         """
         if given is not None:
             kind = severity = None

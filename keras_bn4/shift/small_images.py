@@ -77,15 +77,14 @@ def _in_hsv(x, change):
 
 
 def _jpeg_compression(x, quality, rng):
-    return _with_pillow(x, lambda image: _compressed(image, quality))
-
-
-def _compressed(image, quality):
     from PIL import Image
 
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return Image.open(file)
+    def compressed(image):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(file)
+
+    return _with_pillow(x, compressed)
 
 
 def _pixelate(x, share, rng):
@@ -117,14 +116,7 @@ def _fog(x, fog, rng):
 
 
 def _clouds(size, roughness, rng):
-    """A cloudy image from 0 to 1, by the diamond-square algorithm on a torus.
-
-    Args:
-        size: Integer, the least height and width.
-        roughness: By how much the random part of a step is less than that of the step
-            before, with twice the length.
-        rng: The random generator.
-    """
+    """A cloudy image from 0 to 1, by the diamond-square algorithm on a torus."""
     size = 2 ** int(np.ceil(np.log2(size)))
     clouds = np.zeros((size, size))
     step, amount = size, 1.0
