@@ -45,9 +45,9 @@ def add_data_options(parser):
     parser.add_argument(
         "--scale",
         default=RAW,
-        help="values that the model takes: 0-1, =-1-1, or a module of "
-        "keras.applications, such as resnet50, for its preprocess_input (default: "
-        "%(default)s, as they are)",
+        help="values that the model takes: 0-1, -1-1 (written --scale=-1-1), or a "
+        "module of keras.applications, such as resnet50, for its preprocess_input "
+        "(default: %(default)s, as they are)",
     )
     add_data_dir(parser)
     parser.add_argument(

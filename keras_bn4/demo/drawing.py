@@ -79,22 +79,13 @@ def _draw_pictures(panel, kinds):
 def _draw_severities(panel, results):
     of_seeds = [result["shifted"] for result in results if "shifted" in result]
     severities = list(next(iter(of_seeds[0]["accuracies"].values())))
-    curves = 100 * np.array(
-        [
-            [
-                one["clean"],
-                *(
-                    np.mean([by[s] for by in one["accuracies"].values()], axis=0)
-                    for s in severities
-                ),
-            ]
-            for one in of_seeds
-        ]
-    )
-    for at, color, label in (
-        (1, AFTER, "with an example weight"),
-        (0, BEFORE, "as trained"),
-    ):
+    curves = []
+    for one in of_seeds:
+        cells = [list(by.values()) for by in one["accuracies"].values()]
+        curves.append([one["clean"], *np.mean(cells, axis=0)])
+    curves = 100 * np.array(curves)
+    labels = (1, AFTER, "with an example weight"), (0, BEFORE, "as trained")
+    for at, color, label in labels:
         for curve in curves[:, :, at]:
             panel.plot(curve, color=color, alpha=0.25, linewidth=0.8)
         mean = curves[:, :, at].mean(0)

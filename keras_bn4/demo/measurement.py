@@ -218,9 +218,8 @@ def _result(settings, model, weighing, data, shifted):
             # There are few digits.
             warnings.filterwarnings("ignore", FAR_FROM_SURE)
             weight = sweep.largest("accuracy", within=WITHIN)["example_weight"]
-        classes = [logits(w, shifted).argmax(-1) for w in (0, weight)]
-        shape = -1, len(x_test)
-        correct = np.stack([c.reshape(shape) == y_test for c in classes], -1)
+        classes = np.stack([logits(w, shifted).argmax(-1) for w in (0, weight)], -1)
+        correct = classes.reshape(-1, len(x_test), 2) == y_test[:, None]
         clean, *cells = correct.mean(1).tolist()
         cells = iter(cells)
         accuracies = {

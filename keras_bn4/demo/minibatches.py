@@ -9,15 +9,9 @@ import keras
 
 
 def minibatches(x, y=None, *, batch_size):
-    """Makes the arguments that give a model these data in this order.
+    """Keyword arguments that give a model these arrays in this order.
 
-    Args:
-        x: Array of inputs `(n, ...)`.
-        y: Array of labels `(n, ...)`, or `None` for `predict`.
-        batch_size: Positive integer. The last minibatch has what is left.
-
-    Returns:
-        Dict of keyword arguments, of which `fit` also needs `shuffle=False`.
+    `fit` also needs `shuffle=False`, and `predict` has no `y`.
     """
     if keras.backend.backend() != "tensorflow":
         labels = {} if y is None else {"y": y}

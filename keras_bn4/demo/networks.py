@@ -10,17 +10,7 @@ from keras_bn4.common.models import BatchNormalization
 
 
 def convolutional(filters, strides, normalization=BatchNormalization):
-    """A chain of convolutions for scikit-learn's digits, each normalized, with ReLU.
-
-    Args:
-        filters: Tuple of integers, the filters of each convolution.
-        strides: Tuple of integers, the strides of each convolution.
-        normalization: Function without arguments that makes a normalization layer.
-
-    Returns:
-        A `keras.Model` from images `(n, 8, 8, 1)` with values from 0 to 16 to logits
-        `(n, 10)`.
-    """
+    """A chain of convolutions for scikit-learn's digits, each normalized, with ReLU."""
     inputs = keras.Input((8, 8, 1))
     x = layers.Rescaling(1 / 16)(inputs)
     for filters_here, strides_here in zip(filters, strides):

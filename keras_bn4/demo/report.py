@@ -34,11 +34,9 @@ def table(results):
 
 
 def shift_accuracies(results):
-    """Accuracies in percent on clean and shifted images, by seed.
+    """Accuracies in percent by kind, averaged over severities, and of clean images.
 
-    Returns:
-        Dict of arrays of shape `(seeds, 2)`, at weight 0 and at the chosen one: by
-        kind, the mean over severities; `"clean"`; and `"all shifts"`.
+    They are arrays of shape `(seeds, 2)`, at weight 0 and at the chosen one.
     """
     of_seeds = [result["shifted"] for result in results if "shifted" in result]
     found = {"clean": 100 * np.array([one["clean"] for one in of_seeds])}
@@ -67,6 +65,8 @@ def shift_table(results):
         lines.append(line)
     gains = found["all shifts"][:, 1] - found["all shifts"][:, 0]
     severities = next(iter(results[0]["shifted"]["accuracies"].values()))
+    chosen = ", ".join(f"{weight:g}" for weight in weights)
+    by_seed = ", ".join(f"{gain:+.1f}" for gain in gains)
     return "\n".join(
         [
             textwrap.fill(
@@ -77,20 +77,14 @@ def shift_table(results):
             ),
             f"\n{tables.text(lines, left=1)}\n",
             f"{_over(n)}, each shift at severities {', '.join(severities)}.",
-            *_filled(
-                "Chosen weights, on clean validation images: ",
-                (f"{weight:g}" for weight in weights),
-            ),
-            *_filled(
-                "Difference on all shifts, seed by seed: ",
-                (f"{gain:+.1f}" for gain in gains),
-            ),
+            _filled(f"Chosen weights, on clean validation images: {chosen}."),
+            _filled(f"Difference on all shifts, seed by seed: {by_seed}."),
         ]
     )
 
 
-def _filled(text, values):
-    return textwrap.wrap(f"{text}{', '.join(values)}.", WIDTH, subsequent_indent="  ")
+def _filled(text):
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ")
 
 
 def miniature_table(results):
@@ -129,7 +123,7 @@ def miniature_table(results):
 
 
 def _test(row, metric, best):
-    """Lists test results by seed, at example weight 0 or at the best."""
+    """Test results by seed, at example weight 0 or at the best."""
     values = np.array([result["test"][metric][int(best)] for result in row])
     return 100 * values if metric == "accuracy" else values
 

@@ -9,15 +9,7 @@ import numpy as np
 
 
 def losses(logits, y, temperature=1.0):
-    """The cross-entropy of every example.
-
-    Args:
-        logits: Array of shape `(n, classes)`.
-        y: Integer array of shape `(n,)`, the true classes.
-        temperature: Positive float, what the logits are divided by.
-
-    Returns:
-        Array of shape `(n,)`, in float64.
+    """The cross-entropy of every example, in float64, of logits over a temperature.
 
     Examples:
         >>> losses(np.array([[0.0, 0.0]]), np.array([1])).round(3).tolist()
@@ -29,15 +21,7 @@ def losses(logits, y, temperature=1.0):
 
 
 def fit(logits, y):
-    """The temperature with the lowest mean loss.
-
-    Args:
-        logits: Array of shape `(n, classes)`.
-        y: Integer array of shape `(n,)`, the true classes.
-
-    Returns:
-        Float between 1/50 and 50.
-    """
+    """The temperature from 1/50 to 50 with the lowest mean loss."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(

@@ -35,8 +35,7 @@ def test_images_of_different_sizes_are_resized(tfds, tmp_path):
 def test_cifar100(tfds):
     splits = ("test[:20%]", "test[99%:]")
     (x, y), (rest, _) = load("cifar100", splits, data_dir=str(TFDS))
-    assert (x.shape, x.dtype) == ((2000, 32, 32, 3), "uint8")
-    assert rest.shape == (100, 32, 32, 3)
+    assert (len(x), x.dtype, rest.shape) == (2000, "uint8", (100, 32, 32, 3))
     assert (x.min(), x.max(), y.min(), y.max()) == (0, 255, 0, 99)
     with pytest.raises(ValueError, match=r"\['train', 'test'\]"):
         load("cifar100", "validation", data_dir=str(TFDS))

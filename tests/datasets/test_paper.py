@@ -6,15 +6,7 @@ import pytest
 from dataset_helpers import TFDS, real_cifar100
 
 from keras_bn4.datasets import augmentation, paper_splits
-
-NAMES = (
-    "cifar100",
-    "svhn_cropped",
-    "caltech256",
-    "oxford_flowers102",
-    "caltech_birds2011",
-    "imagenet2012",
-)
+from keras_bn4.datasets.paper import PAPER_SPLITS
 
 
 @pytest.mark.slow
@@ -92,7 +84,7 @@ def test_every_crop_is_as_likely_as_any_other(rng, name, size, positions, sides)
         assert np.abs(np.corrcoef(found.T) - np.eye(3)).max() < 0.15
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PAPER_SPLITS)
 def test_without_training_only_the_centre_is_cropped(rng, name):
     is_small = name in ("cifar100", "svhn_cropped")
     image = rng.integers(0, 256, (32, 32, 3), dtype="uint8")
@@ -118,20 +110,14 @@ def test_the_seed_decides(rng):
     assert (draw(None)[0] != draw(None)[0]).any()
 
 
-def test_it_runs_inside_of_tf_data_and_of_a_model(rng):
-    tf = pytest.importorskip("tensorflow")
+def test_it_runs_inside_of_a_model(rng):
     x = rng.integers(0, 256, (8, 32, 32, 3), dtype="uint8")
-    augment = augmentation("cifar100", seed=0)
-    data = tf.data.Dataset.from_tensor_slices((x, np.arange(8))).batch(4)
-    data = data.map(lambda images, labels: (augment(images), labels))
-    results = np.concatenate([images for images, _ in data.as_numpy_iterator()])
     known = [
         crops(np.pad(i, [(4, 4), (4, 4), (0, 0)], constant_values=128), 32, 32)
         for i in x
     ]
-    for images in (results, keras.ops.convert_to_numpy(augment(x))):
-        assert all(image.tobytes() in k for image, k in zip(images, known))
-        assert (images != x).any()
+    images = keras.ops.convert_to_numpy(augmentation("cifar100", seed=0)(x))
+    assert all(image.tobytes() in k for image, k in zip(images, known))
     model = keras.Sequential([keras.Input((32, 32, 3)), augmentation("cifar100")])
     np.testing.assert_array_equal(model.predict(x, verbose=0), x)
 

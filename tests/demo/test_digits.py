@@ -184,10 +184,7 @@ def test_the_miniature_tells_what_its_seeds_show(finished):
     # 0, 1, 2 and 3 points with a standard deviation of 1.29: t is 2.3, and not 3.2.
     assert "Example weight, clean images: accuracy +1.5 ± 1.3" in unseen
     assert "batches of 2" not in text
-
-
-def test_all_lines_fit_80_columns(finished):
-    # As many seeds as the demonstration has.
+    # With as many seeds as the demonstration has.
     assert max(map(len, demo.table(of_seeds(finished, 10)).splitlines())) <= 80
 
 
