@@ -143,7 +143,7 @@ def is_shown(differences):
 
 def _over(n):
     seeds = f"n = {n} seed{'s' if n > 1 else ''}"
-    return f"Mean ± standard deviation over {seeds}" if n > 1 else f"{seeds}"
+    return f"Mean ± standard deviation over {seeds}" if n > 1 else seeds
 
 
 def mean_and_spread(values, form):

@@ -168,10 +168,7 @@ def evaluate_shifts(
             values = evaluator.values(kind, severity, given)
             record = {
                 "settings": of_cell,
-                "values": {
-                    metric: [packed(of_setting) for of_setting in of_metric]
-                    for metric, of_metric in values.items()
-                },
+                "values": {key: list(map(packed, of)) for key, of in values.items()},
                 "count": len(values[next(iter(values))][0]),
                 "is_published": given is not None,
             }

@@ -27,10 +27,11 @@ def _color(i):
 def _draw_severities(panel, evaluation, metric):
     clean, scale = evaluation.mean(["clean"]), evaluation.scale(metric)
     columns = [evaluation.mean(severities=[s]) for s in evaluation.severities]
+    places = [0, *evaluation.severities]
     for i, setting in enumerate(evaluation.settings):
         rows = [column[i] for column in (clean, *columns)]
         panel.errorbar(
-            [0, *evaluation.severities],
+            places,
             [scale * row[metric] for row in rows],
             yerr=[scale * _half(row, metric) for row in rows] if i else None,
             color=_color(i),
@@ -40,9 +41,7 @@ def _draw_severities(panel, evaluation, metric):
             capsize=3,
             label=label(setting),
         )
-    panel.set_xticks(
-        [0, *evaluation.severities], ["clean", *map(str, evaluation.severities)]
-    )
+    panel.set_xticks(places, ["clean", *places[1:]])
     panel.set_xlabel("severity, mean over kinds")
 
 

@@ -133,13 +133,11 @@ def test_an_interrupted_evaluation_goes_on(model, data, tmp_path, capsys):
 
 
 class Batches(keras.utils.PyDataset):
+    num_batches = 3
+
     def __init__(self, x, y, rng=None):
         super().__init__()
         self.data, self.rng = (x, y), rng
-
-    @property
-    def num_batches(self):
-        return -(-len(self.data[0]) // 8)
 
     def __getitem__(self, index):
         rows = slice(8 * index, 8 * index + 8)
@@ -148,7 +146,7 @@ class Batches(keras.utils.PyDataset):
         return tuple(part[rows] for part in self.data)
 
 
-STREAMED = {name: value for name, value in SMALL.items() if name != "batch_size"}
+STREAMED = SMALL | {"batch_size": None}
 
 
 def test_other_images_and_another_preprocessing_have_records_of_their_own(
@@ -203,15 +201,9 @@ def test_half_precision_weights_have_a_digest(data):
 
 
 def test_shifted_images_need_others_where_there_is_a_recalibration(model, data):
+    arguments = {"recalibrate_on": data[0][:4], "shifted": lambda *_: data}
     with pytest.raises(ValueError, match=r"`\(x, y, recalibrate_on\)`.*2 items"):
-        keras_bn4.evaluate_shifts(
-            model,
-            *data,
-            **SMALL,
-            kinds=["fog"],
-            shifted=lambda kind, severity: data,
-            recalibrate_on=data[0][:4],
-        )
+        keras_bn4.evaluate_shifts(model, *data, **SMALL, **arguments, kinds=["fog"])
 
 
 def test_batches_preprocessing_and_images_that_are_shifted_already(model, data):
@@ -243,9 +235,8 @@ def test_tables_and_figures(model, data, tmp_path):
     found.plot().savefig(tmp_path / "shifts.png")
     assert (tmp_path / "shifts.png").stat().st_size > 10_000
     found.to_csv(tmp_path / "shifts.csv")
-    assert len((tmp_path / "shifts.csv").read_text().splitlines()) == 1 + len(
-        found.rows
-    )
+    lines = (tmp_path / "shifts.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(found.rows)
     frame = pytest.importorskip("pandas") and found.to_dataframe()
     assert list(frame["kind"]) == [row["kind"] for row in found.rows]
 
