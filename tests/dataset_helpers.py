@@ -49,18 +49,10 @@ def prepare(tfds, data_dir, *, size=(6, 4), labels=True, train=12, classes=5):
 
 
 def prepare_archives(tfds, monkeypatch, name, data_dir, archives):
-    """Prepares a data set from small archives, by its own builder.
+    """Prepares a data set in `data_dir` from a folder of archives, by its own builder.
 
-    The builder and its download manager are the real ones, which takes archives from a
-    folder where it finds them under their true names. Only the sizes and checksums that
-    it expects are those of the small archives.
-
-    Args:
-        tfds: tensorflow-datasets.
-        monkeypatch: The fixture.
-        name: Name of the data set.
-        data_dir: Folder for the prepared data set.
-        archives: Folder with the archives.
+    The builder and its download manager are the real ones. Only the sizes and checksums
+    that it expects are those of the small archives.
     """
     from tensorflow_datasets.core.download import checksums
 

@@ -101,9 +101,8 @@ def test_what_is_not_on_disk_fails_at_once(tfds, tmp_path, monkeypatch, name, do
 @pytest.mark.parametrize("has_folder", [False, True])
 def test_the_command_in_the_error_runs(tfds, tmp_path, monkeypatch, has_folder):
     no_network(monkeypatch)
-    if not has_folder:
-        monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
-    where = {"data_dir": tmp_path} if has_folder else {}
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    where = {"data_dir": tmp_path / "own"} if has_folder else {}
     with pytest.raises(FileNotFoundError) as error:
         split_names("imagenet2012", **where)
     assert str(tmp_path) in str(error.value)

@@ -62,7 +62,6 @@ def test_fit_takes_the_minibatches(tiny):
         ({"name": "digits"}, "fits into memory.*`load`"),
         ({"batch_size": 0}, "`batch_size` must be an integer from 1"),
         ({"seed": -1}, "`seed` must be an integer from 0"),
-        ({"seed": 0.5}, "`seed` must be an integer from 0"),
         ({"data_dir": 3}, "`data_dir` must be the path"),
         ({"download": "no"}, "`download` must be True or False"),
     ],
