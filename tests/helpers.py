@@ -69,17 +69,10 @@ def slow_by_xla(hows):
 
 
 def with_kernels(*parametrizations, slow=None):
-    """Parametrizes a test by a product, and every case by the kernels that it can meet.
+    """Parametrizes a test that trains without a mask by the kernels of every case.
 
-    For tests that train without a mask. What never meets the fused kernel, according to
-    `test_tensorflow_fused.py`, is run once.
-
-    Args:
-        *parametrizations: Pairs of names and values, as `pytest.mark.parametrize` takes
-            them. Of these names `groups`, `axis`, `how`, `training` and `masked` decide
-            about the kernels.
-        slow: Dict of names and values: cases that have all of these are slow, besides
-            those with `how="xla"`.
+    What never meets the fused kernel is run once. `parametrizations` are pairs as
+    `pytest.mark.parametrize` takes them; cases with all values of `slow` are slow.
     """
     names = [name for names, _ in parametrizations for name in names.split(", ")]
     cases = []
@@ -200,18 +193,10 @@ def example_batch(rng, n, shape):
 
 
 def run(layer, x, upstream, mask=None, training=True, how=USUAL):
-    """Executes one step.
+    """Executes one step `how`, which is `"eager"` or one of `COMPILED`.
 
-    Args:
-        layer: A layer whose call takes `training` and `mask`.
-        x, upstream: Arrays of the same shape.
-        mask: Boolean array or `None`.
-        training: Boolean.
-        how: `"eager"`, or one of `COMPILED`.
-
-    Returns:
-        Arrays: the outputs, the gradient of `sum(upstream * outputs)` to `x`, and a
-        list of those to the trainable weights.
+    Returns the outputs, the gradient of `sum(upstream * outputs)` to `x`, and a list of
+    those to the trainable weights.
     """
     return step_of(layer, x, upstream, mask, training, how)(x, upstream, mask)
 
@@ -459,12 +444,7 @@ def finish_processes(*processes):
 
 
 def slow_but(quick, names):
-    """Parameters of which all but a few are not in the quick run.
-
-    Args:
-        quick: Collection of the names that are in it.
-        names: Iterable of all names.
-    """
+    """Parameters `names`, of which all but `quick` are not in the quick run."""
     return [
         name if name in quick else pytest.param(name, marks=pytest.mark.slow)
         for name in names

@@ -220,12 +220,7 @@ def central_differences(function, x, step=1e-5):
 def loss_covariance(values, sample_weights):
     """The covariance of the errors of mean losses, paired with the first setting.
 
-    Args:
-        values: Array of shape `(K + 1, n)`, of every example at every setting.
-        sample_weights: Array of shape `(n,)`.
-
-    Returns:
-        Array of shape `(K, K)`.
+    From values `(K + 1, n)`, of every example at every setting, to `(K, K)`.
     """
     settings, n = len(values) - 1, values.shape[1]
     total = sum(float(w) for w in sample_weights)
@@ -247,11 +242,7 @@ def loss_covariance(values, sample_weights):
 
 
 def loss_curve(weights, losses, covariance, ridge):
-    """The coefficients of `b_1 a + b_2 a^1.5` by whitened least squares.
-
-    Returns:
-        A pair: an array of shape `(2,)`, and their covariance of shape `(2, 2)`.
-    """
+    """`b_1, b_2` of `b_1 a + b_2 a^1.5` by whitened least squares; covariance."""
     count = len(weights)
     noise = covariance + ridge * np.trace(covariance) / count * np.eye(count)
     root = np.linalg.inv(np.linalg.cholesky(noise))

@@ -219,13 +219,9 @@ def _of_segments(deviation, variance, weights, ghost, k):
 
 
 def _pool(sums, squares, count, segment, number):
-    """Pools rows `(n, C)`, by the segment of each, to `(number, C)`.
-
-    Takes and returns sums of elements, sums of their squared deviations from the mean
-    of their row, and counts. Means would be rounded more than once where sums are
-    exact, so that with sums even a mean halfway between two float32 numbers is rounded
-    as on one device.
-    """
+    """Pools sums, sums of squared deviations, and counts, by the segment of a row."""
+    # Means would be rounded more than once where sums are exact. So even a mean halfway
+    # between two float32 numbers is rounded as on one device.
     import tensorflow as tf
 
     def total(tensor):

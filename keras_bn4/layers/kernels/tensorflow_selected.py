@@ -150,10 +150,8 @@ def _by_norm(x, moving_variance, example_weight):
 
 
 def _length_of_part(positions):
-    """The length of the parts into which positions are cut for sums.
-
-    A sum of sums is more precise than a long sum, and costs no more while the parts are
-    long enough.
-    """
+    """The length of the parts into which positions are cut for sums."""
+    # A sum of sums is more precise than a long sum, and costs no more while the parts
+    # are long enough.
     least = max(math.isqrt(positions), min(positions, LEAST_LENGTH))
     return next(i for i in range(least, positions + 1) if positions % i == 0)

@@ -54,18 +54,9 @@ def normalize_ghosts(x, gamma, beta, cut, count, epsilon):
 
 
 def _in_rows(function, cut, channels):
-    """Calls a function of how tensors are laid out, which depends on the cut.
-
-    Args:
-        function: Function of three functions: `view` gives a tensor `(n, ..., C)` as
-            rows of positions, `(rows, length, C)` in float32. `total` sums a view by
-            ghost, to `(k, C)`, and `along` gives a tensor `(k, C)` the axes of a view.
-        cut: A `ghosts.Cut`.
-        channels: Integer `C`.
-
-    Returns:
-        What the function returns.
-    """
+    """Calls a function of `view`, `total` and `along`, which depend on the cut."""
+    # `view` gives a tensor `(n, ..., C)` as float32 rows `(rows, length, C)`, `total`
+    # sums a view by ghost to `(k, C)`, and `along` gives `(k, C)` the axes of a view.
     import tensorflow as tf
 
     def view(rows, tensor):
