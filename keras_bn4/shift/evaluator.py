@@ -67,26 +67,36 @@ class Evaluator:
         return found
 
     def _values(self, weights, x, y, kind, severity):
-        steps, labels = [], hashlib.sha256()
+        steps, labels, errors = [], hashlib.sha256(), []
 
         def batches():
             start = 0
-            for images, of_images in batches_of(x, y, self.batch_size):
-                labels.update(ops.convert_to_numpy(of_images).tobytes())
-                yield self.change(images, kind, severity, start), of_images
-                start += len(images)
+            try:
+                for images, of_images in batches_of(x, y, self.batch_size):
+                    labels.update(ops.convert_to_numpy(of_images).tobytes())
+                    yield self.change(images, kind, severity, start), of_images
+                    start += len(images)
+            except Exception as error:
+                errors.append(error)
+                raise
 
         with warnings.catch_warnings():
             # Keras doesn't know their number beforehand.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-            results = evaluate_at_settings(
-                self.model,
-                self.layers,
-                weights,
-                lambda logs, values: steps.append(values),
-                self._lasting(batches()),
-                verbose=0,
-            )
+            try:
+                results = evaluate_at_settings(
+                    self.model,
+                    self.layers,
+                    weights,
+                    lambda logs, values: steps.append(values),
+                    self._lasting(batches()),
+                    verbose=0,
+                )
+            except Exception:
+                # TensorFlow wraps an error of the data in one of its own.
+                if errors:
+                    raise errors[0] from None
+                raise
         found = {}
         for metric in results[0].keys() & set.intersection(*map(set, steps[0])):
             found[metric] = [

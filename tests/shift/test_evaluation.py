@@ -267,6 +267,17 @@ def test_bad_input(model, data, changes, message, tmp_path):
         keras_bn4.evaluate_shifts(model, **arguments)
 
 
+def test_an_error_of_the_data_is_raised_as_it_is(model, data):
+    class Damaged(Batches):
+        def __getitem__(self, index):
+            if index == 2:
+                raise ValueError("damaged")
+            return super().__getitem__(index)
+
+    with pytest.raises(ValueError, match=r"^damaged$"):
+        keras_bn4.evaluate_shifts(model, Damaged(*data), **STREAMED, kinds=["fog"])
+
+
 def test_data_that_are_shuffled_or_of_another_number(model, data, rng):
     with pytest.raises(ValueError, match="not shuffled"):
         keras_bn4.evaluate_shifts(model, Batches(*data, rng), **STREAMED, kinds=["fog"])
