@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import reference
-from helpers import BACKEND, EPSILON, array, close, on_torch
+from helpers import EPSILON, array, close, on_torch
 from reference import rows
 
 from keras_bn4.layers.kernels import general, torch_fused
@@ -46,11 +46,6 @@ def test_supports(rng):
         assert not supports(refused)
     assert not supports(mask="a mask")
     assert not supports(groups=2)
-
-
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has the kernel.")
-def test_other_backends_have_no_such_kernel():
-    assert not torch_fused.supports(np.ones((7, 6), "float32"), None, 6, 1, 1e-3, False)
 
 
 @on_torch
