@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_bn4.shift.small_images import KINDS, STRENGTHS, apply, impulse_noise
+from keras_bn4.shift.small_images import KINDS, apply, impulse_noise
 
 # A name of `kinds`, or a function of images.
 Kind = str | Callable[[np.ndarray], np.ndarray]
@@ -46,7 +46,7 @@ def kinds(size: int | Sequence[int]) -> tuple[str, ...]:
         >>> len(kinds(32)), len(kinds((224, 224)))
         (11, 16)
     """
-    return LARGE_KINDS if np.max(size) > SMALL else KINDS
+    return LARGE_KINDS if np.max(size) > SMALL else tuple(KINDS)
 
 
 def corrupt(
@@ -100,9 +100,9 @@ def corrupt(
         shades = np.round(images * (255 / highest)).astype("uint8")
         changed = _corrupt_large(shades, kind, level, seed) * (highest / 255)
     else:
-        rng = np.random.default_rng([seed, KINDS.index(kind), level])
-        strength = STRENGTHS[kind][level - 1]
-        changed = apply(images / highest, kind, strength, rng) * highest
+        rng = np.random.default_rng([seed, list(KINDS).index(kind), level])
+        _, strengths = KINDS[kind]
+        changed = apply(images / highest, kind, strengths[level - 1], rng) * highest
     if np.issubdtype(images.dtype, np.integer):
         changed = np.round(changed)
     return changed.astype(images.dtype)

@@ -8,26 +8,10 @@ import io
 
 import numpy as np
 
-# By kind: the strengths of severities 1 to 5, of CIFAR-10-C.
-STRENGTHS = {
-    "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),
-    "shot_noise": (500, 250, 100, 75, 50),
-    "impulse_noise": (0.01, 0.02, 0.03, 0.05, 0.07),
-    "speckle_noise": (0.06, 0.10, 0.12, 0.16, 0.20),
-    "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1.0),
-    "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),
-    "brightness": (0.05, 0.10, 0.15, 0.20, 0.30),
-    "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
-    "jpeg_compression": (80, 65, 58, 50, 40),
-    "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
-    "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-}
-KINDS = tuple(STRENGTHS)
-
 
 def apply(x, kind, strength, rng):
-    """Shifts images with values from 0 to 1 by a strength as in `STRENGTHS`."""
-    return np.clip(_FUNCTIONS[kind](x, strength, rng), 0, 1)
+    """Shifts images with values from 0 to 1 by a strength as those in `KINDS`."""
+    return np.clip(KINDS[kind][0](x, strength, rng), 0, 1)
 
 
 def _gaussian_noise(x, deviation, rng):
@@ -138,16 +122,17 @@ def _clouds(size, roughness, rng):
     return clouds / clouds.max()
 
 
-_FUNCTIONS = {
-    "gaussian_noise": _gaussian_noise,
-    "shot_noise": _shot_noise,
-    "impulse_noise": impulse_noise,
-    "speckle_noise": _speckle_noise,
-    "gaussian_blur": _gaussian_blur,
-    "contrast": _contrast,
-    "brightness": _brightness,
-    "saturate": _saturate,
-    "jpeg_compression": _jpeg_compression,
-    "pixelate": _pixelate,
-    "fog": _fog,
+# By kind: its function, and the strengths of severities 1 to 5.
+KINDS = {
+    "gaussian_noise": (_gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
+    "shot_noise": (_shot_noise, (500, 250, 100, 75, 50)),
+    "impulse_noise": (impulse_noise, (0.01, 0.02, 0.03, 0.05, 0.07)),
+    "speckle_noise": (_speckle_noise, (0.06, 0.10, 0.12, 0.16, 0.20)),
+    "gaussian_blur": (_gaussian_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+    "contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
+    "brightness": (_brightness, (0.05, 0.10, 0.15, 0.20, 0.30)),
+    "saturate": (_saturate, ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2))),
+    "jpeg_compression": (_jpeg_compression, (80, 65, 58, 50, 40)),
+    "pixelate": (_pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),
+    "fog": (_fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
 }

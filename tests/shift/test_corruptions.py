@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_bn4.shift import SEVERITIES, corrupt, kinds
-from keras_bn4.shift.small_images import KINDS, STRENGTHS, apply
+from keras_bn4.shift.small_images import KINDS, apply
 
 ndimage = pytest.importorskip("scipy.ndimage")
 pytest.importorskip("matplotlib")
@@ -62,7 +62,7 @@ def test_noises_have_their_published_deviation(rng):
         ("shot_noise", lambda photons: np.sqrt(0.5 / photons)),
         ("impulse_noise", lambda share: 0.5 * np.sqrt(share)),
     ):
-        for strength in STRENGTHS[kind]:
+        for strength in KINDS[kind][1]:
             found = apply(x, kind, strength, rng)
             assert found.mean() == pytest.approx(0.5, abs=0.003)
             assert found.std() == pytest.approx(expected(strength), rel=0.05)
