@@ -184,23 +184,3 @@ def run_search(*arguments):
     if done.returncode:
         return done.returncode, done.stderr
     return 0, json.loads(done.stdout.splitlines()[-1])
-
-
-def check_a_killed_search_goes_on(name, whole, folder):
-    """Kills a search in its third trial, starts it again, and compares.
-
-    Args:
-        name: String, the class of the tuner.
-        whole: What the same search has found without interruption.
-        folder: Folder for the search.
-    """
-    status, _ = run_search(folder, name, 2, "one")
-    assert status == -9
-    status, rest = run_search(folder, name, -1, "one")
-    assert status == 0, rest
-    trials = len(whole["rows"])
-    assert trials > 3
-    assert whole["trained"] == trials
-    assert rest["trained"] == trials - 2
-    assert rest["rows"] == whole["rows"]
-    assert rest["loss"] == whole["loss"]

@@ -66,12 +66,11 @@ def tuner(folder, name, strategy):
 
 
 class Trace(keras.callbacks.Callback):
-    """Counts the trials that are trained, and ends all in one of them."""
+    """Counts the trials that are trained, and kills the process in one of them."""
 
-    def __init__(self, end_in_trial, end):
+    def __init__(self, killed_in_trial):
         super().__init__()
-        self.end_in_trial = end_in_trial
-        self.end = end
+        self.killed_in_trial = killed_in_trial
         self.trained = 0
 
     def __deepcopy__(self, memo):
@@ -82,21 +81,16 @@ class Trace(keras.callbacks.Callback):
         self.trained += 1
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.trained == self.end_in_trial + 1:
-            self.end()
+        if self.trained == self.killed_in_trial + 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def search(folder, name, end_in_trial=-1, end=kill, strategy=None):
+def search(folder, name, killed_in_trial=-1, strategy=None):
     """Searches, or resumes a search, with the tuner of a name.
 
-    After an epoch of the trial with the number `end_in_trial` it calls `end`. Returns
-    how many trials were trained, all rows, and the loss of the best model.
+    Returns how many trials were trained, all rows, and the loss of the best model.
     """
-    trace = Trace(end_in_trial, end)
+    trace = Trace(killed_in_trial)
     train, validation = data()
     searching = tuner(folder, name, strategy)
     searching.search(

@@ -18,9 +18,9 @@ Expected: At B = 32 the range in training reaches -5.30 of a bound of -5.57; at 
 it does not come near the bound. At inference it shows no pattern, and exceeds the bound
 where B is small.
 
-Seen, at the small scale: At B = 32 the range in training reaches 4.5 of a bound of 5.57,
-less than the paper's share. At inference it exceeds the bound for ghosts of 2 and 4, and
-for no larger ones; the largest values of ghosts of 2 differ much between seeds.
+Seen, at the small scale: At B = 32 the range in training reaches 4.5 of a bound of
+5.57, less than the paper's share. At inference it exceeds the bound for ghosts of 2 and
+4, and for no larger ones; the largest values of ghosts of 2 differ much between seeds.
 """
 
 from keras_bn4.experiments import discrepancy_by_ghost_size
