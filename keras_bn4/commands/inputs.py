@@ -8,6 +8,8 @@ import numpy as np
 
 from keras_bn4.common.errors import reason_of
 from keras_bn4.common.models import new_optimizers_allowed
+from keras_bn4.example_weight import EXAMPLE_WEIGHTS
+from keras_bn4.example_weight.schedules import SCHEDULES
 
 # The first bytes of such a file.
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -28,6 +30,26 @@ def add_output_dir(parser, default):
         "--output-dir",
         default=default,
         help="folder for the results (default: %(default)s)",
+    )
+
+
+def add_example_weights(parser):
+    """Adds the options for the weights of a sweep to the parser of a command."""
+    parser.add_argument(
+        "--example-weights",
+        type=float,
+        nargs="+",
+        default=EXAMPLE_WEIGHTS,
+        help="weights to choose from, from 0 to 1 (default: "
+        f"{' '.join(f'{weight:g}' for weight in EXAMPLE_WEIGHTS)})",
+    )
+    parser.add_argument(
+        "--schedule",
+        nargs="+",
+        choices=tuple(SCHEDULES),
+        default=["uniform"],
+        help="how a weight is spread over the layers, one or several to compare "
+        "(default: uniform)",
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras_bn4 import datasets
 from keras_bn4.commands.data import add_data_options, load_data
 from keras_bn4.commands.inputs import (
+    add_example_weights,
     add_output_dir,
     check_folder,
     compile_as_classifier,
@@ -22,8 +23,7 @@ from keras_bn4.common.files import written_whole
 from keras_bn4.common.records import Records
 from keras_bn4.conversion import convert
 from keras_bn4.datasets.folders import RAW, ImageFolder, scaling
-from keras_bn4.example_weight import EXAMPLE_WEIGHTS, sweep_example_weight
-from keras_bn4.example_weight.schedules import SCHEDULES
+from keras_bn4.example_weight import sweep_example_weight
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.shift import SEVERITIES, corrupt, evaluate_shifts, kinds
@@ -76,22 +76,7 @@ def add(commands):
         default=[1, 3, 5],
         help="severities of corruption (default: 1 3 5)",
     )
-    shift.add_argument(
-        "--example-weights",
-        type=float,
-        nargs="+",
-        default=EXAMPLE_WEIGHTS,
-        help="weights to choose from, from 0 to 1 (default: "
-        f"{' '.join(f'{weight:g}' for weight in EXAMPLE_WEIGHTS)})",
-    )
-    shift.add_argument(
-        "--schedule",
-        nargs="+",
-        choices=tuple(SCHEDULES),
-        default=["uniform"],
-        help="how a weight is spread over the layers, one or several to compare "
-        "(default: uniform)",
-    )
+    add_example_weights(shift)
     shift.add_argument(
         "--within",
         type=float,

@@ -4,7 +4,11 @@ import pathlib
 import warnings
 
 from keras_bn4.commands.data import add_data_options, load_data
-from keras_bn4.commands.inputs import compile_as_classifier, load_model
+from keras_bn4.commands.inputs import (
+    add_example_weights,
+    compile_as_classifier,
+    load_model,
+)
 from keras_bn4.common.arguments import (
     check_example_weight,
     check_number,
@@ -13,11 +17,9 @@ from keras_bn4.common.figures import new_figure
 from keras_bn4.common.files import check_writable, written_whole
 from keras_bn4.conversion import convert
 from keras_bn4.example_weight import (
-    EXAMPLE_WEIGHTS,
     set_example_weight,
     sweep_example_weight,
 )
-from keras_bn4.example_weight.schedules import SCHEDULES
 from keras_bn4.example_weight.setting import weighing_layers
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 
@@ -46,22 +48,7 @@ def add(commands):
         choices=("min", "max"),
         help="what is best of this metric (default: what the metric says itself)",
     )
-    sweep.add_argument(
-        "--example-weights",
-        type=float,
-        nargs="+",
-        default=EXAMPLE_WEIGHTS,
-        help="weights to evaluate at, from 0 to 1 (default: "
-        f"{' '.join(f'{weight:g}' for weight in EXAMPLE_WEIGHTS)})",
-    )
-    sweep.add_argument(
-        "--schedule",
-        nargs="+",
-        choices=tuple(SCHEDULES),
-        default=["uniform"],
-        help="how a weight is spread over the layers, one or several to compare "
-        "(default: uniform)",
-    )
+    add_example_weights(sweep)
     sweep.add_argument(
         "--within",
         type=float,

@@ -125,6 +125,9 @@ class ShiftEvaluation:
         Raises:
             ValueError: if there is no such metric.
         """
+        return tables.folded(self._cells(metric), left=1)
+
+    def _cells(self, metric):
         scale = self.scale(metric)
         digits = 1 if scale == 100 else 3
         lines = [[self.title(metric), *map(label, self.settings)]]
@@ -135,7 +138,7 @@ class ShiftEvaluation:
                 half = scale * row[f"{metric}_difference_upper"] - change
                 line.append(f"{change:+.{digits}f} ± {half:.{digits}f}")
             lines.append(line)
-        return tables.folded(lines, left=1)
+        return lines
 
     def scale(self, metric):
         """100 for a metric that is shown in percent, else 1."""
@@ -198,6 +201,10 @@ class ShiftEvaluation:
             f"<ShiftEvaluation of {self.count} images: kinds "
             f"{tables.listed(self.kinds)} at severities {self.severities}>"
         )
+
+    def _repr_html_(self):
+        cells = map(self._cells, self.metrics)
+        return "\n".join(tables.html(header, lines) for header, *lines in cells)
 
 
 ENDS = ("", "_lower", "_upper")

@@ -232,6 +232,9 @@ def test_tables_and_figures(model, data, tmp_path):
     (row,) = [row for row in found.rows if row["kind"] == "darker"][1:]
     change = 100 * row["accuracy_difference"]
     assert f"{change:+.1f} ± " in table.split("darker")[1].splitlines()[0]
+    shown = found._repr_html_()
+    assert shown.count("<table>") == len(found.metrics)
+    assert f"<td>{change:+.1f} ± " in shown.split("<td>darker</td>")[1]
     found.plot().savefig(tmp_path / "shifts.png")
     assert (tmp_path / "shifts.png").stat().st_size > 10_000
     found.to_csv(tmp_path / "shifts.csv")
