@@ -1,7 +1,7 @@
 """Images that are darker, foggier, blurred or noisier, and a model measured on them.
 
-Read `small_images`, `corruptions`, `evaluation_plot`, `evaluation_result`, `evaluator`,
-`evaluation`.
+Read `small_images`, `large_images`, `corruptions`, `evaluation_plot`,
+`evaluation_result`, `evaluator`, `evaluation`.
 """
 
 from keras_bn4.shift.corruptions import SEVERITIES, corrupt, kinds

@@ -6,29 +6,18 @@ ones get sixteen of the kinds of ImageNet-C, by the functions with which
 tensorflow-datasets made its `imagenet2012_corrupted`.
 """
 
-import contextlib
-import importlib
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_bn4.shift.small_images import KINDS, apply, impulse_noise
+from keras_bn4.shift import large_images, small_images
 
 # A name of `kinds`, or a function of images.
 Kind = str | Callable[[np.ndarray], np.ndarray]
 
 # The longer side of the largest images that have the strengths of CIFAR-10-C.
 SMALL = 64
-# Frost needs photographs of frost, snow and motion blur need ImageMagick.
-LARGE_KINDS = (
-    *("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
-    *("gaussian_blur", "defocus_blur", "glass_blur", "zoom_blur"),
-    *("contrast", "brightness", "saturate", "fog", "spatter"),
-    *("elastic_transform", "pixelate", "jpeg_compression"),
-)
-# ImageNet-C's. Its function draws from a generator that nobody can seed.
-LARGE_IMPULSE_NOISE = (0.03, 0.06, 0.09, 0.17, 0.27)
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -46,7 +35,7 @@ def kinds(size: int | Sequence[int]) -> tuple[str, ...]:
         >>> len(kinds(32)), len(kinds((224, 224)))
         (11, 16)
     """
-    return LARGE_KINDS if np.max(size) > SMALL else tuple(KINDS)
+    return large_images.KINDS if np.max(size) > SMALL else tuple(small_images.KINDS)
 
 
 def corrupt(
@@ -98,11 +87,13 @@ def corrupt(
     level = check_kind(kind, severity, images.shape[1:])
     if max(images.shape[1:3]) > SMALL:
         shades = np.round(images * (255 / highest)).astype("uint8")
-        changed = _corrupt_large(shades, kind, level, seed) * (highest / 255)
+        colors = np.broadcast_to(shades, (*shades.shape[:3], 3))
+        changed = large_images.apply(colors, kind, level, seed) * (highest / 255)
+        changed = changed[..., : images.shape[-1]]
     else:
-        rng = np.random.default_rng([seed, list(KINDS).index(kind), level])
-        _, strengths = KINDS[kind]
-        changed = apply(images / highest, kind, strengths[level - 1], rng) * highest
+        rng = np.random.default_rng([seed, list(small_images.KINDS).index(kind), level])
+        strength = small_images.KINDS[kind][1][level - 1]
+        changed = small_images.apply(images / highest, kind, strength, rng) * highest
     if np.issubdtype(images.dtype, np.integer):
         changed = np.round(changed)
     return changed.astype(images.dtype)
@@ -152,42 +143,3 @@ def check_images(images, highest=255):
             f"{highest:g}. Give highest=1 if they have values from 0 to 1.",
             stacklevel=3,
         )
-
-
-def _corrupt_large(images, kind, severity, seed):
-    """Corrupts images with 256 shades by a function of tensorflow-datasets."""
-    function, place = getattr(_imagenet_c(), kind), LARGE_KINDS.index(kind)
-    colors = np.broadcast_to(images, (*images.shape[:3], 3))
-    found = []
-    state = np.random.get_state()  # noqa: NPY002
-    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-        stack.callback(np.random.set_state, state)
-        # Names of SciPy that are deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for i, image in enumerate(colors):
-            source = np.random.SeedSequence([seed + i, place, severity])
-            if kind == "impulse_noise":
-                share = LARGE_IMPULSE_NOISE[severity - 1]
-                rng = np.random.default_rng(source)
-                changed = np.round(255 * impulse_noise(image / 255, share, rng))
-                found.append(changed.astype("uint8"))
-            else:
-                np.random.seed(source.generate_state(4))  # noqa: NPY002
-                found.append(function(image, severity))
-    return np.stack(found)[..., : images.shape[-1]]
-
-
-def _imagenet_c():
-    """The module of tensorflow-datasets with the functions that made ImageNet-C."""
-    try:
-        for name in ("cv2", "skimage", "scipy", "PIL"):
-            importlib.import_module(name)
-        return importlib.import_module(
-            "tensorflow_datasets.image_classification.corruptions"
-        )
-    except ImportError as error:
-        raise ImportError(
-            f"Corrupting images above {SMALL} pixels needs OpenCV, scikit-image and "
-            f"tensorflow-datasets ({error}): `pip install "
-            '"keras_bn4[shift]"`. A function of images as the kind needs none of them.'
-        ) from error

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_bn4.shift import SEVERITIES, corrupt, kinds
+from keras_bn4.shift import SEVERITIES, corrupt, kinds, large_images
 from keras_bn4.shift.small_images import KINDS, apply
 
 ndimage = pytest.importorskip("scipy.ndimage")
@@ -144,6 +144,16 @@ def test_large_images_are_corrupted_by_the_functions_of_imagenet_c(imagenet_c, r
             assert gray.shape == (2, 66, 80, 1)
             assert 0 <= gray.min() < gray.max() <= 1
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_a_faster_glass_blur_is_that_of_imagenet_c(severity, imagenet_c, rng):
+    image = photographs(rng, 1, 40, 66, 3)[0]
+    np.random.seed(severity)  # noqa: NPY002
+    expected = imagenet_c.glass_blur(image, severity)
+    np.random.seed(severity)  # noqa: NPY002
+    assert np.array_equal(large_images._glass_blur(image, severity), expected)
+    assert np.abs(expected.astype(float) - image).mean() > 0.5
 
 
 def test_what_is_missing_is_named(colors, monkeypatch):
