@@ -56,7 +56,8 @@ from keras_bn4.demo.training import (
 from keras_bn4.example_weight import set_example_weight, sweep_example_weight
 from keras_bn4.example_weight.sweep_result import FAR_FROM_SURE
 from keras_bn4.example_weight.untrained import UNTRAINED
-from keras_bn4.shift.corruptions import KINDS, corrupt
+from keras_bn4.shift.corruptions import corrupt
+from keras_bn4.shift.small_images import KINDS
 
 EXAMPLE_WEIGHTS = (
     *(0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7),

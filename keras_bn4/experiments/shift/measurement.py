@@ -31,8 +31,9 @@ from keras_bn4.experiments.trained import (
     load_halves,
     load_network,
 )
-from keras_bn4.shift.corruptions import KINDS, SEVERITIES, corrupt
+from keras_bn4.shift.corruptions import SEVERITIES, corrupt
 from keras_bn4.shift.evaluation_result import packed
+from keras_bn4.shift.small_images import KINDS
 
 IMAGES = 2000
 

@@ -18,7 +18,7 @@ from keras_bn4 import demo
 from keras_bn4.common import records
 from keras_bn4.datasets import load
 from keras_bn4.experiments.shift import measurement
-from keras_bn4.shift.corruptions import KINDS
+from keras_bn4.shift.small_images import KINDS
 
 # As a resource, so that records are also found where the package is in a zip.
 RECORDS = importlib.resources.files(__package__) / "records"
