@@ -42,6 +42,7 @@ def run_program(*arguments, folder, reads=True, **environment):
     return process.returncode, *(text.decode() for text in outputs)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_program_without_what_it_does_not_need(tmp_path):
     (tmp_path / "scipy.py").write_text("raise ImportError('no SciPy')")
     (tmp_path / "sklearn.py").write_text("raise ImportError('no scikit-learn')")

@@ -48,6 +48,7 @@ def test_an_iterator_that_ends_after_one_trial(tmp_path, data):
         )
 
 
+@pytest.mark.slow
 def test_data_sets_with_minibatches_of_another_size(tmp_path, data):
     (x, y), validation = data
 
@@ -70,6 +71,7 @@ def test_data_sets_with_minibatches_of_another_size(tmp_path, data):
     assert len(results(tuner).rows) == 1
 
 
+@pytest.mark.slow
 def test_objectives_of_a_test_step_of_the_model(tmp_path, data):
     class Scored(keras.Model):
         def test_step(self, *args):

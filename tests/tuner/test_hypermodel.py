@@ -141,6 +141,7 @@ def test_decay_of_what_is_not_converted_stays(data):
     assert decays == [False, True]
 
 
+@pytest.mark.slow
 def test_decay_by_an_optimizer_that_is_built(tmp_path, data):
     def fine_tuned(hp):
         model = tuner_helpers.build(optimizer="adamw")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tuner_helpers
+from helpers import slow_but
 from keras import layers
 from tuner_helpers import check_trials, hypermodel, keras_tuner, random_search, search
 
@@ -72,6 +73,7 @@ def test_the_epoch_is_the_best_one(tmp_path, data):
     check_trials(tuner, data)
 
 
+@pytest.mark.slow
 def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
     last = []
 
@@ -92,6 +94,7 @@ def test_the_epoch_is_the_last_one_without_validation_in_fit(tmp_path, data):
         np.testing.assert_array_equal(kept, after)
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
     # Without seeds: another training would be another network.
     seeds = iter(range(100))
@@ -115,6 +118,7 @@ def test_a_trial_that_was_reported_is_not_trained_again(tmp_path, data):
     assert after["1"] == before["1"]
 
 
+@pytest.mark.slow
 def test_other_objectives(tmp_path, data):
     accuracy = keras_tuner.Objective("val_accuracy", "max")
     tuner = random_search(tmp_path / "accuracy", hypermodel(), accuracy)
@@ -132,7 +136,9 @@ def test_other_objectives(tmp_path, data):
     assert row["multi_objective"] == pytest.approx(loss - accuracy)
 
 
-@pytest.mark.parametrize("form", ["arrays", "data set", "ended", "endless"])
+@pytest.mark.parametrize(
+    "form", slow_but(["arrays"], ["arrays", "data set", "ended", "endless"])
+)
 def test_short_trials_are_judged_by_recalibrated_statistics(tmp_path, data, form):
     """Ten steps leave a moving average near its start, whatever is searched."""
     (x, y), validation = data
